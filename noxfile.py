@@ -1,0 +1,210 @@
+"""Every task of this repository has one name here; `nox -l` is the menu.
+
+Tests run on built wheels, so that what is tested is what users install; linters and type checkers
+read the checkout. Every install is given constraints.txt, so that two runs of one checkout use the
+same versions.
+"""
+
+import os
+import re
+import shutil
+import sys
+import tomllib
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import nox
+
+PYTHONS = ["3.11", "3.12", "3.13"]
+CORE, *OTHERS = PACKAGES = ["packages/core", "packages/server-resp", "packages/backend-onnx"]
+EXTRAS = "[server,onnx]"
+CONSTRAINTS = "constraints.txt"
+WHEELS = Path("build/wheels")
+
+TEST_TOOLS = [
+    "hypothesis",
+    "onnx",
+    "pytest",
+    "pytest-asyncio",
+    "pytest-cov",
+    "pytest-randomly",
+    "pytest-timeout",
+]
+LINT_TOOLS = ["import-linter", "ruff"]
+TYPE_TOOLS = ["mypy"]
+DOC_TOOLS = ["furo", "hypothesis", "myst-parser", "pytest", "sphinx"]
+RELEASE_TOOLS = ["build", "towncrier"]
+# Torch only trains the model. It stands here and not in constraints.txt, which the users' own
+# environments may borrow, because 2.13.0 is what the committed model was trained with.
+TRAIN_TOOLS = ["onnx", "onnxruntime", "rich", "scikit-learn", "torch==2.13.0"]
+REDIS_PACKAGES = ["redis-server", "redis-tools"]
+REDIS_TOOLS = ["redis-server", "redis-cli", "redis-benchmark"]
+
+nox.needs_version = ">=2025.2.9"  # The first with `requires`.
+nox.options.default_venv_backend = "venv"
+nox.options.sessions = ["tests", "lint", "typing", "docs"]
+
+
+@nox.session(requires=["wheels"])
+def demo(session: nox.Session) -> None:
+    """Show it: start the server, load a model, classify pictures, print what came back."""
+    install_wheels(session)
+    session.run("python", "examples/digits/demo.py", *session.posargs)
+
+
+@nox.session(requires=["wheels"])
+def serve(session: nox.Session) -> None:
+    """Start the server with the demonstration's model loaded, and stay until Ctrl-C."""
+    install_wheels(session)
+    session.run("python", "examples/digits/demo.py", "--stay", *session.posargs)
+
+
+@nox.session(requires=["wheels"])
+def tests(session: nox.Session) -> None:
+    """Run the whole suite on the built wheels, and measure what it covers."""
+    run_tests(session, "--cov", "--cov-report=term")
+
+
+@nox.session(requires=["wheels"], python=PYTHONS)
+def matrix(session: nox.Session) -> None:
+    """Run the whole suite on each supported Python that is installed here."""
+    run_tests(session)
+
+
+@nox.session(requires=["wheels"])
+def minimums(session: nox.Session) -> None:
+    """Run the whole suite with the lowest version of each dependency that we allow."""
+    run_tests(session, constraints=lowest_versions())
+
+
+@nox.session(requires=["wheels"])
+def contract(session: nox.Session) -> None:
+    """Hold each backend to the contract that every backend fulfils."""
+    run_tests(session, *map(str, sorted(Path("packages").glob("backend-*/tests/test_contract.py"))))
+
+
+@nox.session(requires=["wheels"])
+def e2e(session: nox.Session) -> None:
+    """Run only what crosses packages: clients against a running server, over sockets."""
+    run_tests(session, "tests")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style, formatting, and what imports what."""
+    install_checkout(session, *LINT_TOOLS)
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("lint-imports")
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """Check types: strictly in what is shipped, less so in tests."""
+    install_checkout(session, *TEST_TOOLS, *TYPE_TOOLS)
+    session.run("mypy")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation into docs/_build/html; a warning is an error."""
+    install_checkout(session, *DOC_TOOLS)
+    session.run("sphinx-build", "-W", "-n", "-b", "html", "docs", "docs/_build/html")
+
+
+@nox.session(requires=["wheels"])
+def bench(session: nox.Session) -> None:
+    """Measure the server's speed on this machine; nothing is judged."""
+    install_wheels(session)
+    install_redis_tools(session)
+    session.run("python", "benchmarks/run.py", *session.posargs)
+
+
+@nox.session
+def train(session: nox.Session) -> None:
+    """Train the demonstration's model again; installs torch."""
+    session.install("-c", CONSTRAINTS, *TRAIN_TOOLS)
+    session.run("python", "examples/digits/train.py", *session.posargs)
+
+
+@nox.session
+def wheels(session: nox.Session) -> None:
+    """Build a wheel of each package into build/wheels."""
+    shutil.rmtree(WHEELS, ignore_errors=True)
+    paths = [f"./{path}" for path in PACKAGES]
+    session.run("python", "-m", "pip", "wheel", "--no-deps", "--wheel-dir", str(WHEELS), *paths)
+
+
+@nox.session(venv_backend="none")
+def dev(session: nox.Session) -> None:
+    """Make .venv with every package editable and every tool."""
+    tools = {*TEST_TOOLS, *LINT_TOOLS, *TYPE_TOOLS, *DOC_TOOLS, *RELEASE_TOOLS, "nox"}
+    scripts = Path(".venv", "Scripts" if os.name == "nt" else "bin")
+    pip = (str(scripts / "python"), "-m", "pip")
+    session.run(sys.executable, "-m", "venv", ".venv")
+    session.run(*pip, "install", "-c", CONSTRAINTS, *editable_packages(), *sorted(tools))
+    session.log(f"To use it: source {scripts / 'activate'}")
+
+
+def run_tests(session: nox.Session, *options: str, constraints: str = CONSTRAINTS) -> None:
+    """Run pytest on the installed wheels; the session's own arguments come last."""
+    install_wheels(session, *TEST_TOOLS, constraints=constraints)
+    install_redis_tools(session)
+    session.run("python", "-m", "pytest", *options, *session.posargs)
+
+
+def install_wheels(session: nox.Session, *tools: str, constraints: str = CONSTRAINTS) -> None:
+    """Install our wheels with what the extras bring, and some tools."""
+    (core,) = map(str, WHEELS.glob("tensorkeep-*.whl"))
+    others = sorted(map(str, WHEELS.glob("tensorkeep_*.whl")))
+    session.install("-c", constraints, core + EXTRAS, *others, *tools)
+    # In a venv that is used again (`nox -r`), pip takes the same version for the same wheel.
+    session.install("--force-reinstall", "--no-deps", core, *others)
+
+
+def install_checkout(session: nox.Session, *tools: str) -> None:
+    """Install our packages as links into the checkout, and some tools."""
+    session.install("-c", CONSTRAINTS, *editable_packages(), *tools)
+
+
+def editable_packages() -> list[str]:
+    """Return what pip needs to install every package as a link into the checkout."""
+    return [part for path in (CORE + EXTRAS, *OTHERS) for part in ("--editable", f"./{path}")]
+
+
+def lowest_versions() -> str:
+    """Write the constraints again, with the lowest version of what our packages require."""
+    projects = [tomllib.loads(Path(path, "pyproject.toml").read_text()) for path in PACKAGES]
+    required = "\n".join(line for each in projects for line in requirements(each["project"]))
+    lowest = {
+        name.replace("-", "_"): version
+        for name, version in re.findall(r"^([\w-]+)>=([\w.]+)", required, re.MULTILINE)
+    }
+    lowest |= {"onnx": "1.20.0"}  # Makes models for tests; the newest wants a newer ml_dtypes.
+    pins = [line.partition("==") for line in Path(CONSTRAINTS).read_text().splitlines()]
+    written = Path("build/minimums.txt")
+    written.parent.mkdir(exist_ok=True)
+    written.write_text(
+        "".join(f"{name}{pin}{lowest.get(name, version)}\n" for name, pin, version in pins)
+    )
+    return str(written)
+
+
+def requirements(project: dict[str, Any]) -> list[str]:
+    """Return what a package requires, with and without extras."""
+    return [*project["dependencies"], *chain(*project.get("optional-dependencies", {}).values())]
+
+
+def install_redis_tools(session: nox.Session) -> None:
+    """Install Redis' own programs where we may; without them the tests that need them skip."""
+    if all(map(shutil.which, REDIS_TOOLS)):
+        return
+    if shutil.which("apt-get") is None or os.geteuid() != 0:
+        session.warn(f"Tests of Redis clients will skip: they need {', '.join(REDIS_TOOLS)}.")
+        session.warn(f"On Debian: apt-get install {' '.join(REDIS_PACKAGES)}")
+        return
+    # Runlevel 1 keeps Debian from starting a server of its own.
+    env = {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
+    session.run("apt-get", "update", external=True, env=env)
+    session.run("apt-get", "install", "--yes", *REDIS_PACKAGES, external=True, env=env)

@@ -1,0 +1,284 @@
+"""Which backends are installed, and a typed handle to each that was loaded.
+
+Listing reads package metadata and imports nothing. Loading imports one plugin by name, checks it
+against the contract, and reports why when it cannot be used; nothing else stops because of it.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Final
+
+import pluggy
+
+from tensorkeep.errors import BackendNotInstalled, BackendUnavailable, DeviceUnavailable, RunFailed
+from tensorkeep.hookspecs import (
+    API_VERSION,
+    ENTRY_POINT_GROUP,
+    PROJECT,
+    BackendHooks,
+    OptionalHooks,
+    ScriptHooks,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from tensorkeep.config import BackendOptions
+    from tensorkeep.device import Device
+    from tensorkeep.hookspecs import BackendInfo, DeviceInfo, RunContext, ScriptCall
+    from tensorkeep.model import LoadedModel, ModelSpec, ScriptSpec
+    from tensorkeep.tensor import Tensor
+
+_log = logging.getLogger(__name__)
+
+_SPECS: Final = (BackendHooks, OptionalHooks, ScriptHooks)
+
+
+def _names(spec: type) -> list[str]:
+    return [name for name, value in vars(spec).items() if hasattr(value, f"{PROJECT}_spec")]
+
+
+_REQUIRED: Final = _names(BackendHooks)
+_SCRIPTS: Final = _names(ScriptHooks)
+
+
+class Backend:
+    """A loaded backend: one typed method per hook.
+
+    Every call goes through pluggy, so that a plugin that is no backend can wrap the hooks. The
+    callers are looked up once; a call costs about 2 µs more than a plain one.
+
+    Attributes:
+        name: The name that users write.
+        info: What the backend says of itself.
+        devices: The devices that this installation can use.
+    """
+
+    def __init__(self, name: str, plugin: object, wrappers: Iterable[object]) -> None:
+        self.name = name
+        manager = _register(name, plugin, wrappers)
+        hooks = manager.hook
+        self._model_create = hooks.model_create
+        self._model_run = hooks.model_run
+        self._hooks = hooks
+        self._serializes = bool(hooks.serialize.get_hookimpls())
+        info: BackendInfo | None = hooks.backend_info()
+        if info is None:
+            raise BackendUnavailable(name, "its hook backend_info returned None")
+        if info.api_version != API_VERSION:
+            reason = (
+                f"it was written for version {info.api_version} of the backend contract, "
+                f"this Tensorkeep has version {API_VERSION}"
+            )
+            raise BackendUnavailable(name, reason)
+        if info.scripts:
+            _require(name, manager, _SCRIPTS)
+        hooks.self_check()
+        devices: Sequence[DeviceInfo] | None = hooks.devices()
+        if not devices:
+            raise BackendUnavailable(name, "its hook devices returned no device")
+        self.info: Final = info
+        self.devices: Final = tuple(devices)
+
+    def check_device(self, device: Device) -> None:
+        """Checks that models of this backend can run on a device.
+
+        Raises:
+            DeviceUnavailable: They cannot. `CPU:1` is a CPU with a queue of its own, and always
+                there when `CPU` is.
+        """
+        for info in self.devices:
+            anywhere = info.index is None or device.index is None or device.kind == "CPU"
+            if info.kind == device.kind and (anywhere or info.index == device.index):
+                return
+        raise DeviceUnavailable(self.name, device.name)
+
+    def model_create(self, spec: ModelSpec, blob: bytes, options: BackendOptions) -> LoadedModel:
+        """See `hookspecs.BackendHooks.model_create`."""
+        loaded: LoadedModel | None = self._model_create(spec=spec, blob=blob, options=options)
+        if loaded is None:
+            raise BackendUnavailable(self.name, "its hook model_create returned None")
+        return loaded
+
+    def model_run(
+        self, model: LoadedModel, inputs: Sequence[Tensor], run: RunContext
+    ) -> Sequence[Tensor | None]:
+        """See `hookspecs.BackendHooks.model_run`."""
+        outputs: Sequence[Tensor | None] | None = self._model_run(
+            model=model, inputs=inputs, run=run
+        )
+        if outputs is None:
+            msg = f"backend {self.name} broke its contract: model_run returned None"
+            raise RunFailed(msg)
+        return outputs
+
+    def serialize(self, model: LoadedModel, blob: bytes) -> bytes:
+        """Returns the bytes of a model: the stored blob, unless the backend has its own way."""
+        return self._hooks.serialize(model=model) if self._serializes else blob
+
+    def model_free(self, model: LoadedModel) -> None:
+        """See `hookspecs.OptionalHooks.model_free`."""
+        self._hooks.model_free(model=model)
+
+    def backend_stats(self) -> Mapping[str, int]:
+        """See `hookspecs.OptionalHooks.backend_stats`; empty when the backend has none."""
+        return self._hooks.backend_stats() or {}
+
+    def script_create(self, spec: ScriptSpec, source: bytes) -> object:
+        """See `hookspecs.ScriptHooks.script_create`."""
+        script: object = self._hooks.script_create(spec=spec, source=source)
+        if script is None:
+            raise BackendUnavailable(self.name, "its hook script_create returned None")
+        return script
+
+    def script_run(self, script: object, call: ScriptCall, run: RunContext) -> Sequence[Tensor]:
+        """See `hookspecs.ScriptHooks.script_run`."""
+        outputs: Sequence[Tensor] | None = self._hooks.script_run(
+            script=script, call=call, run=run
+        )
+        if outputs is None:
+            msg = f"backend {self.name} broke its contract: script_run returned None"
+            raise RunFailed(msg)
+        return outputs
+
+    def script_free(self, script: object) -> None:
+        """See `hookspecs.ScriptHooks.script_free`."""
+        self._hooks.script_free(script=script)
+
+    def __repr__(self) -> str:
+        return f"Backend({self.name}, {self.info.framework} {self.info.framework_version})"
+
+
+def _register(name: str, plugin: object, wrappers: Iterable[object]) -> pluggy.PluginManager:
+    """Gives a backend a plugin manager of its own, with the wrappers around it.
+
+    One manager per backend: no backend is ever asked for another's models, and loading one
+    changes nothing that a worker thread may be calling through just now.
+    """
+    manager = pluggy.PluginManager(PROJECT)
+    for spec in _SPECS:
+        manager.add_hookspecs(spec)
+    try:
+        manager.register(plugin, name)
+        manager.check_pending()
+    except pluggy.PluginValidationError as error:
+        raise BackendUnavailable(name, f"it breaks the contract: {error}") from error
+    _require(name, manager, _REQUIRED)
+    for wrapper in wrappers:
+        manager.register(wrapper)
+    return manager
+
+
+def _require(name: str, manager: pluggy.PluginManager, hooks: Iterable[str]) -> None:
+    missing = [hook for hook in hooks if not getattr(manager.hook, hook).get_hookimpls()]
+    if missing:
+        raise BackendUnavailable(name, f"it lacks the required hooks {', '.join(missing)}")
+
+
+@dataclass(frozen=True, slots=True)
+class BackendStatus:
+    """What is known of an installed backend.
+
+    Attributes:
+        name: The name that users write.
+        distribution: The distribution that brings it, with its version; empty when unknown.
+        backend: The handle, None when it is not loaded.
+        reason: Why it could not be loaded, empty when it could, or was not tried.
+    """
+
+    name: str
+    distribution: str
+    backend: Backend | None
+    reason: str
+
+
+class Backends:
+    """The installed backends.
+
+    Args:
+        wrappers: Plugins that wrap hooks of every backend, for tracing and the like.
+        installed: Lists the entry points; by default those of the installed distributions.
+    """
+
+    def __init__(
+        self,
+        wrappers: Iterable[object] = (),
+        installed: Callable[[], Iterable[EntryPoint]] = lambda: entry_points(
+            group=ENTRY_POINT_GROUP
+        ),
+    ) -> None:
+        self._wrappers = tuple(wrappers)
+        self._entry_points = {point.name.upper(): point for point in installed()}
+        self._given: dict[str, object] = {}
+        self._reasons: dict[str, str] = {}
+        self._loading = Lock()
+        self.loaded: Final[dict[str, Backend]] = {}
+
+    def names(self) -> list[str]:
+        """Returns the names of all installed backends, loaded or not."""
+        return sorted({*self._entry_points, *self._given})
+
+    def add(self, name: str, plugin: object) -> None:
+        """Adds a backend that is at hand as an object and needs no installing."""
+        self._given[name.upper()] = plugin
+
+    def load(self, name: str) -> Backend:
+        """Returns a backend, after importing and checking it if that was not done before.
+
+        May take seconds: not for the thread that serves clients.
+
+        Args:
+            name: The name as users write it, in any case.
+
+        Raises:
+            BackendNotInstalled: No installed distribution brings it.
+            BackendUnavailable: It cannot be imported, breaks the contract or does not work.
+        """
+        name = name.upper()
+        with self._loading:
+            backend = self.loaded.get(name)
+            if backend is None:
+                try:
+                    backend = Backend(name, self._plugin(name), self._wrappers)
+                except BackendUnavailable as error:
+                    self._reasons[name] = error.reason
+                    raise
+                except BaseException as error:  # the plugin's own code: anything may come
+                    _log.exception("backend %s does not work", name)
+                    self._reasons[name] = reason = f"{type(error).__name__}: {error}"
+                    raise BackendUnavailable(name, reason) from error
+                self._reasons.pop(name, None)
+                self.loaded[name] = backend
+        return backend
+
+    def _plugin(self, name: str) -> Any:  # noqa: ANN401 - any module or object
+        if name in self._given:
+            return self._given[name]
+        point = self._entry_points.get(name)
+        if point is None:
+            installed = ", ".join(self.names()) or "none"
+            reason = f"no installed package brings it (installed: {installed})"
+            raise BackendNotInstalled(name, reason)
+        return point.load()
+
+    def status(self) -> list[BackendStatus]:
+        """Returns what is known of every installed backend, without loading any."""
+        return [
+            BackendStatus(
+                name,
+                _distribution(self._entry_points.get(name)),
+                self.loaded.get(name),
+                self._reasons.get(name, ""),
+            )
+            for name in self.names()
+        ]
+
+
+def _distribution(point: EntryPoint | None) -> str:
+    if point is None or point.dist is None:
+        return ""
+    return f"{point.dist.name} {point.dist.version}"

@@ -1,0 +1,58 @@
+"""The engine's settings, as plain values; where they come from is the caller's business."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class BackendOptions:
+    """What a backend is told when it builds a model.
+
+    Attributes:
+        intra_op_threads: Threads inside one operator; 0 leaves it to the framework.
+        inter_op_threads: Threads across operators; 0 leaves it to the framework.
+        memory_limit: Bytes that the backend may allocate on the CPU; 0 sets no limit.
+        execution_timeout: Seconds after which a run is cancelled, for backends that can.
+        workers: Threads that may run models of one device at the same time.
+    """
+
+    intra_op_threads: int = 0
+    inter_op_threads: int = 0
+    memory_limit: int = 0
+    execution_timeout: float = 5.0
+    workers: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig:
+    """Settings of an engine, fixed for its life.
+
+    Attributes:
+        threads_per_queue: Worker threads of each device.
+        intra_op_parallelism: See `BackendOptions.intra_op_threads`.
+        inter_op_parallelism: See `BackendOptions.inter_op_threads`.
+        model_execution_timeout: Seconds after which a running model is cancelled.
+        backend_memory_limit: Bytes that each backend may allocate on the CPU; 0 sets no limit.
+        inline_limit: A run that is known to take less than this many seconds stays on the
+            caller's loop when its device is idle, which saves the hop to a worker thread and
+            back; 0 sends every run to a worker.
+    """
+
+    threads_per_queue: int = 1
+    intra_op_parallelism: int = 0
+    inter_op_parallelism: int = 0
+    model_execution_timeout: float = 5.0
+    backend_memory_limit: int = 0
+    inline_limit: float = 100e-6
+
+    @property
+    def backend_options(self) -> BackendOptions:
+        """The part of the settings that backends are told."""
+        return BackendOptions(
+            intra_op_threads=self.intra_op_parallelism,
+            inter_op_threads=self.inter_op_parallelism,
+            memory_limit=self.backend_memory_limit,
+            execution_timeout=self.model_execution_timeout,
+            workers=self.threads_per_queue,
+        )

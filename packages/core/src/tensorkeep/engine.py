@@ -1,0 +1,383 @@
+"""The engine: joins queues, workers, backends and graphs; owned by one thread, the loop's.
+
+It decides nothing that another room could decide: the run queue says what goes next, the graph
+what may start, the backend does the work. What keys hold models and where outputs are stored is
+the business of whoever asks.
+"""
+
+from __future__ import annotations
+
+import logging
+from time import monotonic
+from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary, finalize
+
+from tensorkeep.backends import Backends
+from tensorkeep.config import EngineConfig
+from tensorkeep.device import CPU
+from tensorkeep.errors import (
+    EngineClosed,
+    ModelRejected,
+    RunAbandoned,
+    RunExpired,
+    RunFailed,
+    TensorkeepError,
+)
+from tensorkeep.execution import Outcome, execute
+from tensorkeep.graph import Graph, GraphRun
+from tensorkeep.hookspecs import RunContext
+from tensorkeep.model import LoadedModel, Model
+from tensorkeep.runqueue import Run, RunQueue
+from tensorkeep.worker import Loader, Outbox, ThreadWorker, Watchdog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Sequence
+
+    from tensorkeep.backends import Backend
+    from tensorkeep.device import Device
+    from tensorkeep.loop import Handle, Loop
+    from tensorkeep.model import ModelSpec
+    from tensorkeep.tensor import Tensor
+    from tensorkeep.worker import Worker
+
+_log = logging.getLogger(__name__)
+
+_LOOKS_PER_TIMEOUT = 20  # the watchdog ends a run at most 5 % after its time
+
+
+class Lane:
+    """A device's run queue and its workers.
+
+    Attributes:
+        device: The device.
+        queue: The runs that wait.
+        workers: All workers of the device.
+        idle: Those that do nothing just now.
+        contexts: What each busy worker runs.
+    """
+
+    def __init__(self, device: Device, workers: Sequence[Worker]) -> None:
+        self.device = device
+        self.queue = RunQueue()
+        self.workers = workers
+        self.idle = list(workers)
+        self.contexts: dict[Worker, RunContext] = {}
+        self.timer: Handle | None = None
+        self.pump_is_due = False
+
+
+class Engine:
+    """Creates and runs models. Every method is called on the loop's thread.
+
+    Args:
+        loop: The loop whose thread owns the engine.
+        config: Settings.
+        backends: The backends; by default the installed ones.
+        start_worker: Makes a worker from a name and an outbox.
+
+    Attributes:
+        catalog: Models by the key under which they were stored. A model leaves it when its last
+            user is gone: after its key was deleted and its last run has ended.
+        lanes: Each device's queue and workers, by queue name.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        config: EngineConfig | None = None,
+        backends: Backends | None = None,
+        start_worker: Callable[[str, Outbox], Worker] = ThreadWorker,
+    ) -> None:
+        self.config = config or EngineConfig()
+        self.backends = backends or Backends()
+        self.catalog: WeakValueDictionary[bytes, Model] = WeakValueDictionary()
+        self.lanes: dict[str, Lane] = {}
+        self._loop = loop
+        self._start_worker = start_worker
+        self._outbox = Outbox(loop, self._take)
+        self._loader = Loader(loop)
+        self._inline: RunContext | None = None
+        self._closing: Callable[[], None] | None = None
+        self._unfinished: set[GraphRun] = set()
+        self._loading = 0
+        self._watchdog = Watchdog(
+            self._contexts, self.config.model_execution_timeout / _LOOKS_PER_TIMEOUT
+        )
+        self.lane(CPU)
+
+    # ------------------------------------------------------------------ models
+    def load_backend(
+        self, name: str, done: Callable[[Backend | None, TensorkeepError | None], None]
+    ) -> None:
+        """Loads a backend on the loader thread, then calls `done(backend, error)`."""
+        self._submit(lambda: self.backends.load(name), done)
+
+    def create_model(
+        self,
+        spec: ModelSpec,
+        blob: bytes,
+        done: Callable[[Model | None, TensorkeepError | None], None],
+    ) -> None:
+        """Builds a model on the loader thread, then calls `done(model, error)`.
+
+        The error is `BackendUnavailable`, `DeviceUnavailable`, or `ModelRejected` with the
+        framework's own text.
+        """
+        options = self.config.backend_options
+
+        def build() -> Model:
+            backend = self.backends.load(spec.backend)
+            backend.check_device(spec.device)
+            try:
+                loaded = backend.model_create(spec, blob, options)
+            except TensorkeepError:
+                raise
+            except BaseException as error:  # a plugin may raise anything
+                raise ModelRejected(str(error) or type(error).__name__) from error
+            return Model(spec, blob, loaded)
+
+        def built(model: Model | None, error: TensorkeepError | None) -> None:
+            if model is not None:
+                self.lane(spec.device)
+                finalizer = finalize(model, self._free, spec.backend, model.loaded)
+                finalizer.atexit = False
+            done(model, error)
+
+        self._submit(build, built)
+
+    def _submit(self, job: Callable[[], object], done: Callable[..., None]) -> None:
+        if self._closing is not None:
+            self._loop.call_soon(done, None, EngineClosed())
+            return
+
+        def finished(result: object, failure: BaseException | None) -> None:
+            self._loading -= 1
+            if failure is not None and not isinstance(failure, TensorkeepError):
+                _log.error("loading failed", exc_info=failure)
+                failure = TensorkeepError("internal error while loading")
+            done(result, failure)
+            self._close_if_idle()
+
+        self._loading += 1
+        self._loader.submit(job, finished)
+
+    def _free(self, backend: str, loaded: LoadedModel) -> None:
+        """Lets the backend free a model; on whatever thread let go of it last."""
+
+        def report(_: object, failure: BaseException | None) -> None:
+            if failure is not None:
+                _log.error("backend %s could not free a model", backend, exc_info=failure)
+
+        self._loader.submit(lambda: self.backends.loaded[backend].model_free(loaded), report)
+
+    # ------------------------------------------------------------------ runs
+    def time(self) -> float:
+        """Returns the time of the clock by which runs expire, in seconds."""
+        return self._loop.time()
+
+    def execute(self, graph: GraphRun) -> None:
+        """Starts a request; when it is done, `graph.on_done` is called.
+
+        A request whose runs are known to be short may be done already when this returns.
+        """
+        if self._closing is not None:
+            self._give_up(graph, EngineClosed())
+            return
+        self._start(graph, graph.start())
+        if not graph.done:
+            self._unfinished.add(graph)
+
+    def abandon(self, graph: GraphRun) -> None:
+        """Takes what waits of a request out of the queues; what runs ends, and is not looked at."""
+        self._give_up(graph, RunAbandoned())
+
+    def _give_up(self, graph: GraphRun, error: TensorkeepError) -> None:
+        graph.give_up(error)
+        for lane in self.lanes.values():
+            for run in lane.queue.runs_of(graph):
+                lane.queue.discard(run)
+                graph.fail(run.operation, error)
+        self._settle(graph)
+
+    def lane(self, device: Device) -> Lane:
+        """Returns a device's lane; the first call for a device makes it."""
+        lane = self.lanes.get(device.queue)
+        if lane is None:
+            names = [f"{device.queue}-{n + 1}" for n in range(self.config.threads_per_queue)]
+            workers = [self._start_worker(name, self._outbox) for name in names]
+            lane = self.lanes[device.queue] = Lane(device, workers)
+        return lane
+
+    def _start(self, graph: GraphRun, operations: list[int]) -> None:
+        """Runs operations at once or queues them, and what they free in turn.
+
+        A list instead of recursion: a graph may be long.
+        """
+        todo = operations
+        while todo:
+            index = todo.pop(0)
+            model = graph.graph.operations[index].model
+            try:
+                inputs = graph.inputs(index)
+            except RunFailed as error:
+                model.stats.fail()
+                graph.fail(index, error)
+                continue
+            run = Run(model, inputs, graph, index, expires_at=graph.expires_at)
+            lane = self.lanes.get(model.spec.device.queue) or self.lane(model.spec.device)
+            if not model.spec.batching.size and not lane.queue and self._may_stay(lane, run):
+                todo += self._settle_outcome(self._run_inline(lane, [run])[0])
+                continue
+            lane.queue.push(run, self._loop.time())
+            self._pump_soon(lane)
+
+    def _pump_soon(self, lane: Lane) -> None:
+        """Pumps once after everything that this turn of the loop brings.
+
+        Requests that arrive together can so share a batch, and no lone request waits for others.
+        """
+        if not lane.pump_is_due:
+            lane.pump_is_due = True
+            self._loop.call_soon(self._pump, lane)
+
+    def _pump(self, lane: Lane) -> None:
+        """Expires what waited too long, hands idle workers what goes next, sets the alarm."""
+        lane.pump_is_due = False
+        now = self._loop.time()
+        queue = lane.queue
+        for run in queue.expire(now):
+            run.graph.fail(run.operation, RunExpired())
+            self._give_up(run.graph, RunExpired())
+        while lane.idle and (batch := queue.next_batch(now)):
+            if self._may_stay(lane, *batch):
+                for outcome in self._run_inline(lane, batch):
+                    self._start(outcome.run.graph, self._settle_outcome(outcome))
+                continue
+            worker = lane.idle.pop()
+            context = self._context(lane)
+            lane.contexts[worker] = context
+            worker.hand(self.backends.loaded[batch[0].model.spec.backend], batch, context)
+        if lane.timer is not None:
+            lane.timer.cancel()
+            lane.timer = None
+        wake_at = queue.wake_at()
+        if wake_at is not None:
+            lane.timer = self._loop.call_at(max(wake_at, now), self._pump, lane)
+
+    # ------------------------------------------------------------------ running on the loop
+    def _may_stay(self, lane: Lane, *batch: Run) -> bool:
+        """Whether a batch is known to be over sooner than a hop to a worker and back takes."""
+        model = batch[0].model
+        return (
+            model.loaded.steady
+            and len(lane.idle) == len(lane.workers)
+            and model.stats.usual(_shapes(batch)) < self.config.inline_limit
+        )
+
+    def _run_inline(self, lane: Lane, batch: Sequence[Run]) -> list[Outcome]:
+        self._inline = context = self._context(lane)
+        outcomes = execute(self.backends.loaded[batch[0].model.spec.backend], batch, context)
+        self._inline = None
+        batch[0].model.stats.note(_shapes(batch), outcomes[0].seconds)
+        return outcomes
+
+    # ------------------------------------------------------------------ what comes back
+    def _take(self, outcomes: list[Outcome], worker: Worker) -> None:
+        """Takes the outcomes of a batch from a worker."""
+        first = outcomes[0].run
+        lane = self.lanes[first.model.spec.device.queue]
+        del lane.contexts[worker]
+        lane.idle.append(worker)
+        first.model.stats.note(_shapes([o.run for o in outcomes]), outcomes[0].seconds)
+        for outcome in outcomes:
+            self._start(outcome.run.graph, self._settle_outcome(outcome))
+        self._pump(lane)
+        self._close_if_idle()
+
+    def _settle_outcome(self, outcome: Outcome) -> list[int]:
+        """Counts a run and tells its request; returns the operations that it frees."""
+        run = outcome.run
+        if outcome.error is not None:
+            run.model.stats.fail()
+            run.graph.fail(run.operation, outcome.error)
+            freed = []
+        else:
+            first = outcome.outputs[0] if outcome.outputs else None
+            samples = first.shape[0] if first is not None and first.shape else 0
+            run.model.stats.succeed(outcome.seconds, samples)
+            freed = run.graph.finish(run.operation, outcome.outputs)
+        self._settle(run.graph)
+        return freed
+
+    def _settle(self, graph: GraphRun) -> None:
+        """Calls back when a request is done."""
+        if graph.done:
+            self._unfinished.discard(graph)
+            on_done, graph.on_done = graph.on_done, None
+            if on_done is not None:
+                on_done(graph)
+
+    # ------------------------------------------------------------------ the end
+    def close(self, grace: float, done: Callable[[], None]) -> None:
+        """Takes no new work, lets running work finish, then calls `done`.
+
+        Args:
+            grace: Seconds after which unfinished work is cancelled and no longer waited for.
+            done: Called once.
+        """
+        if self._closing is not None:
+            return
+        self._closing = done
+        self._loop.call_at(self._loop.time() + grace, self._end)
+        self._loop.call_soon(self._close_if_idle)
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything runs, waits or is being loaded."""
+        return bool(self._unfinished or self._loading)
+
+    def _close_if_idle(self) -> None:
+        if self._closing is not None and not self.busy:
+            self._end()
+
+    def _end(self) -> None:
+        done, self._closing = self._closing, lambda: None
+        for context in self._contexts():
+            context.cancel()
+        for lane in self.lanes.values():
+            for worker in lane.workers:
+                worker.stop()
+        self._loader.stop()
+        self._watchdog.stop()
+        if done is not None:
+            done()
+
+    # ------------------------------------------------------------------ deadlines
+    def _context(self, lane: Lane) -> RunContext:
+        return RunContext(lane.device, monotonic() + self.config.model_execution_timeout)
+
+    def _contexts(self) -> list[RunContext]:
+        """Returns what runs now; also called by the watchdog's thread, hence the snapshots."""
+        running = [c for lane in list(self.lanes.values()) for c in list(lane.contexts.values())]
+        inline = self._inline
+        return running if inline is None else [*running, inline]
+
+
+def run_of(model: Model, inputs: Sequence[Tensor], expires_at: float | None = None) -> GraphRun:
+    """Returns a request to run one model.
+
+    Args:
+        model: The model.
+        inputs: One tensor per input.
+        expires_at: Time of the loop's clock from which on it is not started any more.
+    """
+    return GraphRun(Graph.of(model), inputs, expires_at)
+
+
+def _shapes(batch: Sequence[Run]) -> Hashable:
+    """Returns what the time of a batch depends on."""
+    if len(batch) == 1:
+        inputs = batch[0].inputs
+        return inputs[0].shape if len(inputs) == 1 else tuple([t.shape for t in inputs])
+    first = batch[0].inputs
+    return (sum(run.rows for run in batch), *[t.shape[1:] for t in first])

@@ -1,0 +1,145 @@
+"""Every error that Tensorkeep raises on purpose, as one tree.
+
+The texts are for people who call Tensorkeep from Python: they name the argument and what was
+expected. What a client sees on the wire is decided by the server, from the class.
+"""
+
+from __future__ import annotations
+
+
+class TensorkeepError(Exception):
+    """Base of every error raised on purpose; anything else that escapes is a bug."""
+
+
+# --------------------------------------------------------------------------- tensors
+class InvalidTensor(TensorkeepError, ValueError):
+    """A tensor cannot be made from what was given."""
+
+
+class UnknownDType(InvalidTensor):
+    """A name or foreign data type that no `DType` stands for."""
+
+
+class InvalidShape(InvalidTensor):
+    """A shape with a negative dimension, or whose size cannot be addressed."""
+
+
+class BlobLengthMismatch(InvalidTensor):
+    """A blob whose length is not element count times element size."""
+
+
+class InvalidBool(InvalidTensor):
+    """A byte of a BOOL tensor is neither 0 nor 1."""
+
+
+class StringCountMismatch(InvalidTensor):
+    """A STRING blob that does not hold exactly one NUL-terminated string per element."""
+
+
+class NulInString(InvalidTensor):
+    """A string element with a NUL byte inside; strings are NUL-terminated, so it cannot be kept."""
+
+
+class ValueCountMismatch(InvalidTensor):
+    """The number of values is not the number of elements that the shape has."""
+
+
+class InvalidValue(InvalidTensor):
+    """A value that the tensor's type cannot hold."""
+
+
+class UnsupportedDType(TensorkeepError, TypeError):
+    """A data type that exists, but that this framework or protocol cannot take."""
+
+
+# --------------------------------------------------------------------------- devices
+class InvalidDevice(TensorkeepError, ValueError):
+    """A device name that is not of the form `CPU`, `GPU`, `CPU:<n>` or `GPU:<n>`."""
+
+
+class DeviceUnavailable(TensorkeepError):
+    """The backend is here, but this installation cannot use the device.
+
+    Attributes:
+        backend: Name of the backend, for example `ONNX`.
+        device: The device that was asked for, as it was spelled.
+    """
+
+    def __init__(self, backend: str, device: str) -> None:
+        super().__init__(f"backend {backend} cannot use device {device!r} in this installation")
+        self.backend = backend
+        self.device = device
+
+
+# --------------------------------------------------------------------------- keyspace
+class WrongType(TensorkeepError, TypeError):
+    """A key holds a value of another type than the operation needs."""
+
+    def __init__(self, key: bytes = b"") -> None:
+        super().__init__(f"key {key!r} holds the wrong kind of value")
+        self.key = key
+
+
+class KeyMissing(TensorkeepError, LookupError):
+    """There is no value under a key that an operation needs."""
+
+    def __init__(self, key: bytes = b"") -> None:
+        super().__init__(f"there is no key {key!r}")
+        self.key = key
+
+
+# --------------------------------------------------------------------------- backends
+class BackendUnavailable(TensorkeepError):
+    """A backend cannot be used.
+
+    Attributes:
+        backend: Name that was asked for.
+        reason: Why: not installed, the import failed, or it breaks the contract.
+    """
+
+    def __init__(self, backend: str, reason: str) -> None:
+        super().__init__(f"backend {backend} cannot be used: {reason}")
+        self.backend = backend
+        self.reason = reason
+
+
+class BackendNotInstalled(BackendUnavailable):
+    """No installed distribution brings a backend of this name."""
+
+
+class ModelRejected(TensorkeepError):
+    """The backend could not build the model or script; the text is the framework's."""
+
+
+class RunFailed(TensorkeepError):
+    """A model or script failed while running; the text is the framework's."""
+
+
+class BatchSizeMismatch(RunFailed):
+    """An output of a batched run does not have one row per row of the inputs."""
+
+    def __init__(self, backend: str = "") -> None:
+        super().__init__("the model did not generate the expected batch size")
+        self.backend = backend
+
+
+# --------------------------------------------------------------------------- engine
+class RunExpired(TensorkeepError):
+    """The run waited in its queue for longer than the request allowed."""
+
+    def __init__(self) -> None:
+        super().__init__("the run did not start within its time limit")
+
+
+class RunAbandoned(TensorkeepError):
+    """Nobody waits for the run any more (its client went away)."""
+
+    def __init__(self) -> None:
+        super().__init__("the run was abandoned: nobody waits for it any more")
+
+
+class EngineClosed(TensorkeepError):
+    """The engine is shutting down and takes no new work."""
+
+    def __init__(self) -> None:
+        super().__init__("the engine is shutting down")

@@ -1,0 +1,94 @@
+"""Doing a batch: stack the inputs, call the backend, split the outputs, name what went wrong.
+
+The same steps on a worker thread and on the loop. Nothing here waits for anything but the backend.
+"""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import TYPE_CHECKING, NamedTuple
+
+from tensorkeep.batching import split, stack
+from tensorkeep.errors import BatchSizeMismatch, RunFailed, TensorkeepError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tensorkeep.backends import Backend
+    from tensorkeep.hookspecs import RunContext
+    from tensorkeep.runqueue import Run
+    from tensorkeep.tensor import Tensor
+
+
+class Outcome(NamedTuple):
+    """How one run of a batch ended.
+
+    Attributes:
+        run: The run.
+        outputs: One tensor per output, None where the output is no tensor; empty after a failure.
+        error: What it failed with, None when it ended well.
+        seconds: Time in the backend, of the whole batch.
+    """
+
+    run: Run
+    outputs: Sequence[Tensor | None]
+    error: TensorkeepError | None
+    seconds: float
+
+
+def execute(backend: Backend, batch: Sequence[Run], context: RunContext) -> list[Outcome]:
+    """Runs a batch; one outcome per run, in the batch's order. Never raises.
+
+    When a batch fails for another reason than its outputs' shape, its members run one by one, so
+    that one bad request fails alone.
+    """
+    started = perf_counter()
+    if len(batch) == 1:
+        run = batch[0]
+        try:
+            outputs = _call(backend, run, run.inputs, context)
+        except TensorkeepError as error:
+            return [Outcome(run, (), error, perf_counter() - started)]
+        return [Outcome(run, outputs, None, perf_counter() - started)]
+    try:
+        columns = zip(*(run.inputs for run in batch), strict=True)
+        joined = _call(backend, batch[0], [stack(column) for column in columns], context)
+        seconds = perf_counter() - started
+        shares = _share(joined, [run.rows for run in batch], batch[0].model.spec.backend)
+    except BatchSizeMismatch as error:
+        seconds = perf_counter() - started
+        return [Outcome(run, (), error, seconds) for run in batch]
+    except (TensorkeepError, MemoryError):
+        return [outcome for run in batch for outcome in execute(backend, [run], context)]
+    return [Outcome(run, share, None, seconds) for run, share in zip(batch, shares, strict=True)]
+
+
+def _call(
+    backend: Backend, run: Run, inputs: Sequence[Tensor], context: RunContext
+) -> Sequence[Tensor | None]:
+    loaded = run.model.loaded
+    try:
+        outputs = backend.model_run(loaded, inputs, context)
+    except TensorkeepError:
+        raise
+    except BaseException as error:  # a plugin may raise anything; its thread must go on
+        raise RunFailed(str(error) or type(error).__name__) from error
+    if len(outputs) != len(loaded.outputs):
+        msg = f"the backend returned {len(outputs)} outputs for {len(loaded.outputs)}"
+        raise RunFailed(msg)
+    return outputs
+
+
+def _share(
+    joined: Sequence[Tensor | None], counts: list[int], backend: str
+) -> list[Sequence[Tensor | None]]:
+    total = sum(counts)
+    columns: list[Sequence[Tensor | None]] = []
+    for output in joined:
+        if output is None:
+            columns.append([None] * len(counts))
+        elif not output.shape or output.shape[0] != total:
+            raise BatchSizeMismatch(backend)
+        else:
+            columns.append(split(output, counts))
+    return list(zip(*columns, strict=True)) if columns else [() for _ in counts]

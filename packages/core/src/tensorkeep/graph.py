@@ -1,0 +1,164 @@
+"""The operations of one request: which may start, what a finished one frees, how failure spreads.
+
+A graph is a plan with numbered slots for tensors; each slot is written once. The first slots are
+given with the request, every other one is an output of an operation. Nothing here runs anything.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from tensorkeep.errors import RunFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from tensorkeep.model import Model
+    from tensorkeep.tensor import Tensor
+
+
+class Operation(NamedTuple):
+    """One model to run. (A named tuple: one is made for every request, and it is the cheapest.)
+
+    Attributes:
+        model: The model.
+        inputs: Slots that it reads, one per input.
+        outputs: Slots that it writes, one per output.
+    """
+
+    model: Model
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+
+class Graph(NamedTuple):
+    """A plan: operations in an order in which each only reads what stands before it.
+
+    Attributes:
+        operations: The operations.
+        given: Number of slots that the request fills; they come first.
+        slots: Number of all slots.
+    """
+
+    operations: tuple[Operation, ...]
+    given: int
+    slots: int
+
+    @classmethod
+    def of(cls, model: Model) -> Graph:
+        """Returns the plan of a single run: inputs first, outputs after them."""
+        given = len(model.loaded.inputs)
+        slots = given + len(model.loaded.outputs)
+        operation = Operation(model, tuple(range(given)), tuple(range(given, slots)))
+        return cls((operation,), given, slots)
+
+
+class GraphRun:
+    """A graph on its way.
+
+    Attributes:
+        graph: The plan.
+        expires_at: Monotonic time from which on no operation is started, None for never.
+        values: The tensor in each slot, None while (or because) there is none.
+        errors: What each operation failed with, None for those that did not.
+        ran: Whether each operation ended well.
+        error: Why the request as a whole was given up, None when it was not.
+        running: Number of operations that were started and have not ended.
+        on_done: Called once when the request is done, unless it was done before this was set.
+    """
+
+    __slots__ = (
+        "_failed",
+        "_missing",
+        "error",
+        "errors",
+        "expires_at",
+        "graph",
+        "on_done",
+        "ran",
+        "running",
+        "values",
+    )
+
+    def __init__(
+        self, graph: Graph, given: Sequence[Tensor], expires_at: float | None = None
+    ) -> None:
+        self.graph = graph
+        self.expires_at = expires_at
+        count = len(graph.operations)
+        self.values: list[Tensor | None] = [*given, *[None] * (graph.slots - graph.given)]
+        self.errors: list[Exception | None] = [None] * count
+        self.ran = [False] * count
+        self.error: Exception | None = None
+        self.running = 0
+        self.on_done: Callable[[GraphRun], None] | None = None
+        self._failed = False
+        # for each operation that has not started: the slots that it waits for
+        self._missing: dict[int, set[int]] = {}
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing of it runs, or will start, any more."""
+        return not self.running and (self._failed or not self._missing)
+
+    def start(self) -> list[int]:
+        """Returns the operations that may start at once."""
+        ready = []
+        given = self.graph.given
+        for index, operation in enumerate(self.graph.operations):
+            missing = {slot for slot in operation.inputs if slot >= given}
+            if missing:
+                self._missing[index] = missing
+            else:
+                ready.append(index)
+        self.running = len(ready)
+        return ready
+
+    def inputs(self, index: int) -> list[Tensor]:
+        """Returns the inputs of an operation that may start.
+
+        Raises:
+            RunFailed: An input is an output that turned out to be no tensor.
+        """
+        values = self.values
+        inputs = []
+        for slot in self.graph.operations[index].inputs:
+            value = values[slot]
+            if value is None:
+                msg = "an input of the operation is an output that is no tensor"
+                raise RunFailed(msg)
+            inputs.append(value)
+        return inputs
+
+    def finish(self, index: int, outputs: Sequence[Tensor | None]) -> list[int]:
+        """Takes the outputs of an operation that ended well; returns those that may start now."""
+        self.running -= 1
+        self.ran[index] = True
+        slots = self.graph.operations[index].outputs
+        for slot, output in zip(slots, outputs, strict=True):
+            self.values[slot] = output
+        if self._failed or not self._missing:
+            return []
+        ready = []
+        for waiting, missing in list(self._missing.items()):
+            missing.difference_update(slots)
+            if not missing:
+                del self._missing[waiting]
+                ready.append(waiting)
+        self.running += len(ready)
+        return ready
+
+    def fail(self, index: int, error: Exception) -> None:
+        """Takes the failure of an operation: what has not started will not."""
+        self.running -= 1
+        self.errors[index] = error
+        self._failed = True
+
+    def give_up(self, error: Exception) -> None:
+        """Gives up the request as a whole: what has not started will not."""
+        if self.error is None:
+            self.error = error
+        self._failed = True
+
+    def __repr__(self) -> str:
+        return f"GraphRun({sum(self.ran)} of {len(self.ran)} done, {self.running} running)"

@@ -1,0 +1,233 @@
+"""The contract of a backend: the one place that says what a plugin must and may provide.
+
+A backend is a module (or an object) whose functions carry `@hookimpl`, named by an entry point in
+the group `tensorkeep.backends`:
+
+    [project.entry-points."tensorkeep.backends"]
+    ONNX = "tensorkeep_onnx.plugin"
+
+The entry's name is the name that users write. The module may import its framework at the top: it
+is imported when its backend is first needed, on a thread of its own. pluggy checks names and
+arguments when the plugin registers, a type checker checks a plugin module against the protocols
+below, and the documentation is rendered from them.
+
+A backend never sees commands, keys, queues or batching. It may raise whatever it likes: the
+engine turns that into `ModelRejected` or `RunFailed` with the first argument's text. Calls come
+from several threads at once; only `model_create` and `script_create` come one at a time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
+
+import pluggy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from tensorkeep.config import BackendOptions
+    from tensorkeep.device import Device
+    from tensorkeep.model import LoadedModel, ModelSpec, ScriptSpec
+    from tensorkeep.tensor import DType, Tensor
+
+PROJECT: Final = "tensorkeep"
+ENTRY_POINT_GROUP: Final = "tensorkeep.backends"
+API_VERSION: Final = 1
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+# --------------------------------------------------------------------------- what is exchanged
+@dataclass(frozen=True, slots=True)
+class BackendInfo:
+    """What a backend says of itself.
+
+    Attributes:
+        api_version: The version of this contract that the backend was written for, as a literal.
+        framework: Name of the framework, for people.
+        framework_version: Version of the framework that was imported.
+        scripts: Whether the script hooks are there.
+        needs_names: Whether a model needs the names of its inputs and outputs.
+    """
+
+    api_version: int
+    framework: str
+    framework_version: str
+    scripts: bool = False
+    needs_names: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceInfo:
+    """A device that this installation can really use.
+
+    Attributes:
+        kind: `CPU` or `GPU`.
+        index: Number of the device among those of its kind; None means any number will do.
+        description: Name of the hardware, for people.
+        memory: Bytes of memory on the device, None when unknown or shared with the host.
+        dtypes: Element types that models may take and return there.
+    """
+
+    kind: str
+    index: int | None
+    description: str
+    memory: int | None
+    dtypes: frozenset[DType]
+
+
+class RunContext:
+    """What a backend may know of the run that it is doing.
+
+    Attributes:
+        device: Where the run takes place.
+        deadline: Monotonic time in seconds after which the run is cancelled, None for never.
+        cancelled: Whether the run should end as soon as it can.
+    """
+
+    __slots__ = ("_on_cancel", "cancelled", "deadline", "device")
+
+    def __init__(self, device: Device, deadline: float | None = None) -> None:
+        self.device = device
+        self.deadline = deadline
+        self.cancelled = False
+        self._on_cancel: Callable[[], None] | None = None
+
+    def on_cancel(self, end: Callable[[], None] | None) -> None:
+        """Sets what ends the run from another thread; None once the run can no longer be ended.
+
+        Called at once when the run was cancelled already.
+        """
+        self._on_cancel = end
+        if self.cancelled and end is not None:
+            end()
+
+    def cancel(self) -> None:
+        """Asks the run to end; called from a thread that is not running it."""
+        self.cancelled = True
+        end = self._on_cancel
+        if end is not None:
+            end()
+
+
+class Commands(Protocol):
+    """The way from a script to the keyspace and to models."""
+
+    def execute(self, command: str, arguments: Sequence[bytes]) -> object:
+        """Runs a command and returns its reply."""
+
+    def model_execute(self, key: str, inputs: Sequence[Tensor], outputs: int) -> Sequence[Tensor]:
+        """Runs a stored model at once, on the calling thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptCall:
+    """One call of a script's function.
+
+    Attributes:
+        function: Name of the function.
+        tensors: Its input tensors, never to be changed.
+        keys: Names of keys that the function may touch.
+        arguments: Plain arguments.
+        outputs: Number of tensors that it is to return, None to ignore what it returns.
+        commands: The way to the keyspace and to models.
+    """
+
+    function: str
+    tensors: Sequence[Tensor]
+    keys: Sequence[bytes]
+    arguments: Sequence[bytes]
+    outputs: int | None
+    commands: Commands
+
+
+# --------------------------------------------------------------------------- the hooks
+class BackendHooks(Protocol):
+    """The hooks that every backend has."""
+
+    @hookspec(firstresult=True)
+    def backend_info(self) -> BackendInfo:
+        """Returns what the backend says of itself."""
+
+    @hookspec(firstresult=True)
+    def devices(self) -> Sequence[DeviceInfo]:
+        """Returns the devices that this installation can really use, never more."""
+
+    @hookspec(firstresult=True)
+    def model_create(self, spec: ModelSpec, blob: bytes, options: BackendOptions) -> LoadedModel:
+        """Builds a model; called on the loader thread, and may take its time.
+
+        Args:
+            spec: What the user said; the device is one of those that `devices` returned, and
+                names are given when `BackendInfo.needs_names`.
+            blob: The serialized model.
+            options: Threads and limits that hold for all models.
+
+        Raises:
+            Exception: The model cannot be built; users read the text.
+        """
+
+    @hookspec(firstresult=True)
+    def model_run(
+        self, model: LoadedModel, inputs: Sequence[Tensor], run: RunContext
+    ) -> Sequence[Tensor | None]:
+        """Runs a model.
+
+        Args:
+            model: What `model_create` returned.
+            inputs: One tensor per input, in the model's order, already joined to a batch. Their
+                memory must not be changed.
+            run: The run's device and deadline, and the way to be told to end.
+
+        Returns:
+            One tensor per output, in the model's order. None stands for an output that is no
+            tensor.
+
+        Raises:
+            Exception: The run failed; users read the text.
+        """
+
+
+class OptionalHooks(Protocol):
+    """Hooks that a backend may leave out."""
+
+    @hookspec(firstresult=True)
+    def self_check(self) -> None:
+        """Creates and runs something tiny; raises when the framework imports but does not work."""
+
+    @hookspec(firstresult=True)
+    def serialize(self, model: LoadedModel) -> bytes:
+        """Returns a model as bytes that `model_create` takes; by default the stored blob."""
+
+    @hookspec(firstresult=True)
+    def model_free(self, model: LoadedModel) -> None:
+        """Frees a model that nobody will run again."""
+
+    @hookspec(firstresult=True)
+    def backend_stats(self) -> Mapping[str, int]:
+        """Returns figures such as bytes in use, by name."""
+
+
+class ScriptHooks(Protocol):
+    """Hooks of a backend whose `BackendInfo.scripts` is true."""
+
+    @hookspec(firstresult=True)
+    def script_create(self, spec: ScriptSpec, source: bytes) -> object:
+        """Compiles a script; called on the loader thread.
+
+        Returns:
+            The framework's own object.
+
+        Raises:
+            Exception: The source does not compile; users read the text.
+        """
+
+    @hookspec(firstresult=True)
+    def script_run(self, script: object, call: ScriptCall, run: RunContext) -> Sequence[Tensor]:
+        """Calls a function of a script and returns the tensors that it returned."""
+
+    @hookspec(firstresult=True)
+    def script_free(self, script: object) -> None:
+        """Frees a script that nobody will call again."""

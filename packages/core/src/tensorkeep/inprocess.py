@@ -1,0 +1,300 @@
+"""Tensorkeep inside one program: keys, models and runs without a server.
+
+An engine on a thread of its own, reached from any thread by plain calls or as futures.
+"""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import numpy as np
+
+from tensorkeep.batching import UNBATCHED
+from tensorkeep.device import Device
+from tensorkeep.engine import Engine, run_of
+from tensorkeep.errors import InvalidValue, RunFailed
+from tensorkeep.keyspace import Keyspace
+from tensorkeep.loop import QueueLoop
+from tensorkeep.model import Model, ModelSpec
+from tensorkeep.tensor import Tensor
+from tensorkeep.worker import start_thread
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import ArrayLike
+
+    from tensorkeep.backends import Backends
+    from tensorkeep.batching import Batching
+    from tensorkeep.config import EngineConfig
+    from tensorkeep.errors import TensorkeepError
+    from tensorkeep.graph import GraphRun
+
+_T = TypeVar("_T")
+
+_GRACE = 5.0  # seconds that `close` waits for running work
+
+
+class Tensorkeep:
+    """A tensor store and model runner inside the program, with the same rules as the server.
+
+    Safe to use from any thread. A call that takes time has a twin named `submit_…` that returns a
+    `concurrent.futures.Future` at once. Use it in a `with` statement, or call `close`.
+
+    Args:
+        config: Settings of the engine.
+        backends: The backends; by default those installed.
+    """
+
+    def __init__(
+        self, config: EngineConfig | None = None, backends: Backends | None = None
+    ) -> None:
+        self._loop = QueueLoop()
+        self._engine = Engine(self._loop, config, backends)
+        self._keys = Keyspace(time.time)
+        self._thread = start_thread("tensorkeep-engine", self._loop.run)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Lets running work finish for some seconds, then ends all threads."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._engine.close, _GRACE, self._loop.stop)
+            self._thread.join()
+
+    # ------------------------------------------------------------------ tensors
+    def tensor_set(self, key: str, value: Tensor | ArrayLike) -> None:
+        """Stores a tensor.
+
+        Args:
+            key: The key; what it holds is replaced.
+            value: A `Tensor`, stored as it is, or anything NumPy makes an array of, copied.
+
+        Raises:
+            UnknownDType: No tensor type has such elements.
+            WrongType: The key holds a model.
+        """
+        tensor = value if isinstance(value, Tensor) else Tensor.from_numpy(np.array(value))
+        self._call(lambda: self._store(key, Tensor, tensor))
+
+    def tensor_get(self, key: str) -> Tensor:
+        """Returns a stored tensor.
+
+        Raises:
+            KeyMissing: There is no such key.
+            WrongType: The key holds something else.
+        """
+        return self._call(lambda: self._keys.typed(_name(key), Tensor))
+
+    # ------------------------------------------------------------------ models
+    def submit_model_store(  # noqa: PLR0913 - the options of a model, by keyword
+        self,
+        key: str,
+        blob: bytes,
+        *,
+        backend: str,
+        device: str = "CPU",
+        tag: str = "",
+        batching: Batching = UNBATCHED,
+        inputs: Sequence[str] = (),
+        outputs: Sequence[str] = (),
+    ) -> Future[None]:
+        """Builds and stores a model; see `model_store`."""
+        spec = ModelSpec(
+            backend.upper(), Device.parse(device), tag, batching, tuple(inputs), tuple(outputs)
+        )
+        future: Future[None] = Future()
+
+        def built(model: Model | None, error: TensorkeepError | None) -> None:
+            if model is None:
+                future.set_exception(error or RunFailed("the model was not built"))
+            else:
+                _resolve(future, lambda: self._store_model(key, model))
+
+        self._loop.call_soon_threadsafe(self._engine.create_model, spec, bytes(blob), built)
+        return future
+
+    def model_store(self, key: str, blob: bytes, **options: Any) -> None:  # noqa: ANN401 - passed on
+        """Builds and stores a model.
+
+        Args:
+            key: The key; a model there is replaced once the new one is built.
+            blob: The serialized model, in the backend's format.
+            **options: `backend` (required), `device`, `tag`, `batching`, `inputs`, `outputs`, as
+                in `ModelSpec`.
+
+        Raises:
+            InvalidDevice: The device name is malformed.
+            BackendUnavailable: The backend is not installed or does not work.
+            DeviceUnavailable: The backend cannot use the device.
+            ModelRejected: The backend cannot build the model.
+            WrongType: The key holds something else than a model.
+        """
+        self.submit_model_store(key, blob, **options).result()
+
+    def submit_model_execute(
+        self,
+        key: str,
+        inputs: Sequence[str],
+        outputs: Sequence[str],
+        timeout: float | None = None,
+    ) -> Future[None]:
+        """Runs a stored model on stored tensors; see `model_execute`."""
+        names = [_name(name) for name in outputs]
+
+        def store(results: list[Tensor | None]) -> None:
+            if len(names) != len(results):
+                msg = f"outputs must be {len(results)} keys, not {len(names)}"
+                raise InvalidValue(msg)
+            for name in names:
+                if not isinstance(self._keys.get(name), Tensor | None):
+                    self._keys.typed(name, Tensor)
+            for name, result in zip(names, results, strict=True):
+                if result is not None:
+                    self._keys.set(name, result)
+
+        def tensors() -> list[Tensor]:
+            return [self._keys.typed(_name(name), Tensor) for name in inputs]
+
+        return self._run(key, tensors, store, timeout)
+
+    def model_execute(
+        self,
+        key: str,
+        inputs: Sequence[str],
+        outputs: Sequence[str],
+        timeout: float | None = None,
+    ) -> None:
+        """Runs a stored model on stored tensors and stores what it returns.
+
+        Args:
+            key: The model's key.
+            inputs: Keys of its inputs, in order.
+            outputs: Keys for its outputs, in order.
+            timeout: Seconds after which the run is no longer started.
+
+        Raises:
+            KeyMissing: There is no such model or input.
+            WrongType: A key holds something else than it should.
+            InvalidValue: Another number of inputs or outputs than the model has.
+            RunFailed: The backend failed; nothing is stored.
+            RunExpired: The run did not start in time.
+        """
+        self.submit_model_execute(key, inputs, outputs, timeout).result()
+
+    def submit_model_run(
+        self, key: str, *inputs: Tensor | ArrayLike, timeout: float | None = None
+    ) -> Future[list[Tensor | None]]:
+        """Runs a stored model on tensors at hand; see `model_run`."""
+        tensors = [
+            value if isinstance(value, Tensor) else Tensor.from_numpy(np.array(value))
+            for value in inputs
+        ]
+        return self._run(key, lambda: tensors, lambda results: results, timeout)
+
+    def model_run(
+        self, key: str, *inputs: Tensor | ArrayLike, timeout: float | None = None
+    ) -> list[Tensor | None]:
+        """Runs a stored model on tensors at hand; nothing is stored.
+
+        Args:
+            key: The model's key.
+            *inputs: Its inputs in order, tensors or anything NumPy makes an array of.
+            timeout: Seconds after which the run is no longer started.
+
+        Returns:
+            One tensor per output, None for an output that is no tensor.
+
+        Raises:
+            KeyMissing: There is no such model.
+            WrongType: The key holds something else than a model.
+            InvalidValue: Another number of inputs than the model has.
+            RunFailed: The backend failed.
+            RunExpired: The run did not start in time.
+        """
+        return self.submit_model_run(key, *inputs, timeout=timeout).result()
+
+    # ------------------------------------------------------------------ keys
+    def delete(self, key: str) -> bool:
+        """Removes a key; returns whether it was there."""
+        return self._call(lambda: self._keys.delete(_name(key)))
+
+    def keys(self) -> list[str]:
+        """Returns all keys."""
+        return self._call(lambda: [_text(key) for key in self._keys])
+
+    # ------------------------------------------------------------------ on the engine's thread
+    def _call(self, action: Callable[[], _T]) -> _T:
+        future: Future[_T] = Future()
+        self._loop.call_soon_threadsafe(_resolve, future, action)
+        return future.result()
+
+    def _store(self, key: str, kind: type, value: object) -> None:
+        name = _name(key)
+        if not isinstance(self._keys.get(name), kind | None):
+            self._keys.typed(name, kind)
+        self._keys.set(name, value)
+
+    def _store_model(self, key: str, model: Model) -> None:
+        self._store(key, Model, model)
+        self._engine.catalog[_name(key)] = model
+
+    def _run(
+        self,
+        key: str,
+        inputs: Callable[[], list[Tensor]],
+        finish: Callable[[list[Tensor | None]], _T],
+        timeout: float | None,
+    ) -> Future[_T]:
+        future: Future[_T] = Future()
+
+        def done(graph: GraphRun) -> None:
+            def results() -> _T:
+                error = graph.error or graph.errors[0]
+                if error is not None:
+                    raise error
+                return finish(graph.values[graph.graph.given :])
+
+            _resolve(future, results)
+
+        def start() -> None:
+            try:
+                model = self._keys.typed(_name(key), Model)
+                tensors = inputs()
+                expected = len(model.loaded.inputs)
+                if len(tensors) != expected:
+                    msg = f"inputs must be {expected} tensors, not {len(tensors)}"
+                    raise InvalidValue(msg)
+            except Exception as error:  # noqa: BLE001 - handed to whoever waits
+                future.set_exception(error)
+                return
+            expires_at = None if timeout is None else self._loop.time() + timeout
+            graph = run_of(model, tensors, expires_at)
+            graph.on_done = done
+            self._engine.execute(graph)
+
+        self._loop.call_soon_threadsafe(start)
+        return future
+
+
+def _resolve(future: Future[_T], action: Callable[[], _T]) -> None:
+    try:
+        result = action()
+    except Exception as error:  # noqa: BLE001 - handed to whoever waits
+        future.set_exception(error)
+    else:
+        future.set_result(result)
+
+
+def _name(key: str) -> bytes:
+    return key.encode("utf-8", "surrogateescape")
+
+
+def _text(key: bytes) -> str:
+    return key.decode("utf-8", "surrogateescape")

@@ -1,0 +1,265 @@
+"""Keys and their values: what is stored, what has expired, and in which order a scan finds it.
+
+One thread owns a keyspace. The clock is given, so that nothing here waits or asks for the time.
+Times are Unix times in seconds.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
+from random import randrange
+from typing import TYPE_CHECKING, TypeVar
+
+from tensorkeep.errors import KeyMissing, WrongType
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_T = TypeVar("_T")
+
+_FEW = 64  # below this many stale marks, tidying up costs more than it saves
+
+
+@dataclass(slots=True)
+class Entry:
+    """What is known of one key.
+
+    Attributes:
+        value: The stored value; the keyspace does not care what it is.
+        serial: Its place in scans: keys are scanned in the order in which they first appeared.
+        touched: When it was last read or written.
+        expires_at: When it vanishes, None for never.
+    """
+
+    value: object
+    serial: int
+    touched: float
+    expires_at: float | None = None
+
+
+class Keyspace:
+    """The keys of one database.
+
+    Args:
+        clock: Returns the Unix time in seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._entries: dict[bytes, Entry] = {}
+        # The scan index: keys in the order of their serials; a removed key leaves None until the
+        # lists are tidied. A cursor is a serial, so it stays valid whatever comes and goes.
+        self._serials: list[int] = []
+        self._names: list[bytes | None] = []
+        self._next_serial = 1
+        # Expiry times, with stale ones among them: (expires_at, key).
+        self._expiring: list[tuple[float, bytes]] = []
+        self._volatile = 0
+
+    # ------------------------------------------------------------------ reading
+    def get(self, key: bytes, *, touch: bool = True) -> object | None:
+        """Returns the value under a key, None when there is none."""
+        entry = self._entries.get(key)
+        if entry is None:
+            return None
+        now = self._clock()
+        if entry.expires_at is not None and entry.expires_at <= now:
+            self.delete(key)
+            return None
+        if touch:
+            entry.touched = now
+        return entry.value
+
+    def typed(self, key: bytes, kind: type[_T]) -> _T:
+        """Returns the value under a key, which must be of one type.
+
+        Raises:
+            KeyMissing: There is no such key.
+            WrongType: The value is of another type.
+        """
+        value = self.get(key)
+        if isinstance(value, kind):
+            return value
+        raise KeyMissing(key) if value is None else WrongType(key)
+
+    def entry(self, key: bytes) -> Entry | None:
+        """Returns what is known of a key, without touching it."""
+        return None if self.get(key, touch=False) is None else self._entries[key]
+
+    def __contains__(self, key: bytes) -> bool:
+        return self.get(key, touch=False) is not None
+
+    def __len__(self) -> int:
+        """Returns the number of keys, with those that expired and were not yet removed."""
+        return len(self._entries)
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Iterates over a snapshot of the keys that have not expired."""
+        now = self._clock()
+        live = [
+            key
+            for key, entry in self._entries.items()
+            if entry.expires_at is None or entry.expires_at > now
+        ]
+        return iter(live)
+
+    @property
+    def volatile(self) -> int:
+        """The number of keys that will expire."""
+        return self._volatile
+
+    # ------------------------------------------------------------------ writing
+    def set(self, key: bytes, value: object, expires_at: float | None = None) -> None:
+        """Stores a value, replacing any other value and its expiry."""
+        entry = self._entries.get(key)
+        if entry is None:
+            serial = self._next_serial
+            self._next_serial = serial + 1
+            self._entries[key] = Entry(value, serial, self._clock())
+            self._serials.append(serial)
+            self._names.append(key)
+        else:
+            entry.value = value
+            entry.touched = self._clock()
+            if entry.expires_at is not None:
+                entry.expires_at = None
+                self._volatile -= 1
+        if expires_at is not None:
+            self.expire(key, expires_at)
+
+    def delete(self, key: bytes) -> bool:
+        """Removes a key; returns whether it was there and had not expired."""
+        entry = self._entries.pop(key, None)
+        if entry is None:
+            return False
+        self._names[bisect_left(self._serials, entry.serial)] = None
+        if len(self._names) > 2 * len(self._entries) + _FEW:
+            self._tidy_scan_index()
+        if entry.expires_at is None:
+            return True
+        self._volatile -= 1
+        return entry.expires_at > self._clock()
+
+    def rename(self, source: bytes, target: bytes) -> None:
+        """Moves a value and its expiry to another key, replacing what is there.
+
+        Raises:
+            KeyMissing: There is no such source.
+        """
+        entry = self.entry(source)
+        if entry is None:
+            raise KeyMissing(source)
+        if source != target:
+            self.delete(source)
+            self.set(target, entry.value, entry.expires_at)
+
+    def clear(self) -> int:
+        """Removes every key; returns how many there were."""
+        count = len(self._entries)
+        self._entries.clear()
+        self._serials.clear()
+        self._names.clear()
+        self._expiring.clear()
+        self._volatile = 0
+        return count
+
+    # ------------------------------------------------------------------ expiry
+    def expire(self, key: bytes, expires_at: float | None) -> None:
+        """Sets when a key vanishes, None for never.
+
+        Raises:
+            KeyMissing: There is no such key.
+        """
+        entry = self.entry(key)
+        if entry is None:
+            raise KeyMissing(key)
+        self._volatile += (expires_at is not None) - (entry.expires_at is not None)
+        entry.expires_at = expires_at
+        if expires_at is not None:
+            heappush(self._expiring, (expires_at, key))
+            if len(self._expiring) > 2 * self._volatile + _FEW:
+                self._tidy_expiring()
+
+    def next_expiry(self) -> float | None:
+        """Returns when a key may expire next, None when none will."""
+        return self._expiring[0][0] if self._expiring else None
+
+    def remove_expired(self, limit: int) -> list[bytes]:
+        """Removes keys whose time has come.
+
+        Args:
+            limit: Most keys to remove at once, so that other work gets its turn.
+
+        Returns:
+            The removed keys.
+        """
+        removed: list[bytes] = []
+        now = self._clock()
+        while self._expiring and self._expiring[0][0] <= now and len(removed) < limit:
+            expires_at, key = heappop(self._expiring)
+            entry = self._entries.get(key)
+            if entry is not None and entry.expires_at == expires_at:
+                self.delete(key)
+                removed.append(key)
+        return removed
+
+    # ------------------------------------------------------------------ walking
+    def scan(self, cursor: int, count: int) -> tuple[int, list[bytes]]:
+        """Returns some keys and the cursor to go on with; 0 begins a scan and ends it.
+
+        A key that is there from the beginning of a scan to its end is returned exactly once.
+
+        Args:
+            cursor: 0, or what the last call returned.
+            count: Keys to look at.
+        """
+        start = bisect_left(self._serials, cursor)
+        stop = min(start + count, len(self._serials))
+        now = self._clock()
+        keys = []
+        for name in self._names[start:stop]:
+            if name is not None:
+                expires_at = self._entries[name].expires_at
+                if expires_at is None or expires_at > now:
+                    keys.append(name)
+        return (self._serials[stop] if stop < len(self._serials) else 0), keys
+
+    def random_key(self) -> bytes | None:
+        """Returns any key that has not expired, None when there is none."""
+        while self._entries:
+            name = self._names[randrange(len(self._names))]  # noqa: S311 - no secret hangs on it
+            if name is not None and name in self:
+                return name
+        return None
+
+    # ------------------------------------------------------------------ tidiness
+    def _tidy_scan_index(self) -> None:
+        kept = [(s, n) for s, n in zip(self._serials, self._names, strict=True) if n is not None]
+        self._serials = [serial for serial, _ in kept]
+        self._names = [name for _, name in kept]
+
+    def _tidy_expiring(self) -> None:
+        self._expiring = [
+            (entry.expires_at, key)
+            for key, entry in self._entries.items()
+            if entry.expires_at is not None
+        ]
+        heapify(self._expiring)
+
+    def validate(self) -> None:
+        """Checks what must always hold; for tests.
+
+        Raises:
+            AssertionError: Something does not hold.
+        """
+        live = [name for name in self._names if name is not None]
+        assert sorted(live) == sorted(self._entries)  # noqa: S101
+        assert self._serials == sorted(set(self._serials))  # noqa: S101
+        volatile = {k: e.expires_at for k, e in self._entries.items() if e.expires_at is not None}
+        assert self._volatile == len(volatile)  # noqa: S101
+        assert {(at, key) for key, at in volatile.items()} <= set(self._expiring)  # noqa: S101
+
+    def __repr__(self) -> str:
+        return f"Keyspace({len(self._entries)} keys, {self._volatile} volatile)"

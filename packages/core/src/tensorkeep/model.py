@@ -1,0 +1,103 @@
+"""What is stored of a model or a script: its specification, its source and what a backend built.
+
+All of it is frozen: handing a model to a worker is a snapshot, whatever happens to its key.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from tensorkeep.batching import UNBATCHED, Batching
+from tensorkeep.device import CPU, Device
+from tensorkeep.stats import SCRIPT_SAMPLES, RunStats
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """What a user says of a model.
+
+    Attributes:
+        backend: Name of the backend, upper case, for example `ONNX`.
+        device: Where the model runs.
+        tag: The user's own label, often a version.
+        batching: How requests may share a run.
+        inputs: Names of the graph's inputs; only for backends that ask for names.
+        outputs: Names of the graph's outputs; only for backends that ask for names.
+    """
+
+    backend: str
+    device: Device = CPU
+    tag: str = ""
+    batching: Batching = UNBATCHED
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptSpec:
+    """What a user says of a script.
+
+    Attributes:
+        backend: Name of the backend that runs it.
+        device: Where the script runs.
+        tag: The user's own label.
+        entry_points: Names of the functions that take tensors, keys and arguments.
+    """
+
+    backend: str = "TORCH"
+    device: Device = CPU
+    tag: str = ""
+    entry_points: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """What a backend built from a model's blob.
+
+    Attributes:
+        native: The framework's own object; only the backend looks inside.
+        inputs: Names of the inputs, in the order in which `model_run` takes them.
+        outputs: Names of the outputs, in the order in which `model_run` returns them.
+        steady: Whether the time of a run depends on the inputs' shapes only, never on their
+            values. Such a run, once known to be short, may be done without a worker thread.
+    """
+
+    native: Any
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    steady: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class Model:
+    """A stored model.
+
+    Attributes:
+        spec: What the user said.
+        blob: The serialized model as it was stored.
+        loaded: What the backend built from it.
+        stats: Counters of its runs; they live as long as the model does.
+    """
+
+    spec: ModelSpec
+    blob: bytes
+    loaded: LoadedModel
+    stats: RunStats = field(default_factory=RunStats)
+
+
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class Script:
+    """A stored script.
+
+    Attributes:
+        spec: What the user said.
+        source: Its source code.
+        native: What the backend compiled; only the backend looks inside.
+        stats: Counters of its runs; they live as long as the script does.
+    """
+
+    spec: ScriptSpec
+    source: bytes
+    native: Any
+    stats: RunStats = field(default_factory=lambda: RunStats(samples=SCRIPT_SAMPLES))

@@ -1,0 +1,204 @@
+"""Which waiting runs go next, and together: one queue per device, decided without a clock.
+
+Runs that cannot share a run of the model leave in the order in which they came. Runs that can are
+grouped; the group whose first run is oldest goes next, as soon as it may. Nothing here runs
+anything: the engine asks, with the time as an argument, and acts.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING
+
+from tensorkeep.batching import UNBATCHED, rows
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Sequence
+
+    from tensorkeep.batching import Batching
+    from tensorkeep.graph import GraphRun
+    from tensorkeep.model import Model
+    from tensorkeep.tensor import Tensor
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """One execution of a model that waits for, or occupies, a device.
+
+    Attributes:
+        model: The model to run.
+        inputs: One tensor per input.
+        graph: The request that it is part of.
+        operation: Which of the request's operations it is.
+        queued_at: Monotonic time in seconds at which it began to wait.
+        expires_at: Monotonic time from which on it is not started any more, None for never.
+        rows: Rows that it adds to a batch; 0 when it must run alone.
+        waiting: Whether it is in a queue.
+        serial: Its place in the order of arrival.
+        group: Which runs it may share a run of the model with; None when it must run alone.
+    """
+
+    model: Model
+    inputs: Sequence[Tensor]
+    graph: GraphRun
+    operation: int
+    queued_at: float = 0.0
+    expires_at: float | None = None
+    rows: int = 0
+    waiting: bool = False
+    serial: int = 0
+    group: Hashable = None
+
+
+@dataclass(slots=True, eq=False)
+class _Group:
+    """Runs that may share one run of a model; those that must run alone share the group None."""
+
+    batching: Batching
+    runs: OrderedDict[int, Run] = field(default_factory=OrderedDict)  # by serial
+    rows: int = 0
+
+    @property
+    def first(self) -> Run:
+        return next(iter(self.runs.values()))
+
+    def remove(self, run: Run) -> None:
+        del self.runs[run.serial]
+        self.rows -= run.rows
+        run.waiting = False
+
+    def held_until(self) -> float | None:
+        """Returns when the first run stops waiting for others; None when it does not wait."""
+        if self.rows >= self.batching.minimum:
+            return None
+        if not self.batching.timeout_ms:
+            return float("inf")
+        return self.first.queued_at + self.batching.timeout_ms / 1000
+
+
+class RunQueue:
+    """The runs that wait for one device."""
+
+    def __init__(self) -> None:
+        self._groups: dict[Hashable, _Group] = {}
+        self._expiring: list[tuple[float, int, Run]] = []
+        self._next_serial = 0
+        self._size = 0
+
+    def __len__(self) -> int:
+        """Returns the number of runs that wait."""
+        return self._size
+
+    # ------------------------------------------------------------------ coming and going
+    def push(self, run: Run, now: float) -> None:
+        """Adds a run at the end.
+
+        Args:
+            run: The run; its `expires_at` is kept, the rest of its waiting state is set here.
+            now: Monotonic time in seconds.
+        """
+        run.queued_at = now
+        run.waiting = True
+        run.serial = self._next_serial
+        self._next_serial += 1
+        batching = run.model.spec.batching
+        if batching.size:
+            count = rows(run.inputs)
+            if 0 < count < batching.size:
+                run.rows = count
+                run.group = (run.model, *[(t.dtype, t.shape[1:]) for t in run.inputs])
+        group = self._groups.get(run.group)
+        if group is None:
+            group = _Group(UNBATCHED if run.group is None else batching)
+            self._groups[run.group] = group
+        group.runs[run.serial] = run
+        group.rows += run.rows
+        self._size += 1
+        if run.expires_at is not None:
+            heappush(self._expiring, (run.expires_at, run.serial, run))
+
+    def discard(self, run: Run) -> bool:
+        """Takes a run out wherever it stands; returns whether it was waiting."""
+        if not run.waiting:
+            return False
+        group = self._groups[run.group]
+        group.remove(run)
+        if not group.runs:
+            del self._groups[run.group]
+        self._size -= 1
+        return True
+
+    def runs_of(self, graph: GraphRun) -> list[Run]:
+        """Returns the runs of one request that wait here."""
+        return [r for g in self._groups.values() for r in g.runs.values() if r.graph is graph]
+
+    def expire(self, now: float) -> list[Run]:
+        """Takes out and returns the runs that must not be started any more."""
+        expired = []
+        while self._expiring and (not self._expiring[0][2].waiting or self._expiring[0][0] <= now):
+            run = heappop(self._expiring)[2]
+            if self.discard(run):
+                expired.append(run)
+        return expired
+
+    # ------------------------------------------------------------------ what goes next
+    def next_batch(self, now: float) -> list[Run]:
+        """Takes out and returns the runs that go next, together; empty when none may go yet."""
+        ready = [
+            (group.first.serial, group)
+            for group in self._groups.values()
+            if (held := group.held_until()) is None or held <= now
+        ]
+        if not ready:
+            return []
+        group = min(ready, key=lambda pair: pair[0])[1]
+        batch = [group.first]
+        if batch[0].group is not None and group.held_until() is None:
+            total = 0
+            batch = []
+            for run in group.runs.values():
+                total += run.rows
+                if total > group.batching.size:
+                    break
+                batch.append(run)
+        for run in batch:
+            group.remove(run)
+        if not group.runs:
+            del self._groups[batch[0].group]
+        self._size -= len(batch)
+        return batch
+
+    def wake_at(self) -> float | None:
+        """Returns when `expire` or `next_batch` may have something new although nothing came.
+
+        Only for a queue from which `next_batch` has just returned nothing, or whose device is
+        busy: a run that may go at once needs no waking.
+        """
+        while self._expiring and not self._expiring[0][2].waiting:
+            heappop(self._expiring)
+        times = [held for g in self._groups.values() if (held := g.held_until()) is not None]
+        if self._expiring:
+            times.append(self._expiring[0][0])
+        earliest = min(times, default=float("inf"))
+        return None if earliest == float("inf") else earliest
+
+    # ------------------------------------------------------------------ tidiness
+    def validate(self) -> None:
+        """Checks what must always hold; for tests.
+
+        Raises:
+            AssertionError: Something does not hold.
+        """
+        assert self._size == sum(len(g.runs) for g in self._groups.values())  # noqa: S101
+        for key, group in self._groups.items():
+            serials = [run.serial for run in group.runs.values()]
+            assert serials  # noqa: S101 - no empty group stays
+            assert serials == sorted(serials)  # noqa: S101
+            assert group.rows == sum(run.rows for run in group.runs.values())  # noqa: S101
+            assert all(run.waiting for run in group.runs.values())  # noqa: S101
+            assert key is not None or group.rows == 0  # noqa: S101
+
+    def __repr__(self) -> str:
+        return f"RunQueue({self._size} waiting in {len(self._groups)} groups)"

@@ -1,0 +1,175 @@
+"""The only file that starts threads: workers that run batches, the loader, and the watchdog.
+
+A worker takes batches through a queue and gives outcomes back on the loop's thread, a burst of
+them in one hop. Whoever takes a batch and returns outcomes is a worker: one in another process
+would fit the same place.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from queue import SimpleQueue
+from threading import Event, Thread
+from time import monotonic, pthread_getcpuclockid, clock_gettime
+from typing import TYPE_CHECKING, Protocol
+
+from tensorkeep.execution import Outcome, execute
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from tensorkeep.backends import Backend
+    from tensorkeep.hookspecs import RunContext
+    from tensorkeep.loop import Loop
+    from tensorkeep.runqueue import Run
+
+_log = logging.getLogger(__name__)
+
+
+class Worker(Protocol):
+    """Whoever takes a batch and returns its outcomes."""
+
+    def hand(self, backend: Backend, batch: Sequence[Run], context: RunContext) -> None:
+        """Gives the worker a batch; called on the loop's thread."""
+
+    def stop(self) -> None:
+        """Ends the worker once it has done what it was handed."""
+
+    def cpu_seconds(self) -> float:
+        """Returns the processor time that the worker has used."""
+
+
+class Outbox:
+    """Carries what threads have for the loop: everything that piled up goes in one hop.
+
+    Args:
+        loop: Where to deliver.
+        deliver: Called on the loop's thread with each item, in order.
+    """
+
+    def __init__(self, loop: Loop, deliver: Callable[[list[Outcome], Worker], None]) -> None:
+        self._loop = loop
+        self._deliver = deliver
+        self._items: deque[tuple[list[Outcome], Worker]] = deque()
+        self._announced = False
+
+    def put(self, outcomes: list[Outcome], worker: Worker) -> None:
+        """Adds the outcomes of a batch; may be called from any thread."""
+        self._items.append((outcomes, worker))
+        if not self._announced:
+            self._announced = True
+            self._loop.call_soon_threadsafe(self._drain)
+
+    def _drain(self) -> None:
+        # Cleared first: what is added from here on announces itself again.
+        self._announced = False
+        while self._items:
+            self._deliver(*self._items.popleft())
+
+
+class ThreadWorker:
+    """A worker that is a thread of this process.
+
+    Args:
+        name: Name of the thread.
+        outbox: Where outcomes go.
+    """
+
+    def __init__(self, name: str, outbox: Outbox) -> None:
+        self._outbox = outbox
+        self._batches: SimpleQueue[tuple[Backend, Sequence[Run], RunContext] | None] = SimpleQueue()
+        self._thread = Thread(target=self._work, name=name, daemon=True)
+        self._thread.start()
+
+    def hand(self, backend: Backend, batch: Sequence[Run], context: RunContext) -> None:
+        """See `Worker.hand`."""
+        self._batches.put((backend, batch, context))
+
+    def stop(self) -> None:
+        """See `Worker.stop`."""
+        self._batches.put(None)
+
+    def cpu_seconds(self) -> float:
+        """See `Worker.cpu_seconds`."""
+        ident = self._thread.ident
+        if ident is None or not self._thread.is_alive():
+            return 0.0
+        return clock_gettime(pthread_getcpuclockid(ident))
+
+    def _work(self) -> None:
+        while (job := self._batches.get()) is not None:
+            backend, batch, context = job
+            outcomes = execute(backend, batch, context)
+            del job, batch
+            self._outbox.put(outcomes, self)
+            del outcomes, context
+
+
+class Loader:
+    """A thread for what takes long and must not disturb: imports, and building models."""
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+        self._jobs: SimpleQueue[tuple[Callable[[], object], Callable[..., None]] | None] = (
+            SimpleQueue()
+        )
+        Thread(target=self._work, name="tensorkeep-loader", daemon=True).start()
+
+    def submit(self, job: Callable[[], object], done: Callable[..., None]) -> None:
+        """Does a job and calls `done(result, error)` on the loop's thread."""
+        self._jobs.put((job, done))
+
+    def stop(self) -> None:
+        """Ends the thread once it has done what it was given."""
+        self._jobs.put(None)
+
+    def _work(self) -> None:
+        while (item := self._jobs.get()) is not None:
+            job, done = item
+            result, failure = None, None
+            try:
+                result = job()
+            except BaseException as error:  # noqa: BLE001 - handed to `done`, which decides
+                failure = error
+            self._loop.call_soon_threadsafe(done, result, failure)
+            del item, job, done, result, failure
+
+
+class Watchdog:
+    """A thread that cancels runs beyond their deadline, wherever they run.
+
+    It looks at what runs a few times per timeout instead of setting a timer for each run: a run
+    that ends in time, as nearly all do, costs nothing.
+
+    Args:
+        running: Returns what runs now.
+        interval: Seconds between two looks.
+    """
+
+    def __init__(self, running: Callable[[], Sequence[RunContext]], interval: float) -> None:
+        self._running = running
+        self._interval = interval
+        self._stopped = Event()
+        Thread(target=self._watch, name="tensorkeep-watchdog", daemon=True).start()
+
+    def stop(self) -> None:
+        """Ends the thread."""
+        self._stopped.set()
+
+    def _watch(self) -> None:
+        while not self._stopped.wait(self._interval):
+            now = monotonic()
+            for context in self._running():
+                if context.deadline is not None and context.deadline <= now:
+                    try:
+                        context.cancel()
+                    except Exception:
+                        _log.exception("cancelling a run failed")
+
+
+def start_thread(name: str, target: Callable[[], None]) -> Thread:
+    """Starts a daemon thread."""
+    thread = Thread(target=target, name=name, daemon=True)
+    thread.start()
+    return thread

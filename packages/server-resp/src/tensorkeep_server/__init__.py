@@ -1,0 +1,1 @@
+"""Tensorkeep's server: the AI.* commands over the Redis protocol."""

@@ -1,0 +1,145 @@
+"""Wiring: builds the server from its settings, runs it, and ends it cleanly."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING, Final
+
+from tensorkeep.engine import Engine
+from tensorkeep.keyspace import Keyspace
+from tensorkeep_server.command import CommandTable
+from tensorkeep_server.commands import COMMANDS
+from tensorkeep_server.connection import RECEIVE_SIZE, Connection
+from tensorkeep_server.settings import DATABASES
+from tensorkeep_server.state import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tensorkeep.backends import Backend, Backends
+    from tensorkeep.errors import TensorkeepError
+    from tensorkeep_server.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+_BACKLOG: Final = 1024  # connections that may wait to be accepted
+_EXPIRY_INTERVAL: Final = 0.1  # seconds between two looks for keys whose time has come
+_EXPIRY_LIMIT: Final = 200  # keys removed per look and database, so that clients get their turn
+
+
+async def serve(
+    settings: Settings,
+    ready: Callable[[Server], None] = lambda _: None,
+    backends: Backends | None = None,
+) -> None:
+    """Serves until SIGTERM, SIGINT or SHUTDOWN.
+
+    Args:
+        settings: What the server is told.
+        ready: Called once clients can connect.
+        backends: The backends; by default the installed ones.
+
+    Raises:
+        OSError: An address cannot be listened on.
+        BackendUnavailable: A backend that was to be loaded at the start cannot be.
+    """
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    grace = settings.shutdown_grace
+
+    def shut_down(wait: bool) -> None:  # noqa: FBT001 - a callback
+        nonlocal grace
+        grace = grace if wait else 0.0
+        ended.set()
+
+    sys.setswitchinterval(settings.switch_interval)
+    server = Server(
+        settings=settings,
+        engine=Engine(loop, settings.engine, backends),
+        commands=CommandTable(COMMANDS),
+        shut_down=shut_down,
+        run_id=secrets.token_hex(20),
+        address="",
+        databases=tuple(Keyspace(time.time) for _ in range(DATABASES)),
+        clients={},
+        model_chunk_size=settings.model_chunk_size,
+    )
+    for name in settings.load:
+        await _load(server.engine, name)
+    listeners = await _listen(server)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, shut_down, True)  # noqa: FBT003
+    expiry = asyncio.create_task(_expire(server))
+    ready(server)
+    await ended.wait()
+    _log.info("shutting down")
+    for listener in listeners:
+        listener.close()
+    idle = asyncio.Event()
+    server.engine.close(grace, idle.set)
+    await idle.wait()
+    expiry.cancel()
+    for client in list(server.clients.values()):
+        client.close()
+    await _until(lambda: not server.clients, limit=1.0)
+
+
+async def _load(engine: Engine, name: str) -> None:
+    loaded: asyncio.Future[Backend | None] = asyncio.get_running_loop().create_future()
+
+    def done(backend: Backend | None, error: TensorkeepError | None) -> None:
+        if error is None:
+            loaded.set_result(backend)
+        else:
+            loaded.set_exception(error)
+
+    engine.load_backend(name, done)
+    await loaded
+
+
+async def _listen(server: Server) -> list[asyncio.Server]:
+    """Opens the sockets and writes down where."""
+    loop = asyncio.get_running_loop()
+    settings = server.settings
+    receive = memoryview(bytearray(RECEIVE_SIZE))
+
+    def connect() -> Connection:
+        return Connection(server, receive)
+
+    listeners: list[asyncio.Server] = []
+    addresses = []
+    if settings.port is not None:
+        tcp = await loop.create_server(
+            connect, settings.bind, settings.port, backlog=_BACKLOG, reuse_address=True
+        )
+        listeners.append(tcp)
+        host, port, *_ = tcp.sockets[0].getsockname()
+        addresses.append(f"{host}:{port}")
+    if settings.unix_socket:
+        listeners.append(
+            await loop.create_unix_server(connect, settings.unix_socket, backlog=_BACKLOG)
+        )
+        addresses.append(settings.unix_socket)
+    server.address = " and ".join(addresses)
+    return listeners
+
+
+async def _expire(server: Server) -> None:
+    while True:
+        await asyncio.sleep(_EXPIRY_INTERVAL)
+        for keys in server.databases:
+            removed = keys.remove_expired(_EXPIRY_LIMIT)
+            server.counters["expired_keys"] += len(removed)
+
+
+async def _until(condition: Callable[[], object], limit: float) -> None:
+    """Waits for a condition, in small steps, up to `limit` seconds."""
+    step = 0.01
+    while not condition() and limit > 0:
+        await asyncio.sleep(step)
+        limit -= step

@@ -1,0 +1,409 @@
+"""Bytes become requests, whatever the pieces in which they arrive.
+
+This room decides what a request is: where it ends, what breaks the protocol, and how much one may
+ask for. It touches no socket, no loop and no clock, and knows no command. Replies are the business
+of `reply`.
+
+Two readers stand behind one door. Whole requests without a line break inside an argument, nearly
+all there are, are split at the line breaks, and their lengths are checked afterwards: about 1 us
+for nine arguments. All else (pieces of a request, inline commands, large bulks, whatever breaks
+the rules) is read step by step. The splitter takes only what the other reader would have read the
+same way, so that which of them saw a request shows in nothing but the time it took.
+
+A bulk of at least `LARGE` bytes is received straight into memory of its own: `wants` names it.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Final, TypeAlias
+
+import numpy as np
+
+# From this size on, a bulk gets memory of its own. Below, copying costs less than one more read
+# from the socket.
+LARGE: Final = 64 * 1024
+
+# Input is taken in windows of this size. A large bulk never fits into one, so the splitter never
+# meets one; and what the splitter tries in vain stays small.
+_WINDOW: Final = LARGE
+
+_CRLF: Final = b"\r\n"
+_NOTHING: Final = memoryview(b"")
+
+# What the splitter knows: the head of a bulk by its length, and by the first line of a request
+# how many lines the request has. What is not in these tables is left to the other reader.
+_HEADS: Final = tuple(b"$%d" % size for size in range(4096))
+_LINES: Final = {b"*%d" % count: 2 * count + 1 for count in range(1, 1024)}
+# A bulk of 1,000 bytes or more near the start of a long input: to look for line breaks inside it
+# takes longer than to read its request step by step.
+_SKIP_FROM: Final = 4096
+_SKIP_HEAD: Final = re.compile(rb"\$[0-9]{4}")
+_SKIP_WITHIN: Final = 512
+
+# The first line of a request and of a bulk. Redis takes no other spelling: no blank, no sign but a
+# minus, no leading zero.
+_COUNT: Final = re.compile(rb"\*(0|-?[1-9][0-9]{0,18})\r")
+_SIZE: Final = re.compile(rb"\$(0|[1-9][0-9]{0,18})\r")
+
+# Room for every line that can be right: no limit may be below.
+_SHORTEST_LINE: Final = 64
+
+# One word of an inline command, by the rules of Redis' sdssplitargs: what stands before a quote,
+# and one quoted part, which ends the word.
+_WORD: Final = re.compile(
+    rb"""
+    ([^ \t\n\r"']*+)
+    (?: "((?:\\.|[^"])*+)" | '((?:\\'|[^'])*+)' )?
+    (?: [ \t\v\f\r]++ | \Z )
+    """,
+    re.DOTALL | re.VERBOSE,
+)
+_ESCAPE: Final = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|(.))", re.DOTALL)
+_ESCAPED: Final = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"a": b"\a"}
+
+Argument: TypeAlias = bytes | memoryview
+"""`bytes`; from `LARGE` bytes on, a read-only view of memory that nobody else holds.
+
+`bytes(argument)` gives bytes of either, and copies only a view. A view cannot be looked up in a
+dictionary; the first argument of a request is always `bytes`.
+"""
+
+Request: TypeAlias = Sequence[Argument]
+"""The arguments of one request, at least one, the command's name first."""
+
+
+class ProtocolError(Exception):
+    """A client broke the protocol, or asked for more than the limits allow.
+
+    Attributes:
+        line: What to answer, as an error line, before the connection is closed.
+    """
+
+    def __init__(self, what: str) -> None:
+        self.line = f"ERR Protocol error: {what}"
+        super().__init__(self.line)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much one request may be; to ask for more breaks the protocol.
+
+    Attributes:
+        max_bulk: Bytes of one argument. The default is Redis' proto-max-bulk-len; clients send
+            larger models in chunks of that size.
+        max_arguments: Arguments of one request. The default is Redis' own limit.
+        max_inline: Bytes of one line, be it an inline command or a length. The default is Redis'
+            own limit.
+        max_request: Bytes of all arguments of one request together. The default leaves room for
+            a large model in its chunks.
+    """
+
+    max_bulk: int = 512 * 1024 * 1024
+    max_arguments: int = 1024 * 1024
+    max_inline: int = 64 * 1024
+    max_request: int = 2 * 1024 * 1024 * 1024
+
+    def __post_init__(self) -> None:
+        for limit in fields(self):
+            value = getattr(self, limit.name)
+            least = _SHORTEST_LINE if limit.name == "max_inline" else 1
+            if value < least:
+                raise ValueError(f"{limit.name} must be at least {least}, not {value}")
+
+
+class RequestParser:
+    """Reads the requests of one connection.
+
+    Made for `asyncio.BufferedProtocol` with one receive buffer that all connections share: ask
+    `wants` for a buffer, receive, and report with `filled`; or, when it wants none, receive into
+    the shared buffer and hand that to `feed`, which keeps nothing of it.
+
+    Attributes:
+        error: Why the connection must be closed, once the client broke the protocol. Nothing is
+            read after that; the requests before it were delivered.
+    """
+
+    __slots__ = (
+        "_announced",
+        "_arguments",
+        "_large",
+        "_limits",
+        "_line",
+        "_missing",
+        "_part",
+        "_part_missing",
+        "_rest",
+        "_splits",
+        "error",
+    )
+
+    def __init__(self, limits: Limits) -> None:
+        self.error: ProtocolError | None = None
+        self._limits = limits
+        # The splitter checks no limit, so it may work only where none can be reached.
+        bytes_limit = min(limits.max_bulk, limits.max_inline, limits.max_request)
+        self._splits = bytes_limit >= _WINDOW and limits.max_arguments >= len(_LINES)
+        self._forget()
+
+    def __repr__(self) -> str:
+        state = self.error or f"{len(self._arguments)} arguments read, {self._missing} missing"
+        return f"<RequestParser: {state}>"
+
+    def _forget(self) -> None:
+        """Stands before the first byte of a request."""
+        self._arguments: list[Argument] = []
+        self._missing = 0  # Arguments to come; none between requests.
+        self._announced = 0  # Bytes of all arguments so far.
+        self._line = bytearray()  # The start of a line whose end has not arrived.
+        self._part = bytearray()  # The start of a bulk below LARGE, and how much is to come.
+        self._part_missing = 0
+        # The memory of a large bulk, and its end that is still to be filled.
+        self._large: memoryview = _NOTHING
+        self._rest: memoryview = _NOTHING
+
+    def wants(self) -> memoryview | None:
+        """Says where the next bytes belong.
+
+        Returns:
+            Memory to receive into, which `filled` must then hear of; None when they are to be
+            received elsewhere and given to `feed`.
+        """
+        return self._rest or None
+
+    def filled(self, count: int) -> list[Request]:
+        """Takes note of bytes that were received into what `wants` returned.
+
+        Args:
+            count: How many.
+
+        Returns:
+            The requests that are now whole: one or none.
+
+        Raises:
+            ValueError: There is no room for so many.
+        """
+        if not 0 < count <= len(self._rest):
+            raise ValueError(f"count must be from 1 to {len(self._rest)}, the room, not {count}")
+        ready: list[Request] = []
+        self._rest = self._rest[count:]
+        if not self._rest:
+            argument = self._large[:-2].toreadonly()
+            self._large = _NOTHING
+            # A name is looked up, and only bytes can be.
+            self._take(argument if self._arguments else bytes(argument), ready)
+        return ready
+
+    def feed(self, data: bytes | bytearray | memoryview) -> list[Request]:
+        """Reads bytes that were received elsewhere.
+
+        Args:
+            data: The bytes. Nothing refers to them afterwards.
+
+        Returns:
+            The requests that are now whole, in order. When the client broke the protocol after
+            them, `error` says how.
+        """
+        ready: list[Request] = []
+        if self.error:
+            return ready
+        size = len(data)
+        try:
+            if size <= _WINDOW and not self._rest:
+                self._read(bytes(data), ready)
+                return ready
+            view = memoryview(data)
+            start = 0
+            while start < size:
+                if self._rest:
+                    piece = view[start : start + len(self._rest)]
+                    self._rest[: len(piece)] = piece
+                    ready += self.filled(len(piece))
+                else:
+                    piece = view[start : start + _WINDOW]
+                    self._read(bytes(piece), ready)
+                start += len(piece)
+        except ProtocolError as error:
+            self.error = error
+            self._forget()
+        return ready
+
+    def _read(self, window: bytes, ready: list[Request]) -> None:
+        """Reads a window with the reader that suits it."""
+        start = 0
+        if self._missing or self._line:
+            start = self._step(window, 0, ready)
+        while len(window) - start > _SKIP_FROM and _SKIP_HEAD.search(
+            window, start, start + _SKIP_WITHIN
+        ):
+            start = self._step(window, start, ready)
+        if start:
+            window = window[start:]
+        if self._splits:
+            # Once for each window: to try again behind what it could not read would let a client
+            # make this quadratic.
+            window = _split(window, ready)
+        start = 0
+        while start < len(window):
+            start = self._step(window, start, ready)
+
+    def _step(self, window: bytes, start: int, ready: list[Request]) -> int:
+        """Reads on until one request is whole or the window ends; returns where that was."""
+        before = len(ready)
+        while start < len(window) and len(ready) == before:
+            if self._part_missing:
+                start = self._read_part(window, start, ready)
+                continue
+            end = window.find(b"\n", start)
+            if end < 0:
+                self._line += window[start:]
+                self._check_line(self._line)
+                return len(window)
+            line = window[start:end]
+            if self._line:
+                line = bytes(self._line) + line
+                self._line.clear()
+            if self._missing:
+                start = self._read_bulk(line, window, end + 1, ready)
+            else:
+                self._begin(line, ready)
+                start = end + 1
+        return start
+
+    def _begin(self, line: bytes, ready: list[Request]) -> None:
+        """Reads the first line of a request, which for an inline command is all of it."""
+        if found := _COUNT.fullmatch(line):
+            count = int(found[1])
+            if count <= self._limits.max_arguments:
+                self._missing = max(0, count)
+                return
+        self._check_line(line)
+        if line.startswith(b"*"):
+            raise ProtocolError("invalid multibulk length")
+        if words := _split_inline(line):
+            ready.append(words)
+
+    def _check_line(self, line: bytes | bytearray) -> None:
+        """Refuses a line for how it begins or for its length, before its end if need be."""
+        if self._missing and not line.startswith(b"$"):
+            got = bytes(line[:1] or b"\n").decode("utf-8", "surrogateescape")
+            raise ProtocolError(f"expected '$', got '{got}'")
+        if len(line) > self._limits.max_inline:
+            if self._missing:
+                raise ProtocolError("too big bulk count string")
+            if line.startswith(b"*"):
+                raise ProtocolError("too big mbulk count string")
+            raise ProtocolError("too big inline request")
+
+    def _read_part(self, window: bytes, start: int, ready: list[Request]) -> int:
+        """Reads more of a bulk below `LARGE` that did not come in one piece."""
+        piece = window[start : start + self._part_missing]
+        self._part += piece
+        self._part_missing -= len(piece)
+        if not self._part_missing:
+            argument = bytes(self._part[:-2])
+            self._part.clear()
+            self._take(argument, ready)
+        return start + len(piece)
+
+    def _read_bulk(self, head: bytes, window: bytes, start: int, ready: list[Request]) -> int:
+        """Reads a bulk, or what there is of it. What it ends with is not looked at, as in Redis."""
+        found = _SIZE.fullmatch(head)
+        size = int(found[1]) if found else -1
+        if not 0 <= size <= self._limits.max_bulk:
+            self._check_line(head)
+            raise ProtocolError("invalid bulk length")
+        self._announced += size
+        if self._announced > self._limits.max_request:
+            raise ProtocolError("too big request")
+        if size >= LARGE:
+            # Not a bytearray: that one is filled with zeros first, which for the largest bulk
+            # stops the server for 0.2 s and takes the memory of bytes that may never come. With
+            # room for the line break, one read takes both.
+            self._large = np.empty(size + 2, np.uint8).data
+            piece = window[start:]
+            self._large[: len(piece)] = piece
+            self._rest = self._large[len(piece) :]
+            return len(window)
+        end = start + size + 2
+        if end <= len(window):
+            self._take(window[start : start + size], ready)
+            return end
+        self._part += window[start:]
+        self._part_missing = end - len(window)
+        return len(window)
+
+    def _take(self, argument: Argument, ready: list[Request]) -> None:
+        """Adds an argument to the request, and delivers the request if it was the last."""
+        self._arguments.append(argument)
+        self._missing -= 1
+        if not self._missing:
+            ready.append(self._arguments)
+            self._arguments = []
+            self._announced = 0
+
+
+def _split(window: bytes, ready: list[Request]) -> bytes:
+    """Reads whole requests without a line break inside an argument.
+
+    Args:
+        window: Begins where a request begins.
+        ready: Grows by the requests.
+
+    Returns:
+        The rest of the window, from the first request that is none of these on.
+    """
+    heads = _HEADS
+    lines = window.split(_CRLF)
+    last = len(lines) - 1  # What follows the last line break.
+    start = 0
+    while start < last:
+        end = start + _LINES.get(lines[start], len(lines))
+        if end > last:
+            break
+        arguments = lines[start + 2 : end : 2]
+        at = start + 1
+        try:
+            for argument in arguments:
+                if heads[len(argument)] != lines[at]:
+                    break
+                at += 2
+        except IndexError:  # An argument longer than the table.
+            break
+        if at < end:
+            break
+        ready.append(arguments)
+        start = end
+    return _CRLF.join(lines[start:]) if start < last else lines[last]
+
+
+def _split_inline(line: bytes) -> list[bytes]:
+    """Splits an inline command into words, by the rules of Redis' sdssplitargs.
+
+    Args:
+        line: The command without its line feed.
+
+    Returns:
+        The words, none for an empty line.
+
+    Raises:
+        ProtocolError: A quote is not closed, or a closing one does not end its word.
+    """
+    words: list[bytes] = []
+    start = len(line) - len(line.lstrip())
+    while start < len(line):
+        word = _WORD.match(line, start)
+        if word is None:
+            raise ProtocolError("unbalanced quotes in request")
+        plain, double, single = word.groups(b"")
+        words.append(plain + _ESCAPE.sub(_unescape, double) + single.replace(b"\\'", b"'"))
+        start = word.end()
+    return words
+
+
+def _unescape(escape: re.Match[bytes]) -> bytes:
+    """Returns what an escape sequence between double quotes stands for."""
+    code, character = escape.groups()
+    if code is not None:
+        return bytes.fromhex(code.decode())
+    return _ESCAPED.get(character, character)

@@ -1,0 +1,16 @@
+"""All commands, in the order in which COMMAND shows them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from tensorkeep_server.commands import execute, session, tensors
+
+if TYPE_CHECKING:
+    from tensorkeep_server.command import Command
+
+COMMANDS: Final[tuple[Command, ...]] = (
+    *session.COMMANDS,
+    *tensors.COMMANDS,
+    *execute.COMMANDS,
+)

@@ -1,0 +1,203 @@
+"""AI.MODELEXECUTE: running a stored model on stored tensors.
+
+The deprecated AI.MODELRUN is read into the same request.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from tensorkeep.engine import run_of
+from tensorkeep.errors import RunExpired
+from tensorkeep.model import Model
+from tensorkeep_server.args import Args, keyword, parse_integer, text
+from tensorkeep_server.command import DENYOOM, MODULE, MOVABLE, WRITE, Command, command
+from tensorkeep_server.commands.tensors import check_dtype, check_target, stored_tensor
+from tensorkeep_server.errors import CommandError
+from tensorkeep_server.later import Later
+from tensorkeep_server.reply import OK, Simple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tensorkeep.graph import GraphRun
+    from tensorkeep_server.codec import Argument
+    from tensorkeep_server.reply import Reply
+    from tensorkeep_server.state import Client
+
+TIMED_OUT: Final = Simple("TIMEDOUT")
+NO_MODEL: Final = "ERR model key is empty"
+
+
+class ModelExecute(NamedTuple):
+    """What a run of a model needs: keys, and how long it may wait.
+
+    Attributes:
+        inputs: Names of the inputs, as many as the model has.
+        outputs: Names for the outputs, as many as the model has.
+        timeout_ms: Milliseconds after which the run is not started any more; 0 for never.
+    """
+
+    inputs: Sequence[bytes]
+    outputs: Sequence[bytes]
+    timeout_ms: int
+
+
+class OfModel(NamedTuple):
+    """A command about a model: what follows the key is read once the model is known."""
+
+    key: bytes
+    content: Args
+
+
+def parse_model_execute(args: Args) -> OfModel:
+    """Parses the model's key."""
+    return _parse_key(args, 7, "AI.MODELEXECUTE")
+
+
+def _parse_key(args: Args, at_least: int, name: str) -> OfModel:
+    if len(args) < at_least:
+        raise CommandError(f"ERR wrong number of arguments for '{name}' command")
+    return OfModel(args.take(), args)
+
+
+def read_model_execute(args: Args, model: Model) -> ModelExecute:
+    """Reads INPUTS, OUTPUTS and TIMEOUT of AI.MODELEXECUTE.
+
+    Args:
+        args: Stands behind the model's key.
+        model: The model, whose numbers of inputs and outputs must be met.
+
+    Raises:
+        CommandError: The first thing that is wrong, from left to right.
+    """
+    inputs = _read_names(args, b"INPUTS", "input", "Input", len(model.loaded.inputs))
+    outputs = _read_names(args, b"OUTPUTS", "output", "Output", len(model.loaded.outputs))
+    if args.at == len(args.items):
+        return ModelExecute(inputs, outputs, 0)
+    if args.peek() != b"TIMEOUT":
+        raise CommandError(f"Invalid argument: {text(args.take())}")
+    args.at += 1
+    if not len(args):
+        raise CommandError("ERR No value provided for TIMEOUT")
+    timeout = read_timeout(args)
+    if len(args):
+        raise CommandError(f"Invalid argument: {text(args.take())}")
+    return ModelExecute(inputs, outputs, timeout)
+
+
+def read_timeout(args: Args) -> int:
+    """Reads the milliseconds of a TIMEOUT, which must be positive."""
+    timeout = parse_integer(args.take())
+    if timeout is None or timeout <= 0:
+        raise CommandError("ERR Invalid value for TIMEOUT")
+    return timeout
+
+
+def _read_names(
+    args: Args, word: bytes, name: str, capital: str, expected: int
+) -> Sequence[bytes]:
+    items = args.items
+    at = args.at
+    if at >= len(items) or (items[at] != word and keyword(items[at]) != word):
+        raise CommandError(f"ERR {word.decode()} not specified")
+    count = parse_integer(items[at + 1]) if at + 1 < len(items) else None
+    if count is None:
+        raise CommandError(f"ERR Invalid argument for {name}_count")
+    if count <= 0:
+        raise CommandError(f"ERR {capital} count must be a positive integer")
+    if count != expected:
+        raise CommandError(
+            f"Number of keys given as {word.decode()} here does not match model definition"
+        )
+    args.at = at = at + 2 + count
+    if at > len(items):
+        raise CommandError(
+            f"ERR number of {name} keys to AI.MODELEXECUTE command does not match"
+            " the number of given arguments"
+        )
+    return [bytes(item) for item in items[at - count : at]]
+
+
+def model_execute(client: Client, request: OfModel) -> Reply | Later:
+    """Runs a model and stores what it returns."""
+    model = stored_model(client, request.key)
+    return _run(client, model, read_model_execute(request.content, model))
+
+
+def stored_model(client: Client, key: bytes) -> Model:
+    """Returns the model under a key of the client's database.
+
+    Raises:
+        CommandError: There is no such key.
+        WrongType: It holds something else.
+    """
+    value = client.keys.get(key)
+    if type(value) is Model:
+        return value
+    if value is None:
+        raise CommandError(NO_MODEL)
+    return client.keys.typed(key, Model)
+
+
+def _run(client: Client, model: Model, request: ModelExecute) -> Reply | Later:
+    engine = client.server.engine
+    inputs = [stored_tensor(client, key) for key in request.inputs]
+    expires_at = engine.time() + request.timeout_ms / 1000 if request.timeout_ms else None
+    graph = run_of(model, inputs, expires_at)
+    engine.execute(graph)
+    if graph.done:
+        return _store_outputs(client, request.outputs, graph)
+    later = Later(lambda: engine.abandon(graph))
+    graph.on_done = lambda _: later.resolve(lambda: _store_outputs(client, request.outputs, graph))
+    return later
+
+
+def _store_outputs(client: Client, names: Sequence[bytes], graph: GraphRun) -> Reply:
+    """Stores all outputs of a single run, or none.
+
+    An output that is no tensor is left out, as in the original.
+    """
+    if type(graph.error) is RunExpired:
+        return TIMED_OUT
+    error = graph.error or graph.errors[0]
+    if error is not None:
+        raise error
+    outputs = graph.values[graph.graph.given :]
+    for name, output in zip(names, outputs, strict=True):
+        if output is not None:
+            check_dtype(output)
+            check_target(client, name)
+    for name, output in zip(names, outputs, strict=True):
+        if output is not None:
+            client.keys.set(name, output)
+    return OK
+
+
+def keys_of_model_execute(request: Sequence[Argument]) -> list[Argument]:
+    """Returns the model's key, and the counted inputs and outputs if they can be followed."""
+    keys = [request[1]]
+    at = 2
+    for word in (b"INPUTS", b"OUTPUTS"):
+        if at + 1 >= len(request) or keyword(request[at]) != word:
+            return keys[:1]
+        count = parse_integer(request[at + 1])
+        if count is None or not 0 < count <= len(request) - at - 2:
+            return keys[:1]
+        keys += request[at + 2 : at + 2 + count]
+        at += 2 + count
+    return keys
+
+
+COMMANDS: Final[tuple[Command, ...]] = (
+    command(
+        "ai.modelexecute",
+        parse_model_execute,
+        model_execute,
+        summary="Runs a stored model on stored tensors.",
+        group="module",
+        flags=(WRITE, DENYOOM, MODULE, MOVABLE),
+        keys=keys_of_model_execute,
+        syntax="key INPUTS count input ... OUTPUTS count output ... [TIMEOUT ms]",
+    ),
+)

@@ -1,0 +1,296 @@
+"""AI.TENSORSET and AI.TENSORGET, and what every other command shares of tensors on the wire."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from tensorkeep.errors import UnsupportedDType
+from tensorkeep.tensor import DType, Tensor, element_count
+from tensorkeep_server.args import Args, keyword, parse_integer
+from tensorkeep_server.command import DENYOOM, MODULE, READONLY, WRITE, Command, command
+from tensorkeep_server.errors import CommandError
+from tensorkeep_server.reply import OK
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from tensorkeep_server.codec import Argument
+    from tensorkeep_server.reply import Reply
+    from tensorkeep_server.state import Client
+
+NO_TENSOR: Final = "ERR tensor key is empty or in a different shard"
+
+# The types that have a name on the wire. Others exist inside, as outputs of models.
+WIRE_DTYPES: Final[dict[Argument, DType]] = {
+    dtype.name.encode(): dtype
+    for dtype in (
+        DType.FLOAT,
+        DType.DOUBLE,
+        DType.INT8,
+        DType.INT16,
+        DType.INT32,
+        DType.INT64,
+        DType.UINT8,
+        DType.UINT16,
+        DType.BOOL,
+        DType.STRING,
+    )
+}
+_NAMES: Final = {dtype: dtype.name.encode() for dtype in WIRE_DTYPES.values()}
+
+# Small sizes as they are written, which saves parsing nearly all there are.
+_SMALL: Final[dict[Argument, int]] = {b"%d" % size: size for size in range(1, 4097)}
+
+_WHOLE_NUMBERS: Final = re.compile(rb"(?:0|[1-9][0-9]*)(?: (?:0|[1-9][0-9]*))*")
+_DECIMAL: Final = rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
+_DECIMALS: Final = re.compile(rb"%b(?: %b)*" % (_DECIMAL, _DECIMAL))
+_INFINITE: Final = re.compile(rb"[+-]?inf(?:inity)?", re.IGNORECASE)
+_HEXADECIMAL: Final = re.compile(
+    rb"[+-]?0x(?:[0-9a-f]+\.?[0-9a-f]*|\.[0-9a-f]+)(?:p[+-]?[0-9]+)?", re.IGNORECASE
+)
+_INVALID_VALUE: Final = "ERR invalid value"
+_INVALID_SHAPE: Final = "ERR invalid or negative value found in tensor shape"
+
+
+# --------------------------------------------------------------------------- AI.TENSORSET
+class TensorSet(NamedTuple):
+    """AI.TENSORSET key type [dim…] [BLOB data | VALUES v…].
+
+    What follows the key is read only after the key was looked at: a key of another type wins over
+    every other mistake.
+    """
+
+    key: bytes
+    content: Args
+
+
+def parse_tensor_set(args: Args) -> TensorSet:
+    """Parses the key."""
+    if len(args) < 3:  # noqa: PLR2004 - key, type, and a size or data
+        raise args.wrong_arity()
+    return TensorSet(args.take(), args)
+
+
+def read_tensor(args: Args, max_bytes: int) -> Tensor:
+    """Reads type, sizes and data of a tensor.
+
+    Args:
+        args: Stands at the type.
+        max_bytes: Most bytes that a tensor without data may have.
+
+    Raises:
+        CommandError: The first thing that is wrong, from left to right.
+        InvalidTensor: The data does not fit type and sizes.
+    """
+    items = args.items
+    dtype = WIRE_DTYPES.get(items[args.at]) or WIRE_DTYPES.get(keyword(items[args.at]))
+    if dtype is None:
+        raise CommandError("ERR invalid data type")
+    sizes: list[int] = []
+    for at in range(args.at + 1, len(items)):
+        item = items[at]
+        size = _SMALL.get(item) or parse_integer(item)
+        if size is not None and size > 0:
+            sizes.append(size)
+            continue
+        word = keyword(item)
+        if word == b"BLOB":
+            if len(items) != at + 2:
+                raise CommandError(
+                    "ERR a single binary string should come after the BLOB argument"
+                    " in 'AI.TENSORSET' command"
+                )
+            return Tensor.from_blob(dtype, tuple(sizes), items[at + 1])
+        if word == b"VALUES":
+            return _read_values(dtype, tuple(sizes), items[at + 1 :])
+        raise CommandError(_INVALID_SHAPE)
+    if element_count(sizes) * dtype.itemsize > max_bytes:
+        raise CommandError(_INVALID_SHAPE)
+    return Tensor.zeros(dtype, tuple(sizes))
+
+
+def _read_values(dtype: DType, shape: tuple[int, ...], values: Sequence[Argument]) -> Tensor:
+    if len(values) != element_count(shape):
+        raise CommandError("ERR wrong number of values was given in 'AI.TENSORSET' command")
+    if dtype is DType.STRING:
+        return Tensor.from_values(dtype, shape, [_read_string(value) for value in values])
+    joined = b" ".join(values)
+    if joined.count(b" ") != len(values) - 1:  # a blank inside a value
+        raise CommandError(_INVALID_VALUE)
+    if dtype in {DType.FLOAT, DType.DOUBLE}:
+        return Tensor.from_values(dtype, shape, _read_floats(joined))
+    if not _WHOLE_NUMBERS.fullmatch(joined):
+        raise CommandError(_INVALID_VALUE)
+    return Tensor.from_values(dtype, shape, [int(value) for value in joined.split(b" ")])
+
+
+def _read_string(value: Argument) -> bytes:
+    """A string may bring its terminating NUL; it is neither empty nor has NULs inside."""
+    content = bytes(value).removesuffix(b"\0")
+    if not content:
+        raise CommandError("ERR C-string value contains null character")
+    return content
+
+
+def _read_floats(joined: bytes) -> list[float]:
+    words = joined.split(b" ")
+    if not _DECIMALS.fullmatch(joined):
+        return [_read_float(word) for word in words]
+    numbers = [float(word) for word in words]
+    for number, word in zip(numbers, words, strict=True):
+        if number == 0 or math.isinf(number):
+            _check_range(number, word)
+    return numbers
+
+
+def _read_float(word: bytes) -> float:
+    """Reads what C's strtod reads, but NaN."""
+    if _INFINITE.fullmatch(word):
+        return float(word)
+    try:
+        if _DECIMALS.fullmatch(word):
+            number = float(word)
+        elif _HEXADECIMAL.fullmatch(word):
+            number = float.fromhex(word.decode())
+        else:
+            raise CommandError(_INVALID_VALUE)
+    except OverflowError:
+        raise CommandError(_INVALID_VALUE) from None
+    _check_range(number, word)
+    return number
+
+
+def _check_range(number: float, word: bytes) -> None:
+    """Refuses what is too large for a double, or too small not to become zero."""
+    mantissa = re.split(rb"[pP]" if b"x" in word.lower() else rb"[eE]", word)[0]
+    vanished = number == 0 and re.search(rb"[1-9a-fA-F]", mantissa.lower().replace(b"0x", b""))
+    if math.isinf(number) or vanished:
+        raise CommandError(_INVALID_VALUE)
+
+
+def tensor_set(client: Client, request: TensorSet) -> Reply:
+    """Stores a tensor, replacing a tensor and its expiry."""
+    keys = client.keys
+    check_target(client, request.key)
+    tensor = read_tensor(request.content, client.server.settings.limits.max_bulk)
+    keys.set(request.key, tensor)
+    return OK
+
+
+# --------------------------------------------------------------------------- AI.TENSORGET
+class TensorGet(NamedTuple):
+    """AI.TENSORGET key [META] [BLOB | VALUES]; the words are judged after the key."""
+
+    key: bytes
+    words: Sequence[Argument]
+
+
+def parse_tensor_get(args: Args) -> TensorGet:
+    """Parses the key, and keeps the words."""
+    if not 1 <= len(args) <= 3:  # noqa: PLR2004 - key and two words
+        raise args.wrong_arity()
+    return TensorGet(args.take(), args.items[args.at :])
+
+
+def tensor_get(client: Client, request: TensorGet) -> Reply:
+    """Answers a stored tensor in the form that the words ask for."""
+    return show_tensor(stored_tensor(client, request.key), request.words)
+
+
+def show_tensor(tensor: Tensor, words: Iterable[Argument]) -> Reply:
+    """Returns a tensor as the format words ask for it.
+
+    Raises:
+        CommandError: A word is unknown, or the words contradict each other.
+        UnsupportedDType: The type has no name on the wire.
+    """
+    meta = blob = values = False
+    for word in words:
+        match keyword(word):
+            case b"META":
+                meta = True
+            case b"BLOB":
+                blob = True
+            case b"VALUES":
+                values = True
+            case _:
+                raise CommandError("ERR unsupported data format")
+    if blob and values:
+        raise CommandError("ERR both BLOB and VALUES specified")
+    check_dtype(tensor)
+    if not meta and (blob or values):
+        return tensor.blob if blob else _values(tensor)
+    head: list[Reply] = [b"dtype", _NAMES[tensor.dtype], b"shape", list(tensor.shape)]
+    if values:
+        return [*head, b"values", _values(tensor)]
+    if meta and not blob:
+        return head
+    return [*head, b"blob", tensor.blob]
+
+
+def _values(tensor: Tensor) -> list[Reply]:
+    values = tensor.values()
+    return [int(value) for value in values] if tensor.dtype is DType.BOOL else values
+
+
+# --------------------------------------------------------------------------- for other commands
+def stored_tensor(client: Client, key: bytes) -> Tensor:
+    """Returns the tensor under a key of the client's database.
+
+    Raises:
+        CommandError: There is no such key.
+        WrongType: It holds something else.
+    """
+    value = client.keys.get(key)
+    if type(value) is Tensor:
+        return value
+    if value is None:
+        raise CommandError(NO_TENSOR)
+    return client.keys.typed(key, Tensor)
+
+
+def check_target(client: Client, key: bytes) -> None:
+    """Makes sure that a tensor may be stored under a key.
+
+    Raises:
+        WrongType: The key holds something else than a tensor.
+    """
+    value = client.keys.get(key)
+    if value is not None and type(value) is not Tensor:
+        client.keys.typed(key, Tensor)
+
+
+def check_dtype(tensor: Tensor) -> None:
+    """Makes sure that a tensor's type has a name on the wire.
+
+    Raises:
+        UnsupportedDType: It has not, so clients could not read it.
+    """
+    if tensor.dtype not in _NAMES:
+        raise UnsupportedDType(tensor.dtype.name)
+
+
+COMMANDS: Final[tuple[Command, ...]] = (
+    command(
+        "ai.tensorset",
+        parse_tensor_set,
+        tensor_set,
+        summary="Stores a tensor.",
+        group="module",
+        flags=(WRITE, DENYOOM, MODULE),
+        keys=(1, 1, 1),
+        syntax="key type [dim ...] [BLOB data | VALUES value ...]",
+    ),
+    command(
+        "ai.tensorget",
+        parse_tensor_get,
+        tensor_get,
+        summary="Answers a stored tensor.",
+        group="module",
+        flags=(READONLY, MODULE),
+        keys=(1, 1, 1),
+        syntax="key [META] [BLOB | VALUES]",
+    ),
+)

@@ -1,0 +1,209 @@
+"""The socket shell: one object per connection, which keeps the order of commands and replies.
+
+It moves bytes between the transport and the codec, lets the command table find what is asked for,
+and decides only when to go on: a client whose reply is still to come is not served further, one
+that does not read its replies is not either, and one that sends much meanwhile is read no further.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Final, cast
+
+from tensorkeep_server.codec import RequestParser
+from tensorkeep_server.errors import CommandError, error_reply
+from tensorkeep_server.later import Later
+from tensorkeep_server.reply import Error, encode, joined
+from tensorkeep_server.state import Client
+
+if TYPE_CHECKING:
+    from tensorkeep_server.codec import Request
+    from tensorkeep_server.reply import Blob, Reply
+    from tensorkeep_server.state import Server
+
+RECEIVE_SIZE: Final = 256 * 1024
+"""Bytes of the buffer that all connections receive into: one thread, and nothing stays in it."""
+
+_BACKLOG: Final = 1024 * 1024  # bytes that a client may send ahead while it waits for a reply
+_FLUSH_ABOVE: Final = 64 * 1024  # a longer reply is sent before the next command is done
+
+
+class Connection(asyncio.BufferedProtocol):
+    """One client's connection.
+
+    Args:
+        server: The state that all clients share.
+        receive: The buffer to receive into, shared by all connections.
+    """
+
+    def __init__(self, server: Server, receive: memoryview) -> None:
+        self._server = server
+        self._receive = receive
+        self._parser = RequestParser(server.settings.limits)
+        self._into_parser = False
+        self._waiting: deque[Request] = deque()
+        self._backlog = 0
+        self._reading = True
+        self._writable = True
+        self._serving = False
+        self._closing = False
+        self._later: Later | None = None
+        self._out: list[Blob] = []
+
+    # ------------------------------------------------------------------ the transport's calls
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Registers the client, or turns it away when there are too many."""
+        self._transport = cast("asyncio.Transport", transport)
+        server = self._server
+        server.counters["total_connections_received"] += 1
+        peer = transport.get_extra_info("peername")
+        local = transport.get_extra_info("sockname")
+        self.client = Client(
+            id=server.counters["total_connections_received"],
+            server=server,
+            keys=server.databases[0],
+            address=_address(peer, local),
+            local_address=_address(local, local),
+            close=self.close,
+        )
+        if len(server.clients) >= server.settings.max_clients:
+            server.counters["rejected_connections"] += 1
+            self._transport.write(b"-ERR max number of clients reached\r\n")
+            self._transport.close()
+            self._closing = True
+        else:
+            server.clients[self.client.id] = self.client
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the cause changes nothing
+        """Lets go of what the client was waiting for."""
+        self._closing = True
+        self._waiting.clear()
+        self._server.clients.pop(self.client.id, None)
+        if self._later is not None:
+            self._later.abandon()
+            self._later = None
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - we know better
+        """Names where to receive: a large argument's own memory, or the shared buffer."""
+        own = self._parser.wants()
+        self._into_parser = own is not None
+        return self._receive if own is None else own
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Takes received bytes and serves the requests that they complete."""
+        if self._closing:
+            return
+        if self._into_parser:
+            requests = self._parser.filled(nbytes)
+        else:
+            requests = self._parser.feed(self._receive[:nbytes])
+        self._waiting.extend(requests)
+        if self._later is not None or not self._writable:
+            self._backlog += nbytes
+            if self._backlog > _BACKLOG and self._reading:
+                self._reading = False
+                self._transport.pause_reading()
+        elif requests or self._parser.error is not None:
+            self.client.active_at = time.time()
+            self._serve()
+
+    def pause_writing(self) -> None:
+        """Stops serving: the client does not read what it was sent."""
+        self._writable = False
+
+    def resume_writing(self) -> None:
+        """Goes on serving."""
+        self._writable = True
+        if self._later is None and not self._serving:
+            self._serve()
+
+    # ------------------------------------------------------------------ serving
+    def _serve(self) -> None:
+        """Does waiting requests in order, until one's reply is still to come."""
+        self._serving = True
+        waiting = self._waiting
+        while waiting and self._later is None and self._writable and not self._closing:
+            self._do(waiting.popleft())
+        if not waiting and self._later is None and self._parser.error is not None:
+            self._answer(Error(self._parser.error.line))
+            self._closing = True
+        self._serving = False
+        self._flush()
+        if self._closing:
+            self._transport.close()
+        elif not waiting:
+            self._backlog = 0
+            if not self._reading:
+                self._reading = True
+                self._transport.resume_reading()
+
+    def _do(self, request: Request) -> None:
+        client = self.client
+        client.commands_done += 1
+        try:
+            command, args = self._server.commands.find(request)
+            client.last_command = command.name
+            reply = command.handle(client, command.parse(args))
+        except CommandError as error:
+            reply = Error(error.line)
+        except Exception as error:  # noqa: BLE001 - the table names it, or logs it
+            reply = error_reply(error)
+        if not isinstance(reply, Later):
+            self._answer(reply)
+        elif reply.resolved:
+            self._answer(reply.reply)
+        else:
+            self._later = reply
+            client.blocked = True
+            reply.then(self._resume)
+
+    def _resume(self) -> None:
+        """Sends the reply that was to come, and goes on."""
+        later, self._later = self._later, None
+        self.client.blocked = False
+        if later is not None:
+            self._answer(later.reply)
+        self._serve()
+
+    # ------------------------------------------------------------------ answering
+    def _answer(self, reply: Reply) -> None:
+        client = self.client
+        if client.muted or client.skips:
+            client.skips -= client.skips > 0
+            return
+        out = self._out
+        encode(reply, client.version, out)
+        if len(out[-1]) > _FLUSH_ABOVE or type(out[-2:][0]) is memoryview:
+            self._flush()
+
+    def _flush(self) -> None:
+        out = self._out
+        if not out:
+            return
+        transport = self._transport
+        if len(out) == 1:
+            transport.write(out[0])
+        else:
+            for buffer in joined(out):
+                transport.write(buffer)
+        out.clear()
+
+    def close(self) -> None:
+        """Closes the connection once what was answered has been sent."""
+        self._closing = True
+        if not self._serving:
+            self._flush()
+            self._transport.close()
+
+
+def _address(peer: object, local: object) -> str:
+    """Returns `host:port`, or `path:0` on a Unix socket, as Redis shows them."""
+    match peer or local:
+        case (str(host), int(port), *_):
+            return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        case str(path):
+            return f"{path}:0"
+        case _:
+            return "?:0"

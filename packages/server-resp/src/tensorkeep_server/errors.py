@@ -1,0 +1,97 @@
+"""What an error looks like on the wire: one table from exceptions to RESP error lines.
+
+Texts that belong to one command stand with that command, as `CommandError`. Here stand the texts
+of errors that come from below, whatever command met them.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Final
+
+from tensorkeep import errors as core
+from tensorkeep_server.reply import Error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_log = logging.getLogger(__name__)
+
+WRONG_TYPE: Final = "WRONGTYPE Operation against a key holding the wrong kind of value"
+
+# What the original's backends said when CUDA was asked for and not there; sic, without `ERR` where
+# they had none. Any other backend gets the general text.
+_NO_GPU: Final = {
+    "ONNX": "ERR GPU requested but ONNX couldn't find CUDA",
+    "TORCH": "GPU requested but Torch couldn't find CUDA",
+    "TF": "ERR GPU requested but TF couldn't find CUDA",
+    "TFLITE": "Failed to set GPU delegate",
+}
+
+
+class CommandError(Exception):
+    """A command cannot be done; the client gets the line as it is.
+
+    Attributes:
+        line: The whole error line, with its code word such as `ERR` if it has one.
+    """
+
+    def __init__(self, line: str) -> None:
+        super().__init__(line)
+        self.line = line
+
+
+def _device_unavailable(error: core.DeviceUnavailable) -> str:
+    if error.device.upper().startswith("GPU"):
+        return _NO_GPU.get(
+            error.backend, f"ERR GPU requested but {error.backend} couldn't find CUDA"
+        )
+    return "ERR unsupported device"
+
+
+def _batch_size(error: core.BatchSizeMismatch) -> str:
+    if error.backend == "TF":
+        return (
+            "ERR Tensorflow batching error: model did not generate the expected batch size"
+        )
+    return "ERR Model did not generate the expected batch size"
+
+
+# First match wins, so a subclass stands before its base.
+_LINES: Final[tuple[tuple[type[Exception], Callable[[Any], str]], ...]] = (
+    (CommandError, lambda error: error.line),
+    (core.WrongType, lambda _: WRONG_TYPE),
+    (core.KeyMissing, lambda _: "ERR no such key"),
+    (core.UnknownDType, lambda _: "ERR invalid data type"),
+    (core.InvalidShape, lambda _: "ERR invalid or negative value found in tensor shape"),
+    (core.BlobLengthMismatch, lambda _: "ERR data length does not match tensor shape and type"),
+    (core.InvalidBool, lambda _: "ERR BOOL tensor elements must be 0 or 1"),
+    (
+        core.StringCountMismatch,
+        lambda _: "ERR Number of string elements in data blob does not match tensor length",
+    ),
+    (core.NulInString, lambda _: "ERR C-string value contains null character"),
+    (core.InvalidTensor, lambda _: "ERR invalid value"),
+    (core.UnsupportedDType, lambda _: "ERR unsupported dtype"),
+    (core.InvalidDevice, lambda _: "ERR unsupported device"),
+    (core.DeviceUnavailable, _device_unavailable),
+    (core.BackendUnavailable, lambda _: "ERR Could not load backend"),
+    (core.BatchSizeMismatch, _batch_size),
+    (core.EngineClosed, lambda _: "ERR the server is shutting down"),
+    # The framework's own words, as they are.
+    (core.ModelRejected, str),
+    (core.RunFailed, str),
+)
+
+
+def error_reply(error: Exception) -> Error:
+    """Returns the reply for an exception that a command ended with.
+
+    What is not in the table is a bug: it is logged with its traceback, and the client learns
+    nothing about our insides.
+    """
+    for kind, line in _LINES:
+        if isinstance(error, kind):
+            return Error(line(error))
+    _log.error("a command failed unexpectedly", exc_info=error)
+    return Error("ERR internal error, see the server's log")

@@ -1,0 +1,46 @@
+"""What the server can be told at its start, as plain values.
+
+Where a value comes from (a flag, the environment, a file) is the command line's business.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from tensorkeep.config import EngineConfig
+from tensorkeep_server.codec import Limits
+
+DEFAULT_CHUNK_SIZE: Final = 511 * 1024 * 1024  # RedisAI's: below Redis' limit for one argument
+DATABASES: Final = 16  # Redis' default
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Settings of a server, fixed for its life.
+
+    Attributes:
+        bind: Address to listen on.
+        port: TCP port; 0 takes a free one, None listens on the Unix socket only.
+        unix_socket: Path of a Unix socket to listen on as well, empty for none.
+        load: Backends to load before the server is ready.
+        engine: Settings of the engine.
+        model_chunk_size: Bytes of the pieces in which MODELGET hands out a blob.
+        limits: How much one request may be.
+        max_clients: Connections beyond it are refused.
+        shutdown_grace: Seconds that running work may take when the server ends.
+        switch_interval: Seconds after which a busy thread lets another one run.
+        log_level: Lowest level that is logged.
+    """
+
+    bind: str = "127.0.0.1"
+    port: int | None = 6379
+    unix_socket: str = ""
+    load: tuple[str, ...] = ()
+    engine: EngineConfig = field(default_factory=EngineConfig)
+    model_chunk_size: int = DEFAULT_CHUNK_SIZE
+    limits: Limits = field(default_factory=Limits)
+    max_clients: int = 10_000
+    shutdown_grace: float = 5.0
+    switch_interval: float = 0.0005
+    log_level: str = "info"

@@ -1,0 +1,108 @@
+"""What commands may see and change: the server's state, and that of the client that asked.
+
+Plain values with the few actions that commands need. No socket, no loop: those who own them put
+functions here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from tensorkeep.keyspace import Keyspace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tensorkeep.engine import Engine
+    from tensorkeep_server.command import CommandTable
+    from tensorkeep_server.reply import Version
+    from tensorkeep_server.settings import Settings
+
+
+@dataclass(slots=True, eq=False)
+class Server:
+    """The state that all clients share.
+
+    Attributes:
+        settings: What the server was started with.
+        engine: Runs models.
+        commands: Every command.
+        shut_down: Ends the server; whether running work is waited for is the argument.
+        run_id: 40 hexadecimal digits, new at each start.
+        address: Where the server listens, for people.
+        databases: The keyspaces, by number.
+        clients: The connected clients by id.
+        model_chunk_size: Bytes of the pieces in which MODELGET hands out a blob.
+        backends_path: What AI.CONFIG BACKENDSPATH was set to; kept, and not used for anything.
+        started_at: Unix time in seconds.
+        counters: Counts since the start or CONFIG RESETSTAT, by the names that INFO uses.
+        expired_keys: Keys that vanished because of their time.
+    """
+
+    settings: Settings
+    engine: Engine
+    commands: CommandTable
+    shut_down: Callable[[bool], None]
+    run_id: str
+    address: str
+    databases: tuple[Keyspace, ...]
+    clients: dict[int, Client]
+    model_chunk_size: int
+    backends_path: str = ""
+    started_at: float = field(default_factory=time.time)
+    counters: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(slots=True, eq=False)
+class Client:
+    """The state of one connection that commands may see and change.
+
+    Attributes:
+        id: Grows with each connection.
+        server: The server.
+        keys: The keyspace of the selected database.
+        address: The peer's `host:port`, or the path of the Unix socket.
+        local_address: Our end's address.
+        close: Closes the connection once what was answered has been sent.
+        database: Number of the selected database.
+        version: RESP version spoken.
+        name: Set by CLIENT SETNAME.
+        library: Name and version set by CLIENT SETINFO.
+        muted: CLIENT REPLY OFF was said.
+        skips: Replies still to be left out because of CLIENT REPLY SKIP.
+        touches: Whether reading a key counts as use of it (CLIENT NO-TOUCH).
+        evictable: Kept for CLIENT NO-EVICT; nothing is evicted.
+        blocked: Whether a reply is being waited for.
+        connected_at: Unix time in seconds.
+        active_at: Unix time of the last command.
+        last_command: Name of the last command, lower case.
+        commands_done: Number of commands.
+    """
+
+    id: int
+    server: Server
+    keys: Keyspace
+    address: str
+    local_address: str
+    close: Callable[[], None]
+    database: int = 0
+    version: Version = 2
+    name: str = ""
+    library: dict[str, str] = field(default_factory=dict)
+    muted: bool = False
+    skips: int = 0
+    touches: bool = True
+    evictable: bool = True
+    blocked: bool = False
+    connected_at: float = field(default_factory=time.time)
+    active_at: float = field(default_factory=time.time)
+    last_command: str = ""
+    commands_done: int = 0
+
+    def select(self, database: int) -> None:
+        """Selects a database by number."""
+        self.database = database
+        self.keys = self.server.databases[database]
