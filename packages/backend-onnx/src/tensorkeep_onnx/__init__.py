@@ -1,1 +1,4 @@
-"""The ONNX backend of Tensorkeep."""
+"""The ONNX backend of Tensorkeep: models in the ONNX format, run with ONNX Runtime.
+
+`tensorkeep_onnx.plugin` holds the hooks. Nothing else here is meant to be imported.
+"""

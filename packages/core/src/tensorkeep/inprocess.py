@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import Future
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from tensorkeep.batching import UNBATCHED
 from tensorkeep.device import Device
 from tensorkeep.engine import Engine, run_of
-from tensorkeep.errors import InvalidValue, RunFailed
+from tensorkeep.errors import EngineClosed, InvalidValue, RunFailed
 from tensorkeep.keyspace import Keyspace
 from tensorkeep.loop import QueueLoop
 from tensorkeep.model import Model, ModelSpec
@@ -54,6 +55,9 @@ class Tensorkeep:
         self._loop = QueueLoop()
         self._engine = Engine(self._loop, config, backends)
         self._keys = Keyspace(time.time)
+        self._lock = Lock()  # guards the two below
+        self._closed = False
+        self._futures: set[Future[Any]] = set()
         self._thread = start_thread("tensorkeep-engine", self._loop.run)
 
     def __enter__(self) -> Self:
@@ -63,10 +67,19 @@ class Tensorkeep:
         self.close()
 
     def close(self) -> None:
-        """Lets running work finish for some seconds, then ends all threads."""
-        if self._thread.is_alive():
+        """Lets running work finish for some seconds, then ends all threads.
+
+        Futures that are not done by then raise `EngineClosed`, as does every later call.
+        """
+        with self._lock:
+            first, self._closed = not self._closed, True
+        if first:
             self._loop.call_soon_threadsafe(self._engine.close, _GRACE, self._loop.stop)
-            self._thread.join()
+        self._thread.join()
+        with self._lock:
+            unfinished = list(self._futures)
+        for future in unfinished:
+            future.set_exception(EngineClosed())
 
     # ------------------------------------------------------------------ tensors
     def tensor_set(self, key: str, value: Tensor | ArrayLike) -> None:
@@ -117,7 +130,7 @@ class Tensorkeep:
             else:
                 _resolve(future, lambda: self._store_model(key, model))
 
-        self._loop.call_soon_threadsafe(self._engine.create_model, spec, bytes(blob), built)
+        self._post(future, self._engine.create_model, spec, bytes(blob), built)
         return future
 
     def model_store(self, key: str, blob: bytes, **options: Any) -> None:  # noqa: ANN401 - passed on
@@ -229,11 +242,30 @@ class Tensorkeep:
         """Returns all keys."""
         return self._call(lambda: [_text(key) for key in self._keys])
 
-    # ------------------------------------------------------------------ on the engine's thread
+    # ------------------------------------------------------------------ to the engine's thread
+    def _post(self, future: Future[Any], callback: Callable[..., object], *args: object) -> None:
+        """Calls back on the engine's thread, which is to see to the future.
+
+        Raises:
+            EngineClosed: The engine's thread takes nothing any more.
+        """
+        with self._lock:
+            if self._closed:
+                raise EngineClosed
+            self._futures.add(future)
+            self._loop.call_soon_threadsafe(callback, *args)
+        future.add_done_callback(self._forget)
+
+    def _forget(self, future: Future[Any]) -> None:
+        with self._lock:
+            self._futures.discard(future)
+
     def _call(self, action: Callable[[], _T]) -> _T:
         future: Future[_T] = Future()
-        self._loop.call_soon_threadsafe(_resolve, future, action)
+        self._post(future, _resolve, future, action)
         return future.result()
+
+    # ------------------------------------------------------------------ on the engine's thread
 
     def _store(self, key: str, kind: type, value: object) -> None:
         name = _name(key)
@@ -279,7 +311,7 @@ class Tensorkeep:
             graph.on_done = done
             self._engine.execute(graph)
 
-        self._loop.call_soon_threadsafe(start)
+        self._post(future, start)
         return future
 
 

@@ -28,7 +28,7 @@ class Entry:
 
     Attributes:
         value: The stored value; the keyspace does not care what it is.
-        serial: Its place in scans: keys are scanned in the order in which they first appeared.
+        serial: Its place in scans, which go from the newest key to the oldest.
         touched: When it was last read or written.
         expires_at: When it vanishes, None for never.
     """
@@ -50,7 +50,8 @@ class Keyspace:
         self._clock = clock
         self._entries: dict[bytes, Entry] = {}
         # The scan index: keys in the order of their serials; a removed key leaves None until the
-        # lists are tidied. A cursor is a serial, so it stays valid whatever comes and goes.
+        # lists are tidied. A cursor is a serial, so it stays valid whatever comes and goes; and
+        # scans go down, so that one that meets new keys, or makes them by renaming, comes to an end.
         self._serials: list[int] = []
         self._names: list[bytes | None] = []
         self._next_serial = 1
@@ -59,6 +60,10 @@ class Keyspace:
         self._volatile = 0
 
     # ------------------------------------------------------------------ reading
+    def time(self) -> float:
+        """Returns the Unix time in seconds by which keys expire."""
+        return self._clock()
+
     def get(self, key: bytes, *, touch: bool = True) -> object | None:
         """Returns the value under a key, None when there is none."""
         entry = self._entries.get(key)
@@ -126,6 +131,7 @@ class Keyspace:
             if entry.expires_at is not None:
                 entry.expires_at = None
                 self._volatile -= 1
+                self._tidy_expiring()
         if expires_at is not None:
             self.expire(key, expires_at)
 
@@ -135,11 +141,11 @@ class Keyspace:
         if entry is None:
             return False
         self._names[bisect_left(self._serials, entry.serial)] = None
-        if len(self._names) > 2 * len(self._entries) + _FEW:
-            self._tidy_scan_index()
+        self._tidy_scan_index()
         if entry.expires_at is None:
             return True
         self._volatile -= 1
+        self._tidy_expiring()
         return entry.expires_at > self._clock()
 
     def rename(self, source: bytes, target: bytes) -> None:
@@ -179,8 +185,7 @@ class Keyspace:
         entry.expires_at = expires_at
         if expires_at is not None:
             heappush(self._expiring, (expires_at, key))
-            if len(self._expiring) > 2 * self._volatile + _FEW:
-                self._tidy_expiring()
+        self._tidy_expiring()
 
     def next_expiry(self) -> float | None:
         """Returns when a key may expire next, None when none will."""
@@ -209,22 +214,23 @@ class Keyspace:
     def scan(self, cursor: int, count: int) -> tuple[int, list[bytes]]:
         """Returns some keys and the cursor to go on with; 0 begins a scan and ends it.
 
-        A key that is there from the beginning of a scan to its end is returned exactly once.
+        A key that is there from the beginning of a scan to its end is returned exactly once; one
+        that comes after the beginning is not returned.
 
         Args:
             cursor: 0, or what the last call returned.
             count: Keys to look at.
         """
-        start = bisect_left(self._serials, cursor)
-        stop = min(start + count, len(self._serials))
+        stop = bisect_left(self._serials, cursor) if cursor else len(self._serials)
+        start = max(stop - count, 0)
         now = self._clock()
         keys = []
-        for name in self._names[start:stop]:
+        for name in reversed(self._names[start:stop]):
             if name is not None:
                 expires_at = self._entries[name].expires_at
                 if expires_at is None or expires_at > now:
                     keys.append(name)
-        return (self._serials[stop] if stop < len(self._serials) else 0), keys
+        return (self._serials[start] if start else 0), keys
 
     def random_key(self) -> bytes | None:
         """Returns any key that has not expired, None when there is none."""
@@ -236,11 +242,15 @@ class Keyspace:
 
     # ------------------------------------------------------------------ tidiness
     def _tidy_scan_index(self) -> None:
+        if len(self._names) <= 2 * len(self._entries) + _FEW:
+            return
         kept = [(s, n) for s, n in zip(self._serials, self._names, strict=True) if n is not None]
         self._serials = [serial for serial, _ in kept]
         self._names = [name for _, name in kept]
 
     def _tidy_expiring(self) -> None:
+        if len(self._expiring) <= 2 * self._volatile + _FEW:
+            return
         self._expiring = [
             (entry.expires_at, key)
             for key, entry in self._entries.items()
@@ -260,6 +270,8 @@ class Keyspace:
         volatile = {k: e.expires_at for k, e in self._entries.items() if e.expires_at is not None}
         assert self._volatile == len(volatile)  # noqa: S101
         assert {(at, key) for key, at in volatile.items()} <= set(self._expiring)  # noqa: S101
+        assert len(self._names) <= 2 * len(self._entries) + _FEW  # noqa: S101
+        assert len(self._expiring) <= 2 * len(volatile) + _FEW  # noqa: S101
 
     def __repr__(self) -> str:
         return f"Keyspace({len(self._entries)} keys, {self._volatile} volatile)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 from tensorkeep_server.app import serve
@@ -12,7 +13,7 @@ def main() -> None:
     """Temporary."""
     import uvloop
     port = int(sys.argv[sys.argv.index("--port") + 1]) if "--port" in sys.argv else 6379
-    uvloop.run(serve(Settings(port=port), lambda s: print('ready on', s.address, flush=True)))
+    uvloop.run(serve(Settings(port=port), lambda s: print('ready on', s.address, flush=True), signals=(signal.SIGTERM, signal.SIGINT)))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-import signal
 import sys
 import time
 from typing import TYPE_CHECKING, Final
@@ -19,7 +18,7 @@ from tensorkeep_server.settings import DATABASES
 from tensorkeep_server.state import Server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from tensorkeep.backends import Backend, Backends
     from tensorkeep.errors import TensorkeepError
@@ -36,13 +35,15 @@ async def serve(
     settings: Settings,
     ready: Callable[[Server], None] = lambda _: None,
     backends: Backends | None = None,
+    signals: Iterable[int] = (),
 ) -> None:
-    """Serves until SIGTERM, SIGINT or SHUTDOWN.
+    """Serves until a signal or SHUTDOWN ends it.
 
     Args:
         settings: What the server is told.
         ready: Called once clients can connect.
         backends: The backends; by default the installed ones.
+        signals: Signals that end the server; they can only be caught on the main thread.
 
     Raises:
         OSError: An address cannot be listened on.
@@ -72,7 +73,7 @@ async def serve(
     for name in settings.load:
         await _load(server.engine, name)
     listeners = await _listen(server)
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in signals:
         loop.add_signal_handler(number, shut_down, True)  # noqa: FBT003
     expiry = asyncio.create_task(_expire(server))
     ready(server)

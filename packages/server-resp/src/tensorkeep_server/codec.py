@@ -46,8 +46,8 @@ _SKIP_WITHIN: Final = 512
 _COUNT: Final = re.compile(rb"\*(0|-?[1-9][0-9]{0,18})\r")
 _SIZE: Final = re.compile(rb"\$(0|[1-9][0-9]{0,18})\r")
 
-# Room for every line that can be right: no limit may be below.
-_SHORTEST_LINE: Final = 64
+# Room for the longest line that can be right in a request: no limit on lines may be below.
+_LINE_ROOM: Final = 64
 
 # One word of an inline command, by the rules of Redis' sdssplitargs: what stands before a quote,
 # and one quoted part, which ends the word.
@@ -92,9 +92,10 @@ class Limits:
     Attributes:
         max_bulk: Bytes of one argument. The default is Redis' proto-max-bulk-len; clients send
             larger models in chunks of that size.
-        max_arguments: Arguments of one request. The default is Redis' own limit.
-        max_inline: Bytes of one line, be it an inline command or a length. The default is Redis'
-            own limit.
+        max_arguments: Arguments of one request. The default was Redis' own limit before 7.0, which
+            allows 2 ** 31.
+        max_inline: Bytes of one line, be it an inline command or a length; at least 64, room for
+            any length. The default is Redis' own limit.
         max_request: Bytes of all arguments of one request together. The default leaves room for
             a large model in its chunks.
     """
@@ -107,7 +108,7 @@ class Limits:
     def __post_init__(self) -> None:
         for limit in fields(self):
             value = getattr(self, limit.name)
-            least = _SHORTEST_LINE if limit.name == "max_inline" else 1
+            least = _LINE_ROOM if limit.name == "max_inline" else 1
             if value < least:
                 raise ValueError(f"{limit.name} must be at least {least}, not {value}")
 

@@ -137,7 +137,8 @@ def encode(reply: Reply, version: Version, out: list[Blob]) -> None:
         out: Grows by `bytes`, and by one `memoryview` for each large bulk.
 
     Raises:
-        TypeError: The value, or one inside it, is of a type that is no reply, such as `str`.
+        TypeError: The value, or one inside it, is of a type that is no reply, such as `str`. In
+            the latter case `out` holds half a reply.
     """
     encoder = _ENCODERS.get(type(reply))
     if encoder is None:
@@ -216,7 +217,8 @@ def _boolean(reply: bool, version: Version, out: list[Blob]) -> None:  # noqa: F
 
 
 def _double(reply: float, version: Version, out: list[Blob]) -> None:
-    _doubles([reply], version, out)
+    text = b"%.17g" % reply
+    out.append(b"$%d\r\n%b\r\n" % (len(text), text) if version == RESP2 else b",%b\r\n" % text)
 
 
 def _null(_reply: None, version: Version, out: list[Blob]) -> None:

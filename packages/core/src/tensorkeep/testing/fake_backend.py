@@ -326,7 +326,7 @@ def parse_model(blob: bytes) -> FakeModel:
 
 
 def _names(kind: str, given: Sequence[str], count: int, *, required: bool) -> tuple[str, ...]:
-    if required and not given:
+    if required and count and not given:
         raise ValueError(f"the names of the {kind}s must be given")
     names = tuple(given) or tuple(f"{kind}{index}" for index in range(count))
     if len(names) != count:

@@ -1,0 +1,518 @@
+"""The engine in virtual time: a fake backend, real worker threads, and no sleeps."""
+
+import gc
+import json
+import logging
+import math
+
+import numpy as np
+import pytest
+
+from tensorkeep.backends import Backends
+from tensorkeep.batching import Batching
+from tensorkeep.config import EngineConfig
+from tensorkeep.device import Device
+from tensorkeep.engine import Engine, run_of
+from tensorkeep.errors import (
+    BackendNotInstalled,
+    BatchSizeMismatch,
+    DeviceUnavailable,
+    EngineClosed,
+    ModelRejected,
+    RunAbandoned,
+    RunExpired,
+    RunFailed,
+    TensorkeepError,
+)
+from tensorkeep.graph import Graph, GraphRun, Operation
+from tensorkeep.hookspecs import hookimpl
+from tensorkeep.model import ModelSpec
+from tensorkeep.tensor import Tensor
+from tensorkeep.testing.fake_backend import FakeBackend, fake_gpu
+from tensorkeep.testing.manual_loop import ManualLoop
+
+
+class Bench:
+    """An engine, its loop and its backend, and what tests do with them."""
+
+    def __init__(self, config=None, fake=None, wrappers=()):
+        self.loop = ManualLoop()
+        self.fake = fake or FakeBackend()
+        self.backends = Backends(wrappers=wrappers, installed=lambda: ())
+        self.backends.add("FAKE", self.fake)
+        self.engine = Engine(self.loop, config or EngineConfig(inline_limit=0), self.backends)
+
+    def create(self, op="identity", device="CPU", batching=None, **fields):
+        blob = json.dumps({"op": op, **fields}).encode()
+        got = []
+        spec = ModelSpec("FAKE", Device.parse(device), batching=batching or Batching())
+        self.engine.create_model(spec, blob, lambda *result: got.append(result))
+        self.loop.run_until(lambda: got)
+        made, error = got[0]
+        if error is not None:
+            raise error
+        return made
+
+    def start(self, model, *values, timeout=None):
+        inputs = [Tensor.from_numpy(np.float32(v)) for v in values]
+        expires_at = None if timeout is None else self.loop.now + timeout
+        graph = run_of(model, inputs, expires_at)
+        self.engine.execute(graph)
+        return graph
+
+    def finish(self, *graphs):
+        self.loop.run_until(lambda: all(g.done for g in graphs))
+        return [answer(g) for g in graphs]
+
+    def run(self, model, *values):
+        return self.finish(self.start(model, *values))[0]
+
+    def close(self):
+        self.fake.release(math.inf)
+        self.fake.hurry.set()
+        ended = []
+        self.engine.close(1.0, lambda: ended.append(True))
+        self.loop.turn()
+        self.loop.advance(2.0)
+        assert ended == [True]
+
+
+def answer(graph):
+    error = graph.error or graph.errors[0]
+    if error is not None:
+        return error
+    return [None if t is None else t.values() for t in graph.values[graph.graph.given :]]
+
+
+@pytest.fixture
+def make():
+    benches = []
+
+    def build(*args, **kwargs):
+        bench = Bench(*args, **kwargs)
+        benches.append(bench)
+        return bench
+
+    yield build
+    for bench in benches:
+        bench.close()
+
+
+@pytest.fixture
+def bench(make):
+    return make()
+
+
+def test_a_model_is_created_and_run(bench):
+    model = bench.create("multiply", by=3)
+    assert bench.run(model, [1, 2]) == [[3, 6]]
+    assert (model.stats.calls, model.stats.samples, model.stats.errors) == (1, 2, 0)
+
+
+def test_a_run_that_fails_tells_the_backends_own_words_and_is_counted(bench):
+    model = bench.create("fail", text="tensor too purple")
+    error = bench.run(model, [1])
+    assert isinstance(error, RunFailed)
+    assert str(error) == "tensor too purple"
+    assert (model.stats.calls, model.stats.errors, model.stats.samples) == (1, 1, 0)
+
+
+def test_creation_errors_name_what_is_wrong(bench):
+    with pytest.raises(ModelRejected, match="op must be one of"):
+        bench.create("teleport")
+    with pytest.raises(DeviceUnavailable, match="GPU"):
+        bench.create(device="GPU")
+    got = []
+    bench.engine.create_model(ModelSpec("ABSENT"), b"", lambda *r: got.append(r))
+    bench.loop.run_until(lambda: got)
+    assert isinstance(got[0][1], BackendNotInstalled)
+
+
+def test_a_plugin_that_raises_something_strange_does_not_stop_its_worker(make):
+    class Strange:
+        @hookimpl(wrapper=True)
+        def model_run(self, inputs):
+            if inputs[0].shape == (1,):
+                raise SystemExit
+            return (yield)
+
+    bench = make(wrappers=[Strange()])
+    model = bench.create("identity")
+    assert str(bench.run(model, [1])) == "SystemExit"
+    assert bench.run(model, [1, 2]) == [[1, 2]]
+
+
+def test_runs_of_one_device_go_one_after_another_in_order(bench):
+    blocker, model = bench.create("block"), bench.create("identity")
+    order = []
+    graphs = [bench.start(blocker, [0]), *(bench.start(model, [n]) for n in range(3))]
+    for n, graph in enumerate(graphs):
+        graph.on_done = lambda _, n=n: order.append(n)
+    bench.loop.turn()
+    bench.fake.await_calls("model_run")
+    bench.loop.turn()
+    assert order == []
+    bench.fake.release()
+    bench.finish(*graphs)
+    assert order == [0, 1, 2, 3]
+
+
+def test_work_on_one_device_does_not_delay_another(bench):
+    blocked = bench.start(bench.create("block"), [0])
+    assert bench.run(bench.create("identity", device="CPU:1"), [5]) == [[5]]
+    assert not blocked.done
+    bench.fake.release()
+    assert bench.finish(blocked) == [[[0]]]
+
+
+def test_several_workers_run_one_model_at_once(make):
+    bench = make(EngineConfig(threads_per_queue=2, inline_limit=0))
+    model = bench.create("block")
+    graphs = [bench.start(model, [n]) for n in range(2)]
+    bench.loop.turn()
+    bench.fake.await_calls("model_run", 2)
+    bench.fake.release(2)
+    assert bench.finish(*graphs) == [[[0]], [[1]]]
+
+
+def test_gpus_are_devices_with_queues_of_their_own(make):
+    bench = make(fake=FakeBackend(devices=[fake_gpu(0), fake_gpu(1)]))
+    model = bench.create("identity", device="GPU:1")
+    assert bench.run(model, [1]) == [[1]]
+    assert bench.fake.calls_of("model_run")[0].device == "GPU:1"
+    with pytest.raises(DeviceUnavailable, match="GPU:2"):
+        bench.create(device="GPU:2")
+    with pytest.raises(DeviceUnavailable, match="CPU"):
+        bench.create(device="CPU")
+
+
+# ------------------------------------------------------------------------- batching
+def test_requests_that_come_together_share_one_run(bench):
+    model = bench.create("multiply", by=2, batching=Batching(8))
+    graphs = [bench.start(model, [[n], [n]]) for n in range(3)]
+    assert bench.finish(*graphs) == [[[2 * n, 2 * n]] for n in range(3)]
+    assert [c.shapes for c in bench.fake.calls_of("model_run")] == [((6, 1),)]
+    assert (model.stats.calls, model.stats.samples) == (3, 6)
+
+
+def test_a_lone_request_is_never_delayed(bench):
+    model = bench.create("identity", batching=Batching(8))
+    assert bench.run(model, [[1]]) == [[1]]
+    assert bench.loop.now == 0.0
+
+
+def test_a_minimum_holds_a_request_back_until_its_time_is_up(bench):
+    model = bench.create("identity", batching=Batching(8, 2, 100))
+    graph = bench.start(model, [[1]])
+    bench.loop.advance(0.09)
+    assert bench.fake.calls_of("model_run") == []
+    bench.loop.advance(0.02)
+    assert bench.finish(graph) == [[[1]]]
+
+
+def test_while_a_request_is_held_back_another_model_runs(bench):
+    held = bench.start(bench.create("identity", batching=Batching(8, 2)), [[1]])
+    assert bench.run(bench.create("identity"), [2]) == [[2]]
+    assert not held.done
+
+
+def test_when_a_batch_fails_only_the_bad_request_fails(make):
+    class Picky:
+        @hookimpl(wrapper=True)
+        def model_run(self, inputs):
+            if inputs[0].numpy().min() < 0:
+                raise ValueError("no negatives")
+            return (yield)
+
+    bench = make(wrappers=[Picky()])
+    model = bench.create("identity", batching=Batching(8))
+    graphs = [bench.start(model, [[n]]) for n in (1, -2, 3)]
+    first, second, third = bench.finish(*graphs)
+    assert (first, third) == ([[1]], [[3]])
+    assert str(second) == "no negatives"
+    assert (model.stats.calls, model.stats.errors) == (3, 1)
+
+
+def test_a_model_that_breaks_the_batch_axis_fails_every_member(bench):
+    model = bench.create("fixed_rows", rows=1, batching=Batching(8))
+    graphs = [bench.start(model, [[n]]) for n in range(2)]
+    errors = bench.finish(*graphs)
+    assert [type(e) for e in errors] == [BatchSizeMismatch] * 2
+    assert bench.run(model, [[7]]) == [[7]]  # alone it is not checked
+
+
+def test_an_output_that_is_no_tensor_stays_none_in_a_batch(bench):
+    model = bench.create("none_output", inputs=2, batching=Batching(8))
+    graphs = [bench.start(model, [[n]], [[n + 10]]) for n in range(2)]
+    assert bench.finish(*graphs) == [[None, [10]], [None, [11]]]
+
+
+# ------------------------------------------------------------------------- deadlines
+def test_a_request_that_waits_too_long_is_told_so_at_its_deadline(bench):
+    blocked = bench.start(bench.create("block"), [0])
+    bench.loop.turn()
+    late = bench.start(bench.create("identity"), [1], timeout=0.5)
+    bench.loop.advance(0.49)
+    assert not late.done
+    bench.loop.advance(0.02)
+    assert isinstance(late.error, RunExpired)
+    assert late.done
+    bench.fake.release()
+    assert bench.finish(blocked) == [[[0]]]
+    assert len(bench.fake.calls_of("model_run")) == 1
+
+
+def test_a_request_in_time_is_answered_however_long_it_runs(bench):
+    graph = bench.start(bench.create("block"), [0], timeout=0.5)
+    bench.loop.turn()
+    bench.loop.advance(5)
+    bench.fake.release()
+    assert bench.finish(graph) == [[[0]]]
+
+
+def test_a_run_beyond_the_execution_timeout_is_cancelled(make):
+    bench = make(EngineConfig(model_execution_timeout=0.05, inline_limit=0))
+    error = bench.run(bench.create("block"), [0])
+    assert isinstance(error, RunFailed)
+
+
+def test_an_abandoned_request_leaves_the_queue_and_its_running_work_is_not_looked_at(bench):
+    model = bench.create("block")
+    running, waiting = bench.start(model, [0]), bench.start(model, [1])
+    done = []
+    running.on_done = waiting.on_done = done.append
+    bench.loop.turn()
+    bench.fake.await_calls("model_run")
+    bench.engine.abandon(waiting)
+    assert done == [waiting]
+    assert isinstance(waiting.error, RunAbandoned)
+    bench.engine.abandon(running)
+    bench.fake.release()
+    bench.loop.run_until(lambda: running.done)
+    assert len(bench.fake.calls_of("model_run")) == 1
+
+
+# ------------------------------------------------------------------------- graphs
+def test_a_graph_runs_across_devices_and_each_operation_once(bench):
+    double = bench.create("multiply", by=2)
+    triple = bench.create("multiply", by=3, device="CPU:1")
+    add = bench.create("add")
+    operations = (
+        Operation(double, (0,), (1,)),
+        Operation(triple, (0,), (2,)),
+        Operation(add, (1, 2), (3,)),
+    )
+    graph = GraphRun(Graph(operations, 1, 4), [Tensor.from_numpy(np.float32([1, 10]))])
+    bench.engine.execute(graph)
+    bench.loop.run_until(lambda: graph.done)
+    assert graph.values[3].values() == [5, 50]
+    assert [m.stats.calls for m in (double, triple, add)] == [1, 1, 1]
+
+
+def test_a_failed_operation_stops_what_follows(bench):
+    fail, after = bench.create("fail", text="no"), bench.create("identity")
+    operations = (Operation(fail, (0,), (1,)), Operation(after, (1,), (2,)))
+    graph = GraphRun(Graph(operations, 1, 3), [Tensor.from_numpy(np.float32([1]))])
+    bench.engine.execute(graph)
+    bench.loop.run_until(lambda: graph.done)
+    assert str(graph.errors[0]) == "no"
+    assert graph.errors[1] is None
+    assert graph.ran == [False, False]
+    assert after.stats.calls == 0
+
+
+def test_a_graph_whose_input_turns_out_to_be_no_tensor_fails_there(bench):
+    none, after = bench.create("none_output"), bench.create("identity")
+    operations = (Operation(none, (0,), (1,)), Operation(after, (1,), (2,)))
+    graph = GraphRun(Graph(operations, 1, 3), [Tensor.from_numpy(np.float32([1]))])
+    bench.engine.execute(graph)
+    bench.loop.run_until(lambda: graph.done)
+    assert "no tensor" in str(graph.errors[1])
+    assert after.stats.errors == 1
+
+
+def test_a_graph_that_expires_leaves_every_queue(bench):
+    here, there = bench.create("block"), bench.create("block", device="CPU:1")
+    blockers = [bench.start(here, [0]), bench.start(there, [0])]
+    bench.loop.turn()
+    operations = (Operation(here, (0,), (1,)), Operation(there, (0,), (2,)))
+    given = [Tensor.from_numpy(np.float32([1]))]
+    graph = GraphRun(Graph(operations, 1, 3), given, bench.loop.now + 1)
+    bench.engine.execute(graph)
+    bench.loop.advance(1.1)
+    assert graph.done
+    assert isinstance(graph.error, RunExpired)
+    assert all(not lane.queue for lane in bench.engine.lanes.values())
+    bench.fake.release(2)
+    bench.finish(*blockers)
+
+
+# ------------------------------------------------------------------------- on the loop
+def warm(bench, model, *values):
+    """Runs a model until the engine knows that it is short."""
+    for _ in range(200):
+        graph = bench.start(model, *values)
+        if graph.done:
+            return
+        bench.finish(graph)
+    raise AssertionError(model.stats)
+
+
+def test_a_short_steady_run_stays_on_the_loop_once_it_is_known(make):
+    bench = make(EngineConfig(inline_limit=0.01))
+    model = bench.create("identity", steady=True)
+    warm(bench, model, [1])
+    before = model.stats.calls
+    graph = bench.start(model, [2])
+    assert graph.done
+    assert answer(graph) == [[2]]
+    assert model.stats.calls == before + 1
+    assert bench.fake.calls_of("model_run")[-1].thread == "MainThread"
+
+
+def test_a_run_of_other_shapes_is_measured_anew(make):
+    bench = make(EngineConfig(inline_limit=0.01))
+    model = bench.create("identity", steady=True)
+    warm(bench, model, [1])
+    assert not bench.start(model, [1, 2]).done
+
+
+@pytest.mark.parametrize(
+    ("config", "steady"),
+    [(EngineConfig(inline_limit=0), True), (EngineConfig(inline_limit=10), False)],
+    ids=["turned off", "time depends on values"],
+)
+def test_other_runs_never_stay_on_the_loop(make, config, steady):
+    bench = make(config)
+    model = bench.create("identity", steady=steady)
+    for _ in range(5):
+        bench.run(model, [1])
+    assert "MainThread" not in {c.thread for c in bench.fake.calls_of("model_run")}
+
+
+def test_while_a_device_is_busy_nothing_overtakes_on_the_loop(make):
+    bench = make(EngineConfig(inline_limit=0.01))
+    model, blocker = bench.create("identity", steady=True), bench.create("block")
+    warm(bench, model, [1])
+    blocked = bench.start(blocker, [0])
+    bench.loop.turn()
+    waiting = bench.start(model, [1])
+    bench.loop.turn()
+    assert not waiting.done
+    bench.fake.release()
+    bench.finish(blocked, waiting)
+
+
+def test_a_batch_of_short_runs_stays_on_the_loop(make):
+    bench = make(EngineConfig(inline_limit=0.01))
+    model = bench.create("multiply", by=2, steady=True, batching=Batching(8))
+    for _ in range(200):
+        graphs = [bench.start(model, [[n]]) for n in range(4)]
+        assert bench.finish(*graphs) == [[[2 * n]] for n in range(4)]
+        if bench.fake.calls_of("model_run")[-1].thread == "MainThread":
+            break
+    last = bench.fake.calls_of("model_run")[-1]
+    assert (last.thread, last.shapes) == ("MainThread", ((4, 1),))
+
+
+# ------------------------------------------------------------------------- the rest
+def test_every_model_run_can_be_wrapped_by_a_plugin_that_is_no_backend(make):
+    seen = []
+
+    class Tracer:
+        @hookimpl(wrapper=True)
+        def model_run(self, model, inputs):
+            outputs = yield
+            seen.append((model.inputs, len(inputs), len(outputs)))
+            return outputs
+
+    bench = make(wrappers=[Tracer()])
+    bench.run(bench.create("add"), [1], [2])
+    assert seen == [(("input0", "input1"), 2, 1)]
+
+
+def test_a_model_is_freed_when_its_last_user_is_gone(bench):
+    model = bench.create("block")
+    bench.engine.catalog[b"m"] = model
+    graph = bench.start(model, [1])
+    bench.loop.turn()
+    del model
+    gc.collect()
+    assert b"m" in bench.engine.catalog
+    bench.fake.release()
+    bench.finish(graph)
+    del graph
+    gc.collect()
+    assert b"m" not in bench.engine.catalog
+    bench.fake.await_calls("model_free")
+
+
+def test_a_backend_that_cannot_free_a_model_is_logged_and_nothing_stops(make, caplog):
+    class Clumsy:
+        @hookimpl(wrapper=True)
+        def model_free(self):
+            yield
+            raise RuntimeError("stuck")
+
+    bench = make(wrappers=[Clumsy()])
+    with caplog.at_level(logging.ERROR):
+        bench.create("identity")
+        gc.collect()
+        bench.loop.run_until(lambda: caplog.records)
+    assert "could not free a model" in caplog.text
+    assert bench.run(bench.create("identity"), [1]) == [[1]]
+
+
+def test_a_backend_can_be_loaded_ahead(bench):
+    got = []
+    bench.engine.load_backend("fake", lambda *r: got.append(r))
+    bench.loop.run_until(lambda: got)
+    backend, error = got[0]
+    assert error is None
+    assert backend is bench.backends.loaded["FAKE"]
+
+
+def test_an_unexpected_failure_while_loading_is_logged_and_answered_neutrally(bench, caplog):
+    got = []
+    bench.engine.create_model(ModelSpec("FAKE", batching=None), b"{}", lambda *r: got.append(r))
+    bench.loop.run_until(lambda: got)
+    assert isinstance(got[0][1], TensorkeepError)
+
+
+def test_closing_waits_for_running_work_and_takes_no_new(bench):
+    model = bench.create("block")
+    running = bench.start(model, [1])
+    bench.loop.turn()
+    ended = []
+    bench.engine.close(10.0, lambda: ended.append(True))
+    bench.loop.turn()
+    assert not ended
+    refused = bench.start(model, [2])
+    assert isinstance(refused.error, EngineClosed)
+    got = []
+    bench.engine.create_model(ModelSpec("FAKE"), b"", lambda *r: got.append(r))
+    bench.loop.turn()
+    assert isinstance(got[0][1], EngineClosed)
+    bench.fake.release()
+    bench.loop.run_until(lambda: ended)
+    assert answer(running) == [[1]]
+    bench.close = lambda: None
+
+
+def test_closing_ends_what_does_not_end_in_time(bench):
+    graph = bench.start(bench.create("block"), [1])
+    bench.loop.turn()
+    bench.fake.await_calls("model_run")
+    ended = []
+    bench.engine.close(1.0, lambda: ended.append(True))
+    bench.loop.advance(1.1)
+    assert ended == [True]
+    bench.loop.run_until(lambda: graph.done)
+    assert "cancel" in str(answer(graph))
+    bench.close = lambda: None
+
+
+def test_a_worker_tells_its_processor_time(bench):
+    bench.run(bench.create("identity"), [1])
+    seconds = bench.engine.lanes["CPU"].workers[0].cpu_seconds()
+    assert 0 < seconds < 60

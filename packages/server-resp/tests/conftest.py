@@ -1,0 +1,43 @@
+"""A server with the fake backend, so that no test here imports a framework."""
+
+import pytest
+
+from tensorkeep.backends import Backends
+from tensorkeep.testing.fake_backend import FakeBackend
+from tensorkeep_server.testing import Wire, port_of, running_server
+
+
+@pytest.fixture
+def fake():
+    """The backend behind the name ONNX."""
+    return FakeBackend()
+
+
+@pytest.fixture
+def server(fake):
+    """A server of this test's own, whose ONNX is the fake backend and which has no other."""
+    backends = Backends(installed=lambda: ())
+    backends.add("ONNX", fake)
+    with running_server(backends=backends) as state:
+        yield state
+
+
+@pytest.fixture
+def connect(server):
+    """Opens further connections, which end with the test."""
+    wires = []
+
+    def make():
+        wire = Wire(port_of(server))
+        wires.append(wire)
+        return wire
+
+    yield make
+    for wire in wires:
+        wire.close()
+
+
+@pytest.fixture
+def wire(connect):
+    """A raw connection to the server."""
+    return connect()

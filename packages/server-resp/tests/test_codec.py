@@ -1,0 +1,452 @@
+"""Requests and replies on the wire, one rule at a time."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tensorkeep_server.codec import LARGE, Limits, RequestParser
+from tensorkeep_server.reply import (
+    LARGE_BULK,
+    NULL_ARRAY,
+    OK,
+    Error,
+    Map,
+    Push,
+    Set,
+    Simple,
+    Verbatim,
+    encode,
+    joined,
+)
+
+# Whole, so that the splitter sees it; and in the smallest pieces, so that only the reader that
+# reads step by step does.
+PIECES = [10**9, 1]
+in_any_pieces = pytest.mark.parametrize("piece", PIECES, ids=["whole", "bytewise"])
+
+
+def read(parser, data, piece=10**9):
+    """Feeds data in pieces of the given size; returns the requests as lists of bytes."""
+    requests = []
+    for start in range(0, len(data), piece):
+        requests += parser.feed(data[start : start + piece])
+    return [[bytes(argument) for argument in request] for request in requests]
+
+
+def wire(*arguments):
+    bulks = (b"$%d\r\n%b\r\n" % (len(argument), argument) for argument in arguments)
+    return b"*%d\r\n%b" % (len(arguments), b"".join(bulks))
+
+
+class TestRequests:
+    @in_any_pieces
+    def test_a_request_is_its_arguments(self, piece):
+        assert read(RequestParser(Limits()), wire(b"SET", b"key", b""), piece) == [
+            [b"SET", b"key", b""]
+        ]
+
+    @in_any_pieces
+    def test_an_argument_may_contain_whatever_means_something_elsewhere(self, piece):
+        argument = b"\r\n*1\r\n$4\r\nPING\r\n>\0"
+
+        requests = read(RequestParser(Limits()), wire(b"SET", argument) + wire(b"GET"), piece)
+
+        assert requests == [[b"SET", argument], [b"GET"]]
+
+    @in_any_pieces
+    @pytest.mark.parametrize("nothing", [b"*0\r\n", b"*-1\r\n", b"*-7\r\n", b"\r\n", b"\n", b" \n"])
+    def test_an_empty_request_is_ignored(self, nothing, piece):
+        data = nothing + wire(b"PING") + nothing + wire(b"TIME") + nothing
+
+        assert read(RequestParser(Limits()), data, piece) == [[b"PING"], [b"TIME"]]
+
+    def test_a_request_that_never_ends_is_never_delivered(self):
+        assert read(RequestParser(Limits()), wire(b"SET", b"key", b"value")[:-1]) == []
+
+    @in_any_pieces
+    def test_what_ends_a_bulk_is_not_looked_at(self, piece):
+        data = b"*2\r\n$3\r\nGETxx$1\r\nayy" + wire(b"PING")
+
+        assert read(RequestParser(Limits()), data, piece) == [[b"GET", b"a"], [b"PING"]]
+
+    @pytest.mark.parametrize("count", [1023, 1024, 20_000])
+    def test_a_request_may_have_very_many_arguments(self, count):
+        arguments = [b"DEL", *(b"%d" % number for number in range(count - 1))]
+
+        assert read(RequestParser(Limits()), wire(*arguments) * 2) == [arguments] * 2
+
+    @pytest.mark.parametrize("size", [999, 1000, 4095, 4096, 10_000, LARGE - 1, LARGE])
+    @pytest.mark.parametrize("before", [1, 200], ids=["soon", "far behind"])
+    def test_bulks_of_every_size_are_read_among_small_ones(self, size, before):
+        request = [*([b"word"] * before), b"x" * size, b"word"]
+
+        assert read(RequestParser(Limits()), wire(*request) * 3) == [request] * 3
+
+    def test_input_of_many_windows_is_read_in_one_go(self):
+        requests = [[b"SET", b"key:%d" % number, b"v" * (number % 99)] for number in range(5_000)]
+
+        assert read(RequestParser(Limits()), b"".join(wire(*one) for one in requests)) == requests
+
+
+class TestLargeBulks:
+    def test_a_large_bulk_is_received_into_memory_of_its_own(self):
+        parser = RequestParser(Limits())
+        blob = bytes(range(256)) * (LARGE // 256)
+        data = wire(b"AI.TENSORSET", b"t", blob)
+        start = data.index(blob) + 100
+
+        assert parser.wants() is None
+        assert parser.feed(data[:start]) == []
+        room = parser.wants()
+        assert len(room) == len(data) - start
+        room[:1000] = data[start : start + 1000]
+        assert parser.filled(1000) == []
+        room = parser.wants()
+        room[:] = data[start + 1000 :]
+        [[_, _, argument]] = parser.filled(len(room))
+
+        assert parser.wants() is None
+        assert argument == blob
+
+    def test_a_large_argument_is_a_view_that_cannot_be_written(self):
+        [[_, argument]] = RequestParser(Limits()).feed(wire(b"ECHO", bytes(LARGE)))
+
+        assert type(argument) is memoryview
+        assert argument.readonly
+        assert argument.nbytes == LARGE
+
+    def test_an_argument_below_the_size_is_bytes(self):
+        [[_, argument]] = RequestParser(Limits()).feed(wire(b"ECHO", bytes(LARGE - 1)))
+
+        assert type(argument) is bytes
+
+    def test_the_name_of_a_command_is_bytes_however_large(self):
+        [[name]] = RequestParser(Limits()).feed(wire(bytes(LARGE)))
+
+        assert type(name) is bytes
+        assert name == bytes(LARGE)
+
+    def test_large_bulks_in_one_piece_with_what_follows_are_read_too(self):
+        first, second = b"a" * (LARGE + 1), b"b" * (3 * LARGE)
+
+        requests = read(RequestParser(Limits()), wire(b"X", first, second) + wire(b"PING"))
+
+        assert requests == [[b"X", first, second], [b"PING"]]
+
+    @pytest.mark.parametrize("count", [0, -1, LARGE + 3])
+    def test_more_than_there_is_room_for_cannot_be_filled(self, count):
+        parser = RequestParser(Limits())
+        parser.feed(b"*1\r\n$%d\r\n" % LARGE)
+
+        with pytest.raises(ValueError, match=f"count must be from 1 to {LARGE + 2}"):
+            parser.filled(count)
+
+    def test_nothing_can_be_filled_where_nothing_was_wanted(self):
+        with pytest.raises(ValueError, match="count must be"):
+            RequestParser(Limits()).filled(1)
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+    def test_bytes_that_are_announced_and_never_sent_take_no_memory(self):
+        def resident_pages():
+            return int(Path("/proc/self/statm").read_text().split()[1])
+
+        parser = RequestParser(Limits())
+        before = resident_pages()
+        parser.feed(b"*1\r\n$%d\r\n" % (511 * 1024 * 1024))
+
+        assert len(parser.wants()) == 511 * 1024 * 1024 + 2
+        assert resident_pages() - before < 4096  # 16 MiB
+
+
+class TestProtocolErrors:
+    @in_any_pieces
+    @pytest.mark.parametrize(
+        ("data", "text"),
+        [
+            (b"*x\r\n", "invalid multibulk length"),
+            (b"*\r\n", "invalid multibulk length"),
+            (b"*1\n", "invalid multibulk length"),
+            (b"*+1\r\n", "invalid multibulk length"),
+            (b"* 1\r\n", "invalid multibulk length"),
+            (b"*01\r\n", "invalid multibulk length"),
+            (b"*-0\r\n", "invalid multibulk length"),
+            (b"*1_0\r\n", "invalid multibulk length"),
+            (b"*4294967295\r\n", "invalid multibulk length"),
+            (b"*99999999999999999999999\r\n", "invalid multibulk length"),
+            (b"*1\r\n$\r\n", "invalid bulk length"),
+            (b"*1\r\n$x\r\n", "invalid bulk length"),
+            (b"*1\r\n$4\n", "invalid bulk length"),
+            (b"*1\r\n$01\r\n", "invalid bulk length"),
+            (b"*1\r\n$-1\r\n", "invalid bulk length"),
+            (b"*1\r\n$10000000000\r\n", "invalid bulk length"),
+            (b"*1\r\n:1\r\n", "expected '$', got ':'"),
+            (b"*1\r\n+PING\r\n", "expected '$', got '+'"),
+            (b"*1\r\n\r\n", "expected '$', got '\r'"),
+            (b"*1\r\n\n", "expected '$', got '\n'"),
+            (b"*1\r\n\xff\r\n", "expected '$', got '\udcff'"),
+            (b"*2\r\n$1\r\na\r\nb", "expected '$', got 'b'"),
+            (b"*" + b"1" * LARGE + b"\r\n", "too big mbulk count string"),
+            (b"*" + b"1" * LARGE, "too big mbulk count string"),
+            (b"*1\r\n$" + b"1" * LARGE + b"\r\n", "too big bulk count string"),
+            (b"*1\r\n$" + b"1" * LARGE, "too big bulk count string"),
+            (b"PING " + b"x" * LARGE + b"\r\n", "too big inline request"),
+            (b"PING " + b"x" * LARGE, "too big inline request"),
+            (b"ECHO 'a\r\n", "unbalanced quotes in request"),
+            (b'ECHO "a\r\n', "unbalanced quotes in request"),
+            (b'ECHO "a\\\r\n', "unbalanced quotes in request"),
+            (b'ECHO "a"b\r\n', "unbalanced quotes in request"),
+            (b"ECHO 'a''b'\r\n", "unbalanced quotes in request"),
+            (b"ECHO 'a\\'\r\n", "unbalanced quotes in request"),
+        ],
+    )
+    def test_each_violation_has_redis_own_text(self, data, text, piece):
+        parser = RequestParser(Limits())
+
+        assert read(parser, data, piece) == []
+        assert parser.error.line == f"ERR Protocol error: {text}"
+        assert str(parser.error) == parser.error.line
+
+    @in_any_pieces
+    @pytest.mark.parametrize("head", [b"*", b"$", b":", b"+", b"-", b"%", b"~", b">", b"|", b"_"])
+    def test_an_argument_can_be_nothing_but_a_bulk(self, head, piece):
+        parser = RequestParser(Limits())
+
+        read(parser, b"*1\r\n" + head + b"4294967295\r\n", piece)
+
+        expected = "invalid bulk length" if head == b"$" else f"expected '$', got '{head.decode()}'"
+        assert parser.error.line == f"ERR Protocol error: {expected}"
+
+    def test_a_length_of_ten_gigabytes_is_refused_before_anything_is_kept_for_it(self):
+        parser = RequestParser(Limits())
+
+        parser.feed(b"*1\r\n$10000000000\r\n")
+
+        assert parser.error
+        assert parser.wants() is None
+
+    @in_any_pieces
+    def test_requests_before_the_violation_are_delivered(self, piece):
+        parser = RequestParser(Limits())
+
+        requests = read(parser, wire(b"PING") + wire(b"ECHO", b"\r\n") + b"*1\r\n:1\r\n", piece)
+
+        assert requests == [[b"PING"], [b"ECHO", b"\r\n"]]
+        assert parser.error
+
+    def test_nothing_is_read_after_a_violation(self):
+        parser = RequestParser(Limits())
+        parser.feed(b"*x\r\n" + wire(b"PING"))
+
+        assert parser.feed(wire(b"PING")) == []
+        assert parser.wants() is None
+
+    def test_a_violation_frees_what_was_kept_of_the_request(self):
+        parser = RequestParser(Limits())
+        parser.feed(wire(b"SET", b"key", bytes(LARGE)).replace(b"*3", b"*4"))
+        assert repr(parser) == "<RequestParser: 3 arguments read, 1 missing>"
+
+        parser.feed(b":1\r\n")
+
+        assert repr(parser) == "<RequestParser: ERR Protocol error: expected '$', got ':'>"
+        assert parser._arguments == []
+
+
+class TestLimits:
+    @pytest.mark.parametrize("name", ["max_bulk", "max_arguments", "max_request"])
+    def test_a_limit_is_positive(self, name):
+        with pytest.raises(ValueError, match=f"{name} must be at least 1, not 0"):
+            Limits(**{name: 0})
+
+    def test_a_line_has_room_for_any_length(self):
+        assert Limits(max_inline=64).max_inline == 64
+        with pytest.raises(ValueError, match="max_inline must be at least 64, not 63"):
+            Limits(max_inline=63)
+
+    @in_any_pieces
+    @pytest.mark.parametrize(
+        ("limits", "right", "wrong", "text"),
+        [
+            (
+                Limits(max_bulk=3),
+                wire(b"GET", b"abc"),
+                wire(b"GET", b"abcd"),
+                "invalid bulk length",
+            ),
+            (
+                Limits(max_arguments=2),
+                wire(b"a", b"b"),
+                wire(b"a", b"b", b"c"),
+                "invalid multibulk length",
+            ),
+            (
+                Limits(max_request=6),
+                wire(b"abc", b"def"),
+                wire(b"abc", b"def", b"g"),
+                "too big request",
+            ),
+            (
+                Limits(max_inline=64),
+                b"x" * 63 + b"\r\n",
+                b"x" * 64 + b"\r\n",
+                "too big inline request",
+            ),
+            (
+                Limits(max_bulk=LARGE),
+                wire(b"GET", bytes(LARGE)),
+                wire(b"GET", bytes(LARGE + 1)),
+                "invalid bulk length",
+            ),
+        ],
+    )
+    def test_a_limit_may_be_reached_and_not_passed(self, limits, right, wrong, text, piece):
+        parser = RequestParser(limits)
+
+        assert len(read(parser, right * 2, piece)) == 2
+        assert parser.error is None
+        assert read(parser, wrong, piece) == []
+        assert parser.error.line == f"ERR Protocol error: {text}"
+
+    @in_any_pieces
+    def test_the_number_of_arguments_is_limited_to_a_million_by_default(self, piece):
+        allowed, refused = RequestParser(Limits()), RequestParser(Limits())
+
+        read(allowed, b"*1048576\r\n$1\r\na\r\n", piece)
+        read(refused, b"*1048577\r\n$1\r\na\r\n", piece)
+
+        assert allowed.error is None
+        assert refused.error.line == "ERR Protocol error: invalid multibulk length"
+
+
+class TestInlineCommands:
+    @in_any_pieces
+    @pytest.mark.parametrize(
+        ("line", "words"),
+        [
+            (b"PING", [b"PING"]),
+            (b"  SET\tkey \v\f value\r ", [b"SET", b"key", b"value"]),
+            (b"$3", [b"$3"]),
+            (b'SET k ""', [b"SET", b"k", b""]),
+            (b"SET k ''", [b"SET", b"k", b""]),
+            (b'SET k "a b"', [b"SET", b"k", b"a b"]),
+            (b'SET k "\\n\\r\\t\\b\\a\\"\\\\\\q"', [b"SET", b"k", b'\n\r\t\b\a"\\q']),
+            (b'SET k "\\x00\\xfF\\xg0"', [b"SET", b"k", b"\x00\xffxg0"]),
+            (b"SET k '\\n\\'\"'", [b"SET", b"k", b"\\n'\""]),
+            (b'SET k a"b c"', [b"SET", b"k", b"ab c"]),
+            (b"SET k a\vb", [b"SET", b"k", b"a\vb"]),
+            (b"SET k a\\nb", [b"SET", b"k", b"a\\nb"]),
+            (b"SET \"a\"\v'b'", [b"SET", b"a", b"b"]),
+        ],
+    )
+    @pytest.mark.parametrize("end", [b"\n", b"\r\n"], ids=["LF", "CRLF"])
+    def test_a_line_is_split_into_words_by_redis_rules(self, line, words, end, piece):
+        data = line + end + wire(b"PING") + line + end
+
+        assert read(RequestParser(Limits()), data, piece) == [words, [b"PING"], words]
+
+
+def encoded(reply, version):
+    out = []
+    encode(reply, version, out)
+    return b"".join(out)
+
+
+class TestReplies:
+    @pytest.mark.parametrize(
+        ("reply", "resp2", "resp3"),
+        [
+            (OK, b"+OK\r\n", b"+OK\r\n"),
+            (Simple("TIMEDOUT"), b"+TIMEDOUT\r\n", b"+TIMEDOUT\r\n"),
+            (Error("ERR no such key"), b"-ERR no such key\r\n", b"-ERR no such key\r\n"),
+            (b"a\r\nb", b"$4\r\na\r\nb\r\n", b"$4\r\na\r\nb\r\n"),
+            (bytearray(b"ab"), b"$2\r\nab\r\n", b"$2\r\nab\r\n"),
+            (memoryview(b"ab"), b"$2\r\nab\r\n", b"$2\r\nab\r\n"),
+            (b"", b"$0\r\n\r\n", b"$0\r\n\r\n"),
+            (-12, b":-12\r\n", b":-12\r\n"),
+            (True, b":1\r\n", b"#t\r\n"),
+            (False, b":0\r\n", b"#f\r\n"),
+            (None, b"$-1\r\n", b"_\r\n"),
+            (NULL_ARRAY, b"*-1\r\n", b"_\r\n"),
+            ([], b"*0\r\n", b"*0\r\n"),
+            ([b"a", 1, None], b"*3\r\n$1\r\na\r\n:1\r\n$-1\r\n", b"*3\r\n$1\r\na\r\n:1\r\n_\r\n"),
+            ((b"a", [2, 3]), b"*2\r\n$1\r\na\r\n*2\r\n:2\r\n:3\r\n", None),
+            ([True, 1], b"*2\r\n:1\r\n:1\r\n", b"*2\r\n#t\r\n:1\r\n"),
+            ([True, False], b"*2\r\n:1\r\n:0\r\n", b"*2\r\n#t\r\n#f\r\n"),
+            (Map(((b"a", 1),)), b"*2\r\n$1\r\na\r\n:1\r\n", b"%1\r\n$1\r\na\r\n:1\r\n"),
+            (Set((b"a", b"b")), b"*2\r\n$1\r\na\r\n$1\r\nb\r\n", b"~2\r\n$1\r\na\r\n$1\r\nb\r\n"),
+            (Push((b"a", 1)), b"*2\r\n$1\r\na\r\n:1\r\n", b">2\r\n$1\r\na\r\n:1\r\n"),
+            (Verbatim("h\xe9\n"), b"$4\r\nh\xc3\xa9\n\r\n", b"=8\r\ntxt:h\xc3\xa9\n\r\n"),
+        ],
+        ids=lambda value: None if isinstance(value, bytes | memoryview) else repr(value),
+    )
+    def test_each_type_has_its_form_in_each_version(self, reply, resp2, resp3):
+        assert encoded(reply, 2) == resp2
+        assert encoded(reply, 3) == (resp2 if resp3 is None else resp3)
+
+    @pytest.mark.parametrize(
+        ("number", "text"),
+        [
+            (1.0, b"1"),
+            (3.5, b"3.5"),
+            (0.10000000149011612, b"0.10000000149011612"),
+            (0.1, b"0.10000000000000001"),
+            (1e17, b"1e+17"),
+            (1e300, b"1.0000000000000001e+300"),
+            (-2.2250738585072014e-308, b"-2.2250738585072014e-308"),
+            (float("inf"), b"inf"),
+            (float("-inf"), b"-inf"),
+            (-0.0, b"-0"),
+            (float("nan"), b"nan"),
+        ],
+    )
+    def test_a_double_is_what_c_prints_with_17_digits(self, number, text):
+        resp2, resp3 = b"$%d\r\n%b\r\n" % (len(text), text), b",%b\r\n" % text
+
+        assert encoded(number, 2) == resp2
+        assert encoded(number, 3) == resp3
+        assert encoded([number] * 3, 2) == b"*3\r\n" + resp2 * 3
+        assert encoded((number, number), 3) == b"*2\r\n" + resp3 * 2
+
+    @pytest.mark.parametrize("count", [4095, 4096, 4097, 9000])
+    def test_a_long_list_of_numbers_is_complete(self, count):
+        integers = b"".join(b":%d\r\n" % number for number in range(count))
+        doubles = b"".join(b",%d\r\n" % number for number in range(count))
+
+        assert encoded(list(range(count)), 2) == b"*%d\r\n%b" % (count, integers)
+        assert encoded([float(n) for n in range(count)], 3) == b"*%d\r\n%b" % (count, doubles)
+
+    def test_a_line_break_in_an_error_or_a_status_becomes_blanks(self):
+        assert encoded(Error("ERR a\r\nb\n"), 2) == b"-ERR a  b \r\n"
+        assert encoded(Simple("a\r\nb"), 2) == b"+a  b\r\n"
+
+    def test_an_error_gives_back_bytes_that_are_no_text(self):
+        assert encoded(Error("ERR '\udcff\xe9'"), 2) == b"-ERR '\xff\xc3\xa9'\r\n"
+
+    @pytest.mark.parametrize("reply", ["text", {b"a": 1}, {1}, object(), [b"a", "text"]])
+    def test_what_is_no_reply_is_refused(self, reply):
+        with pytest.raises(TypeError, match=r"a reply must be one of Simple, .* not "):
+            encode(reply, 2, [])
+
+    @pytest.mark.parametrize("kind", [bytes, bytearray, lambda blob: memoryview(blob).cast("d")])
+    def test_a_large_bulk_stands_alone_and_is_not_copied(self, kind):
+        blob = kind(bytes(range(256)) * (LARGE_BULK // 256))
+        out = []
+
+        encode([b"blob", blob], 2, out)
+        encode(OK, 2, out)
+        before, large, after = joined(out)
+
+        assert before == b"*2\r\n$4\r\nblob\r\n$%d\r\n" % LARGE_BULK
+        assert large == bytes(blob)
+        assert large.obj is (blob.obj if isinstance(blob, memoryview) else blob)
+        assert after == b"\r\n+OK\r\n"
+
+    def test_replies_without_a_large_bulk_are_joined_into_one_buffer(self):
+        out = []
+        for reply in (OK, b"x" * (LARGE_BULK - 1), [1, 2.5], memoryview(b"abc"), None):
+            encode(reply, 2, out)
+
+        assert joined(out) == [b"".join(out)]
+
+    def test_a_view_of_anything_contiguous_is_sent_as_bytes(self):
+        assert encoded(memoryview(bytes(16)).cast("d"), 2) == b"$16\r\n%b\r\n" % bytes(16)
