@@ -10,6 +10,7 @@ from tensorkeep_server.reply import (
     LARGE_BULK,
     NULL_ARRAY,
     OK,
+    Blob,
     Error,
     Map,
     Push,
@@ -39,6 +40,17 @@ def wire(*arguments):
     return b"*%d\r\n%b" % (len(arguments), b"".join(bulks))
 
 
+def violation(parser):
+    assert parser.error is not None
+    return parser.error.line
+
+
+def room_of(parser):
+    room = parser.wants()
+    assert room is not None
+    return room
+
+
 class TestRequests:
     @in_any_pieces
     def test_a_request_is_its_arguments(self, piece):
@@ -53,6 +65,19 @@ class TestRequests:
         requests = read(RequestParser(Limits()), wire(b"SET", argument) + wire(b"GET"), piece)
 
         assert requests == [[b"SET", argument], [b"GET"]]
+
+    def test_a_piece_that_looks_like_a_request_stays_part_of_the_argument(self):
+        parser = RequestParser(Limits())
+
+        assert read(parser, b"*2\r\n$4\r\nECHO\r\n$14\r\n") == []
+        assert read(parser, wire(b"PING")) == []
+        assert read(parser, b"\r\n") == [[b"ECHO", wire(b"PING")]]
+
+    def test_a_piece_that_looks_like_a_request_stays_part_of_the_line(self):
+        parser = RequestParser(Limits())
+
+        assert read(parser, b"ECHO ") == []
+        assert read(parser, wire(b"PING")) == [[b"ECHO", b"*1"], [b"$4"], [b"PING"]]
 
     @in_any_pieces
     @pytest.mark.parametrize("nothing", [b"*0\r\n", b"*-1\r\n", b"*-7\r\n", b"\r\n", b"\n", b" \n"])
@@ -98,11 +123,11 @@ class TestLargeBulks:
 
         assert parser.wants() is None
         assert parser.feed(data[:start]) == []
-        room = parser.wants()
+        room = room_of(parser)
         assert len(room) == len(data) - start
         room[:1000] = data[start : start + 1000]
         assert parser.filled(1000) == []
-        room = parser.wants()
+        room = room_of(parser)
         room[:] = data[start + 1000 :]
         [[_, _, argument]] = parser.filled(len(room))
 
@@ -155,7 +180,7 @@ class TestLargeBulks:
         before = resident_pages()
         parser.feed(b"*1\r\n$%d\r\n" % (511 * 1024 * 1024))
 
-        assert len(parser.wants()) == 511 * 1024 * 1024 + 2
+        assert len(room_of(parser)) == 511 * 1024 * 1024 + 2
         assert resident_pages() - before < 4096  # 16 MiB
 
 
@@ -204,8 +229,8 @@ class TestProtocolErrors:
         parser = RequestParser(Limits())
 
         assert read(parser, data, piece) == []
-        assert parser.error.line == f"ERR Protocol error: {text}"
-        assert str(parser.error) == parser.error.line
+        assert violation(parser) == f"ERR Protocol error: {text}"
+        assert str(parser.error) == violation(parser)
 
     @in_any_pieces
     @pytest.mark.parametrize("head", [b"*", b"$", b":", b"+", b"-", b"%", b"~", b">", b"|", b"_"])
@@ -215,7 +240,7 @@ class TestProtocolErrors:
         read(parser, b"*1\r\n" + head + b"4294967295\r\n", piece)
 
         expected = "invalid bulk length" if head == b"$" else f"expected '$', got '{head.decode()}'"
-        assert parser.error.line == f"ERR Protocol error: {expected}"
+        assert violation(parser) == f"ERR Protocol error: {expected}"
 
     def test_a_length_of_ten_gigabytes_is_refused_before_anything_is_kept_for_it(self):
         parser = RequestParser(Limits())
@@ -305,7 +330,7 @@ class TestLimits:
         assert len(read(parser, right * 2, piece)) == 2
         assert parser.error is None
         assert read(parser, wrong, piece) == []
-        assert parser.error.line == f"ERR Protocol error: {text}"
+        assert violation(parser) == f"ERR Protocol error: {text}"
 
     @in_any_pieces
     def test_the_number_of_arguments_is_limited_to_a_million_by_default(self, piece):
@@ -315,7 +340,7 @@ class TestLimits:
         read(refused, b"*1048577\r\n$1\r\na\r\n", piece)
 
         assert allowed.error is None
-        assert refused.error.line == "ERR Protocol error: invalid multibulk length"
+        assert violation(refused) == "ERR Protocol error: invalid multibulk length"
 
 
 class TestInlineCommands:
@@ -346,7 +371,7 @@ class TestInlineCommands:
 
 
 def encoded(reply, version):
-    out = []
+    out: list[Blob] = []
     encode(reply, version, out)
     return b"".join(out)
 
@@ -430,7 +455,7 @@ class TestReplies:
     @pytest.mark.parametrize("kind", [bytes, bytearray, lambda blob: memoryview(blob).cast("d")])
     def test_a_large_bulk_stands_alone_and_is_not_copied(self, kind):
         blob = kind(bytes(range(256)) * (LARGE_BULK // 256))
-        out = []
+        out: list[Blob] = []
 
         encode([b"blob", blob], 2, out)
         encode(OK, 2, out)
@@ -438,11 +463,12 @@ class TestReplies:
 
         assert before == b"*2\r\n$4\r\nblob\r\n$%d\r\n" % LARGE_BULK
         assert large == bytes(blob)
+        assert isinstance(large, memoryview)
         assert large.obj is (blob.obj if isinstance(blob, memoryview) else blob)
         assert after == b"\r\n+OK\r\n"
 
     def test_replies_without_a_large_bulk_are_joined_into_one_buffer(self):
-        out = []
+        out: list[Blob] = []
         for reply in (OK, b"x" * (LARGE_BULK - 1), [1, 2.5], memoryview(b"abc"), None):
             encode(reply, 2, out)
 

@@ -6,10 +6,11 @@ import hiredis
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tensorkeep_server.codec import LARGE, Limits, RequestParser
+from tensorkeep_server.codec import LARGE, Limits, Request, RequestParser
 from tensorkeep_server.reply import (
     LARGE_BULK,
     NULL_ARRAY,
+    Blob,
     Error,
     Map,
     NullArray,
@@ -28,7 +29,7 @@ class Connection:
     def __init__(self, limits=None):
         self.parser = RequestParser(limits or Limits())
         self.shared = memoryview(bytearray(4 * LARGE))
-        self.requests = []
+        self.requests: list[Request] = []
 
     def receive(self, data, sizes=(4 * LARGE,)):
         """Receives at most so many bytes at a time, taking the sizes in turn, again and again."""
@@ -159,6 +160,18 @@ def test_garbage_in_any_split_has_the_same_outcome_and_raises_nothing(data, spli
     assert Connection().receive(data, split).outcome == bytewise
 
 
+@settings(max_examples=400)
+@given(st.lists(st.one_of(wrong, st.lists(arguments, min_size=1).map(wire)), max_size=12))
+@example([b"*1\r\n$14\r\n", wire([b"PING"]), b"\r\n"])
+@example([b"ECHO ", wire([b"PING"])])
+def test_pieces_that_begin_like_requests_have_the_outcome_of_their_bytes(pieces):
+    connection = Connection()
+    for piece in pieces:
+        connection.receive(piece)
+
+    assert connection.outcome == Connection().receive(b"".join(pieces), [1]).outcome
+
+
 @given(pipelines, garbage, splits)
 def test_requests_before_garbage_are_delivered(pipeline, data, split):
     before, requests = sent(pipeline)
@@ -178,12 +191,16 @@ def test_low_limits_change_nothing_about_requests_within_them(pipeline, split):
     assert Connection(low).receive(data, split).outcome == (requests, None)
 
 
+def view(blob: bytes) -> memoryview:
+    return memoryview(blob)
+
+
 text = st.text(st.characters(codec="utf-8"), max_size=20)
 line = st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), max_size=20)
 scalars = st.one_of(
     st.binary(max_size=40),
     st.binary(max_size=40).map(bytearray),
-    st.binary(max_size=40).map(memoryview),
+    st.binary(max_size=40).map(view),
     st.integers(LARGE_BULK - 1, LARGE_BULK + 1).map(bytes),
     st.integers(-(2**63), 2**63 - 1),
     st.floats(allow_nan=False),
@@ -257,7 +274,7 @@ def comparable(value):
 
 @given(st.lists(replies, min_size=1, max_size=4), st.sampled_from([2, 3]))
 def test_a_client_reads_back_the_replies_that_were_encoded(sent_replies, version):
-    out = []
+    out: list[Blob] = []
     for reply in sent_replies:
         encode(reply, version, out)
     reader = hiredis.Reader()

@@ -50,8 +50,8 @@ class Keyspace:
         self._clock = clock
         self._entries: dict[bytes, Entry] = {}
         # The scan index: keys in the order of their serials; a removed key leaves None until the
-        # lists are tidied. A cursor is a serial, so it stays valid whatever comes and goes; and
-        # scans go down, so that one that meets new keys, or makes them by renaming, comes to an end.
+        # lists are tidied. A cursor is a serial, so it stays valid whatever comes and goes. Scans
+        # go down: going up, one whose keys are renamed as they are found would never end.
         self._serials: list[int] = []
         self._names: list[bytes | None] = []
         self._next_serial = 1
@@ -214,8 +214,8 @@ class Keyspace:
     def scan(self, cursor: int, count: int) -> tuple[int, list[bytes]]:
         """Returns some keys and the cursor to go on with; 0 begins a scan and ends it.
 
-        A key that is there from the beginning of a scan to its end is returned exactly once; one
-        that comes after the beginning is not returned.
+        A key that is there from the beginning of a scan to its end is returned exactly once. Keys
+        added meanwhile are not looked at, so that a scan ends whatever is done with its keys.
 
         Args:
             cursor: 0, or what the last call returned.
@@ -251,11 +251,13 @@ class Keyspace:
     def _tidy_expiring(self) -> None:
         if len(self._expiring) <= 2 * self._volatile + _FEW:
             return
-        self._expiring = [
-            (entry.expires_at, key)
-            for key, entry in self._entries.items()
-            if entry.expires_at is not None
-        ]
+        # Only what is listed is looked at: most keys of a large keyspace may never expire.
+        kept = {
+            (expires_at, key)
+            for expires_at, key in self._expiring
+            if key in self._entries and self._entries[key].expires_at == expires_at
+        }
+        self._expiring = list(kept)
         heapify(self._expiring)
 
     def validate(self) -> None:

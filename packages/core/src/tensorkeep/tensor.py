@@ -364,7 +364,7 @@ def _as_bytes(view: memoryview) -> memoryview:
         return view
     try:
         return view.cast("B")
-    except (TypeError, ValueError) as error:
+    except TypeError as error:
         msg = f"blob must be contiguous memory: {error}"
         raise InvalidTensor(msg) from error
 

@@ -7,11 +7,12 @@ documentation and the test that every command is tested all read it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
-from tensorkeep_server.args import Args, keyword, text
+from tensorkeep_server.args import Args, text
 from tensorkeep_server.errors import CommandError
+from tensorkeep_server.reply import Simple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -33,10 +34,15 @@ ADMIN: Final = "admin"
 LOADING: Final = "loading"
 STALE: Final = "stale"
 NOSCRIPT: Final = "noscript"
+NO_AUTH: Final = "no_auth"
+NO_MULTI: Final = "no_multi"
+ALLOW_BUSY: Final = "allow_busy"
 MODULE: Final = "module"
 MOVABLE: Final = "movablekeys"
 
 NO_KEYS: Final = (0, 0, 0)
+
+_SHOWN: Final = 128  # bytes that errors repeat of what was sent, as in Redis
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +60,12 @@ class Command:
         keys: First, last and step of the key arguments, or a function that finds them.
         syntax: Arguments as people write them, for the documentation and hints.
         since: First version of Redis (of RedisAI for AI commands) that had it.
-        subcommands: Of a container; its own parser and handler are never called.
+        categories: ACL categories beyond those that follow from group and flags.
+        tips: What COMMAND shows as tips.
+        shown_keys: What COMMAND shows as first, last and step where a function finds the keys.
+        subcommands: Of a container, with HELP last; the container's own parser and handler are
+            called only when its arity allows it to stand alone.
+        parent: Of a subcommand: the container's name.
     """
 
     name: str
@@ -67,7 +78,16 @@ class Command:
     keys: Keys
     syntax: str
     since: str
+    categories: tuple[str, ...] = ()
+    tips: tuple[str, ...] = ()
+    shown_keys: tuple[int, int, int] = NO_KEYS
     subcommands: tuple[Command, ...] = ()
+    parent: str = ""
+
+    @property
+    def full_name(self) -> str:
+        """The name as COMMAND shows it: `ping`, `client|kill`."""
+        return f"{self.parent}|{self.name}" if self.parent else self.name
 
 
 def command(  # noqa: PLR0913 - by keyword, one line per command in a table
@@ -82,19 +102,70 @@ def command(  # noqa: PLR0913 - by keyword, one line per command in a table
     keys: Keys = NO_KEYS,
     syntax: str = "",
     since: str = "1.0.0",
+    categories: tuple[str, ...] = (),
+    tips: tuple[str, ...] = (),
+    shown_keys: tuple[int, int, int] = NO_KEYS,
 ) -> Command:
     """Makes a command; being generic, it lets the type checker match parser and handler."""
-    return Command(name, parse, handle, summary, group, arity, flags, keys, syntax, since)
+    return Command(
+        name,
+        parse,
+        handle,
+        summary,
+        group,
+        arity,
+        flags,
+        keys,
+        syntax,
+        since,
+        categories,
+        tips,
+        shown_keys,
+    )
 
 
-def container(name: str, summary: str, group: str, subcommands: tuple[Command, ...]) -> Command:
-    """Makes a command that only has subcommands."""
+def nothing(args: Args) -> None:
+    """Parses a command without arguments; the table's arity has made sure of it."""
+
+
+def container(base: Command, subcommands: Iterable[Command]) -> Command:
+    """Makes a command with subcommands, and gives it a HELP that is read from them.
+
+    Args:
+        base: The command itself.
+        subcommands: All but HELP.
+    """
+    subs = tuple(subcommands)
+
+    def show_help(_client: Client, _request: None) -> Reply:
+        return tuple(map(Simple, lines))
+
+    extra = command(
+        "help",
+        nothing,
+        show_help,
+        summary="Prints this help.",
+        group=base.group,
+        arity=2,
+        flags=(LOADING, STALE),
+        since="5.0.0",
+        categories=base.categories,
+    )
+    lines = [f"{base.name.upper()} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"]
+    for sub in (*subs, extra):
+        lines += (f"{sub.name.upper()} {sub.syntax}".rstrip(), f"    {sub.summary}")
+    named = tuple(replace(sub, parent=base.name) for sub in (*subs, extra))
+    return replace(base, subcommands=named)
+
+
+def only_subcommands(name: str, *, summary: str, group: str, since: str) -> Command:
+    """Makes the base of a container that does nothing by itself."""
 
     def never(*_: object) -> Any:  # noqa: ANN401 - it does not return
         raise AssertionError(name)
 
-    return Command(
-        name, never, never, summary, group, -2, (), NO_KEYS, "", "1.0.0", subcommands
+    return command(
+        name, never, never, summary=summary, group=group, arity=-2, since=since
     )
 
 
@@ -113,7 +184,7 @@ class CommandTable:
             name = item.name.encode()
             self._by_name[name] = self._by_name[name.upper()] = item
             for sub in item.subcommands:
-                self._subcommands[item.name, sub.name.encode().upper()] = sub
+                self._subcommands[item.name, sub.name.upper().encode()] = sub
 
     def __iter__(self) -> Iterator[Command]:
         return iter(self._commands)
@@ -126,6 +197,11 @@ class CommandTable:
         """Returns a command by name, None when there is none."""
         return self._by_name.get(name) or self._by_name.get(bytes(name).upper())
 
+    def subcommand(self, name: Argument, word: Argument) -> Command | None:
+        """Returns a subcommand by its container's name and its own, None when there is none."""
+        found = self.get(name)
+        return found and self._subcommands.get((found.name, bytes(word).upper()))
+
     def find(self, request: Request) -> tuple[Command, Args]:
         """Returns the command that a request asks for, and a cursor at its first argument.
 
@@ -135,32 +211,34 @@ class CommandTable:
         found = self._by_name.get(request[0]) or self.get(request[0])
         if found is None:
             raise _unknown(request)
-        arity = found.arity
-        if arity != -1 and (len(request) < -arity if arity < 0 else len(request) != arity):
-            raise CommandError(f"ERR wrong number of arguments for '{found.name}' command")
-        if not found.subcommands:
+        _check_arity(found, request)
+        if not found.subcommands or len(request) == 1:
             return found, Args(request)
-        return self._find_subcommand(found, request), Args(request, 2)
-
-    def _find_subcommand(self, found: Command, request: Request) -> Command:
-        word = keyword(request[1])
-        sub = self._subcommands.get((found.name, word))
+        sub = self._subcommands.get((found.name, bytes(request[1]).upper()))
         if sub is None:
-            name, parent = text(request[1]), found.name.upper()
-            raise CommandError(f"ERR unknown subcommand '{name[:128]}'. Try {parent} HELP.")
-        arity = sub.arity
-        if arity != -1 and (len(request) < -arity if arity < 0 else len(request) != arity):
-            name = f"{found.name}|{sub.name}"
-            raise CommandError(f"ERR wrong number of arguments for '{name}' command")
-        return sub
+            name, parent = _beginning(request[1]), found.name.upper()
+            raise CommandError(f"ERR unknown subcommand '{text(name)}'. Try {parent} HELP.")
+        _check_arity(sub, request)
+        return sub, Args(request, 2)
+
+
+def _check_arity(found: Command, request: Request) -> None:
+    arity = found.arity
+    if arity != -1 and (len(request) < -arity if arity < 0 else len(request) != arity):
+        raise CommandError(f"ERR wrong number of arguments for '{found.full_name}' command")
 
 
 def _unknown(request: Request) -> CommandError:
     """Returns Redis' own error: the name and the beginnings of the first arguments."""
-    shown = ""
+    shown = b""
     for argument in request[1:]:
-        if len(shown) >= 128:  # noqa: PLR2004 - Redis' own limits
+        if len(shown) >= _SHOWN:
             break
-        shown += f"'{text(argument)[: 128 - len(shown)]}' "
-    name = text(request[0])[:128]
-    return CommandError(f"ERR unknown command '{name}', with args beginning with: {shown}")
+        shown += b"'%b' " % _beginning(argument, _SHOWN - len(shown))
+    name = text(_beginning(request[0]))
+    return CommandError(f"ERR unknown command '{name}', with args beginning with: {text(shown)}")
+
+
+def _beginning(argument: Argument, size: int = _SHOWN) -> bytes:
+    """Returns the first bytes of an argument, which end at a NUL as C's strings do."""
+    return bytes(argument[:size]).partition(b"\0")[0]

@@ -67,6 +67,7 @@ class Connection(asyncio.BufferedProtocol):
             address=_address(peer, local),
             local_address=_address(local, local),
             close=self.close,
+            drop=self._transport.abort,
         )
         if len(server.clients) >= server.settings.max_clients:
             server.counters["rejected_connections"] += 1
@@ -144,7 +145,7 @@ class Connection(asyncio.BufferedProtocol):
         client.commands_done += 1
         try:
             command, args = self._server.commands.find(request)
-            client.last_command = command.name
+            client.last_command = command.full_name
             reply = command.handle(client, command.parse(args))
         except CommandError as error:
             reply = Error(error.line)

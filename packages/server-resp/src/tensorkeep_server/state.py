@@ -67,6 +67,7 @@ class Client:
         address: The peer's `host:port`, or the path of the Unix socket.
         local_address: Our end's address.
         close: Closes the connection once what was answered has been sent.
+        drop: Closes the connection at once; what was not sent yet is lost.
         database: Number of the selected database.
         version: RESP version spoken.
         name: Set by CLIENT SETNAME.
@@ -88,6 +89,7 @@ class Client:
     address: str
     local_address: str
     close: Callable[[], None]
+    drop: Callable[[], None]
     database: int = 0
     version: Version = 2
     name: str = ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, Final
@@ -64,9 +64,9 @@ def running_server(
     try:
         yield server
     finally:
-        with Wire(port_of(server)) as wire:
+        with suppress(ConnectionError), Wire(port_of(server)) as wire:  # it may have ended
             wire.send("SHUTDOWN", "NOSAVE")
-            thread.join(_PATIENCE)
+        thread.join(_PATIENCE)
         if failures:
             raise failures[0]
         if thread.is_alive():

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tensorkeep_server.commands import execute, session, tensors
+from tensorkeep_server.commands import client, execute, modules, server, session, tensors
 
 if TYPE_CHECKING:
     from tensorkeep_server.command import Command
 
 COMMANDS: Final[tuple[Command, ...]] = (
     *session.COMMANDS,
+    *client.COMMANDS,
+    *server.COMMANDS,
+    *modules.COMMANDS,
     *tensors.COMMANDS,
     *execute.COMMANDS,
 )

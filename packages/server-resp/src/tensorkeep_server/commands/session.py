@@ -1,30 +1,194 @@
-"""Commands about the connection itself: PING, ECHO, SELECT and the like."""
+"""Commands about the connection itself: PING, ECHO, HELLO, SELECT and the like.
+
+There are no passwords yet: what Redis answers when none is set is what these commands answer.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import re
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from tensorkeep_server.command import FAST, Command, command
-from tensorkeep_server.reply import Simple
+from tensorkeep_server.args import SYNTAX, Args, keyword, text
+from tensorkeep_server.command import (
+    ALLOW_BUSY,
+    FAST,
+    LOADING,
+    NO_AUTH,
+    NOSCRIPT,
+    STALE,
+    Command,
+    command,
+    nothing,
+)
+from tensorkeep_server.commands.modules import modules
+from tensorkeep_server.errors import CommandError
+from tensorkeep_server.identity import REDIS_VERSION
+from tensorkeep_server.reply import OK, Map, Simple
+from tensorkeep_server.settings import DATABASES
 
 if TYPE_CHECKING:
-    from tensorkeep_server.args import Args
-    from tensorkeep_server.reply import Reply
+    from tensorkeep_server.reply import Reply, Version
     from tensorkeep_server.state import Client
 
 _PONG: Final = Simple("PONG")
+_RESET: Final = Simple("RESET")
+_INT32: Final = range(-(2**31), 2**31)
+_VERSIONS: Final[dict[int, Version]] = {2: 2, 3: 3}
+_ANY_TIME: Final = (NOSCRIPT, LOADING, STALE, FAST, NO_AUTH, ALLOW_BUSY)
+
+# A name must fit into a line of CLIENT LIST.
+PRINTABLE: Final = re.compile(rb"[!-~]*")
+_BAD_NAME: Final = "ERR Client names cannot contain spaces, newlines or special characters."
+_WRONG_PASSWORD: Final = "WRONGPASS invalid username-password pair or user is disabled."
+_NO_PASSWORD_SET: Final = (
+    "ERR AUTH <password> called without any password configured for the default user."
+    " Are you sure your configuration is correct?"
+)
 
 
+# --------------------------------------------------------------------------- PING, ECHO
 def parse_ping(args: Args) -> bytes | None:
     """Parses PING [message]."""
     if len(args) > 1:
-        raise args.wrong_arity()
+        raise CommandError("ERR wrong number of arguments for 'ping' command")
     return args.take() if len(args) else None
 
 
 def ping(_: Client, message: bytes | None) -> Reply:
     """Answers PONG, or the message."""
     return _PONG if message is None else message
+
+
+def echo(_: Client, message: bytes) -> Reply:
+    """Answers the message."""
+    return message
+
+
+# --------------------------------------------------------------------------- HELLO, AUTH
+class Hello(NamedTuple):
+    """HELLO [version [AUTH user password] [SETNAME name]].
+
+    Attributes:
+        version: The RESP version to speak from now on, None for no change.
+        name: The connection's new name, None for no change.
+        user: Who the client says that it is; None when it does not.
+    """
+
+    version: Version | None
+    name: bytes | None
+    user: bytes | None
+
+
+def parse_hello(args: Args) -> Hello:
+    """Parses HELLO; the last of several equal options counts."""
+    version = name = user = None
+    if len(args):
+        wanted = args.take_integer("ERR Protocol version is not an integer or out of range")
+        version = _VERSIONS.get(wanted)
+        if version is None:
+            raise CommandError("NOPROTO unsupported protocol version")
+    while len(args):
+        option = args.take()
+        if keyword(option) == b"AUTH" and len(args) > 1:
+            user = args.take()
+            args.take()
+        elif keyword(option) == b"SETNAME" and len(args):
+            name = check_name(args.take())
+        else:
+            raise CommandError(f"ERR Syntax error in HELLO option '{text(option)}'")
+    return Hello(version, name, user)
+
+
+def check_name(name: bytes) -> bytes:
+    """Makes sure that a connection may have a name.
+
+    Raises:
+        CommandError: It has a blank, a line break or another character that is not plain ASCII.
+    """
+    if not PRINTABLE.fullmatch(name):
+        raise CommandError(_BAD_NAME)
+    return name
+
+
+def hello(client: Client, request: Hello) -> Reply:
+    """Sets what was asked for, and tells what the server is."""
+    if request.user is not None:
+        _authenticate(request.user)
+    if request.name is not None:
+        client.name = text(request.name)
+    if request.version is not None:
+        client.version = request.version
+    return Map(
+        (
+            (b"server", b"redis"),
+            (b"version", REDIS_VERSION.encode()),
+            (b"proto", client.version),
+            (b"id", client.id),
+            (b"mode", b"standalone"),
+            (b"role", b"master"),
+            (b"modules", modules()),
+        )
+    )
+
+
+def parse_auth(args: Args) -> bytes | None:
+    """Parses AUTH [user] password; returns the user."""
+    if len(args) > 2:  # noqa: PLR2004 - user and password
+        raise CommandError(SYNTAX)
+    return args.take() if len(args) > 1 else None
+
+
+def auth(_: Client, user: bytes | None) -> Reply:
+    """Lets the default user in, who needs no password."""
+    if user is None:
+        raise CommandError(_NO_PASSWORD_SET)
+    _authenticate(user)
+    return OK
+
+
+def _authenticate(user: bytes) -> None:
+    if user != b"default":
+        raise CommandError(_WRONG_PASSWORD)
+
+
+# --------------------------------------------------------------------------- SELECT, RESET, QUIT
+def parse_select(args: Args) -> int:
+    """Parses SELECT index."""
+    index = args.take_integer()
+    if index not in _INT32:
+        raise CommandError(
+            "ERR value is out of range, value must between -2147483648 and 2147483647"
+        )
+    if not 0 <= index < DATABASES:
+        raise CommandError("ERR DB index is out of range")
+    return index
+
+
+def select(client: Client, index: int) -> Reply:
+    """Selects a database."""
+    client.select(index)
+    return OK
+
+
+def reset(client: Client, _: None) -> Reply:
+    """Makes the connection what it was when it was new."""
+    client.select(0)
+    client.version = 2
+    client.name = ""
+    client.muted = False
+    client.skips = 0
+    client.evictable = client.touches = True
+    return _RESET
+
+
+def parse_quit(args: Args) -> None:
+    """Takes any arguments, as Redis does."""
+
+
+def quit_(client: Client, _: None) -> Reply:
+    """Ends the connection after the answer."""
+    client.close()
+    return OK
 
 
 COMMANDS: Final[tuple[Command, ...]] = (
@@ -36,5 +200,64 @@ COMMANDS: Final[tuple[Command, ...]] = (
         group="connection",
         flags=(FAST,),
         syntax="[message]",
+        tips=("request_policy:all_shards", "response_policy:all_succeeded"),
+    ),
+    command(
+        "echo",
+        Args.take,
+        echo,
+        summary="Answers the message that was sent.",
+        group="connection",
+        arity=2,
+        flags=(LOADING, STALE, FAST),
+        syntax="message",
+    ),
+    command(
+        "hello",
+        parse_hello,
+        hello,
+        summary="Greets the server, and chooses the version of the protocol.",
+        group="connection",
+        flags=_ANY_TIME,
+        syntax="[protover [AUTH username password] [SETNAME clientname]]",
+        since="6.0.0",
+    ),
+    command(
+        "auth",
+        parse_auth,
+        auth,
+        summary="Authenticates the connection.",
+        group="connection",
+        arity=-2,
+        flags=_ANY_TIME,
+        syntax="[username] password",
+    ),
+    command(
+        "select",
+        parse_select,
+        select,
+        summary="Selects the database that this connection uses.",
+        group="connection",
+        arity=2,
+        flags=(LOADING, STALE, FAST),
+        syntax="index",
+    ),
+    command(
+        "reset",
+        nothing,
+        reset,
+        summary="Makes the connection what it was when it was new.",
+        group="connection",
+        arity=1,
+        flags=_ANY_TIME,
+        since="6.2.0",
+    ),
+    command(
+        "quit",
+        parse_quit,
+        quit_,
+        summary="Ends the connection.",
+        group="connection",
+        flags=_ANY_TIME,
     ),
 )

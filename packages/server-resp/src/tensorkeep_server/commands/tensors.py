@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-import re
+from array import array
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tensorkeep.errors import UnsupportedDType
@@ -11,6 +10,7 @@ from tensorkeep.tensor import DType, Tensor, element_count
 from tensorkeep_server.args import Args, keyword, parse_integer
 from tensorkeep_server.command import DENYOOM, MODULE, READONLY, WRITE, Command, command
 from tensorkeep_server.errors import CommandError
+from tensorkeep_server.numerals import parse_doubles, parse_wholes
 from tensorkeep_server.reply import OK
 
 if TYPE_CHECKING:
@@ -43,13 +43,18 @@ _NAMES: Final = {dtype: dtype.name.encode() for dtype in WIRE_DTYPES.values()}
 # Small sizes as they are written, which saves parsing nearly all there are.
 _SMALL: Final[dict[Argument, int]] = {b"%d" % size: size for size in range(1, 4097)}
 
-_WHOLE_NUMBERS: Final = re.compile(rb"(?:0|[1-9][0-9]*)(?: (?:0|[1-9][0-9]*))*")
-_DECIMAL: Final = rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
-_DECIMALS: Final = re.compile(rb"%b(?: %b)*" % (_DECIMAL, _DECIMAL))
-_INFINITE: Final = re.compile(rb"[+-]?inf(?:inity)?", re.IGNORECASE)
-_HEXADECIMAL: Final = re.compile(
-    rb"[+-]?0x(?:[0-9a-f]+\.?[0-9a-f]*|\.[0-9a-f]+)(?:p[+-]?[0-9]+)?", re.IGNORECASE
-)
+# How `array` names the elements of each type; it refuses integers that do not fit.
+_ELEMENTS: Final = {
+    DType.FLOAT: "f",
+    DType.DOUBLE: "d",
+    DType.INT8: "b",
+    DType.INT16: "h",
+    DType.INT32: "i",
+    DType.INT64: "q",
+    DType.UINT8: "B",
+    DType.UINT16: "H",
+    DType.BOOL: "B",
+}
 _INVALID_VALUE: Final = "ERR invalid value"
 _INVALID_SHAPE: Final = "ERR invalid or negative value found in tensor shape"
 
@@ -85,13 +90,16 @@ def read_tensor(args: Args, max_bytes: int) -> Tensor:
         InvalidTensor: The data does not fit type and sizes.
     """
     items = args.items
-    dtype = WIRE_DTYPES.get(items[args.at]) or WIRE_DTYPES.get(keyword(items[args.at]))
+    name = items[args.at]
+    dtype = WIRE_DTYPES.get(name) if type(name) is bytes else None
     if dtype is None:
-        raise CommandError("ERR invalid data type")
+        dtype = WIRE_DTYPES.get(keyword(name))
+        if dtype is None:
+            raise CommandError("ERR invalid data type")
     sizes: list[int] = []
     for at in range(args.at + 1, len(items)):
         item = items[at]
-        size = _SMALL.get(item) or parse_integer(item)
+        size = (_SMALL.get(item) if type(item) is bytes else None) or parse_integer(item)
         if size is not None and size > 0:
             sizes.append(size)
             continue
@@ -116,58 +124,26 @@ def _read_values(dtype: DType, shape: tuple[int, ...], values: Sequence[Argument
         raise CommandError("ERR wrong number of values was given in 'AI.TENSORSET' command")
     if dtype is DType.STRING:
         return Tensor.from_values(dtype, shape, [_read_string(value) for value in values])
-    joined = b" ".join(values)
-    if joined.count(b" ") != len(values) - 1:  # a blank inside a value
+    numbers: Sequence[float] | None
+    if dtype is DType.FLOAT or dtype is DType.DOUBLE:
+        numbers = parse_doubles(values)
+    else:
+        numbers = parse_wholes(values)
+    if numbers is None or (dtype is DType.BOOL and max(numbers) > 1):
         raise CommandError(_INVALID_VALUE)
-    if dtype in {DType.FLOAT, DType.DOUBLE}:
-        return Tensor.from_values(dtype, shape, _read_floats(joined))
-    if not _WHOLE_NUMBERS.fullmatch(joined):
-        raise CommandError(_INVALID_VALUE)
-    return Tensor.from_values(dtype, shape, [int(value) for value in joined.split(b" ")])
+    try:
+        # A double beyond FLOAT becomes infinite, as in C.
+        blob = array(_ELEMENTS[dtype], numbers).tobytes()
+    except OverflowError:
+        raise CommandError(_INVALID_VALUE) from None
+    return Tensor.trusted(dtype, shape, blob)
 
 
 def _read_string(value: Argument) -> bytes:
-    """A string may bring its terminating NUL; it is neither empty nor has NULs inside."""
-    content = bytes(value).removesuffix(b"\0")
-    if not content:
+    """A string may bring its terminating NUL; it is not empty, and has no NUL inside."""
+    if not value:
         raise CommandError("ERR C-string value contains null character")
-    return content
-
-
-def _read_floats(joined: bytes) -> list[float]:
-    words = joined.split(b" ")
-    if not _DECIMALS.fullmatch(joined):
-        return [_read_float(word) for word in words]
-    numbers = [float(word) for word in words]
-    for number, word in zip(numbers, words, strict=True):
-        if number == 0 or math.isinf(number):
-            _check_range(number, word)
-    return numbers
-
-
-def _read_float(word: bytes) -> float:
-    """Reads what C's strtod reads, but NaN."""
-    if _INFINITE.fullmatch(word):
-        return float(word)
-    try:
-        if _DECIMALS.fullmatch(word):
-            number = float(word)
-        elif _HEXADECIMAL.fullmatch(word):
-            number = float.fromhex(word.decode())
-        else:
-            raise CommandError(_INVALID_VALUE)
-    except OverflowError:
-        raise CommandError(_INVALID_VALUE) from None
-    _check_range(number, word)
-    return number
-
-
-def _check_range(number: float, word: bytes) -> None:
-    """Refuses what is too large for a double, or too small not to become zero."""
-    mantissa = re.split(rb"[pP]" if b"x" in word.lower() else rb"[eE]", word)[0]
-    vanished = number == 0 and re.search(rb"[1-9a-fA-F]", mantissa.lower().replace(b"0x", b""))
-    if math.isinf(number) or vanished:
-        raise CommandError(_INVALID_VALUE)
+    return bytes(value).removesuffix(b"\0")
 
 
 def tensor_set(client: Client, request: TensorSet) -> Reply:

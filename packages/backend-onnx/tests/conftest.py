@@ -1,0 +1,138 @@
+"""Models, made with the onnx package, and the plugin's hooks called as the engine calls them."""
+
+import contextlib
+import threading
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from tensorkeep.config import BackendOptions
+from tensorkeep.device import Device
+from tensorkeep.hookspecs import RunContext
+from tensorkeep.model import ModelSpec
+from tensorkeep.tensor import DType, Tensor
+from tensorkeep_onnx import plugin
+
+
+class Graphs:
+    """Makes serialized models; `float`, `int64` and so on name ONNX's types."""
+
+    node = staticmethod(helper.make_node)
+
+    @staticmethod
+    def value(name, dtype="float", shape=None):
+        """Declares an input or output; without a shape it may have any."""
+        return helper.make_tensor_value_info(name, getattr(TensorProto, dtype.upper()), shape)
+
+    @staticmethod
+    def sequence(name):
+        return helper.make_tensor_sequence_value_info(name, TensorProto.FLOAT, None)
+
+    @staticmethod
+    def constant(name, value, dtype=np.float32):
+        return numpy_helper.from_array(np.asarray(value, dtype), name)
+
+    @staticmethod
+    def external(name, location, length=8):
+        """Makes a tensor of bytes whose data are said to lie in a file."""
+        tensor = TensorProto(
+            name=name,
+            data_type=TensorProto.UINT8,
+            dims=[length],
+            data_location=TensorProto.EXTERNAL,
+        )
+        for key, value in (("location", location), ("offset", "0"), ("length", str(length))):
+            tensor.external_data.add(key=key, value=value)
+        return tensor
+
+    @staticmethod
+    def model(nodes, inputs, outputs, constants=(), functions=(), opset=18, domains=()):
+        """Joins nodes to a model, in a version of the format that old runtimes read too."""
+        opsets = [helper.make_opsetid("", opset), helper.make_opsetid("ai.onnx.ml", 2)]
+        opsets += [helper.make_opsetid(domain, 1) for domain in domains]
+        graph = helper.make_graph(nodes, "graph", inputs, outputs, list(constants))
+        return helper.make_model(
+            graph, opset_imports=opsets, ir_version=8, functions=list(functions)
+        ).SerializeToString()
+
+    def identity(self, dtype="float", shape=None, op="Identity"):
+        """Makes a model that returns its input `x` as `y`, or does one thing to it."""
+        values = [self.value(name, dtype, shape) for name in "xy"]
+        return self.model([self.node(op, ["x"], ["y"])], values[:1], values[1:])
+
+    def endless(self):
+        """Makes a model that counts for longer than anyone lives."""
+        body = helper.make_graph(
+            [self.node("Identity", ["going"], ["go"]), self.node("Identity", ["value"], ["same"])],
+            "body",
+            [
+                self.value("turn", "int64", []),
+                self.value("going", "bool", []),
+                self.value("value", "float"),
+            ],
+            [self.value("go", "bool", []), self.value("same", "float")],
+        )
+        return self.model(
+            [self.node("Loop", ["turns", "true", "x"], ["y"], body=body)],
+            [self.value("x")],
+            [self.value("y")],
+            [self.constant("turns", 2**62, np.int64), self.constant("true", 1, np.bool_)],
+        )
+
+    def fill(self):
+        """Makes a model that returns as many floats as its input `size` says."""
+        return self.model(
+            [self.node("Expand", ["one", "size"], ["y"])],
+            [self.value("size", "int64", [1])],
+            [self.value("y", "float", ["n"])],
+            [self.constant("one", [1])],
+        )
+
+    def weighty(self, count):
+        """Makes a model with that many bytes of weights."""
+        weights = self.constant("w", np.zeros(count), np.uint8)
+        size = self.constant("at", 0, np.int64)
+        return self.model(
+            [self.node("Gather", ["w", "at"], ["y"])], [], [self.value("y", "uint8")], [weights, size]
+        )
+
+
+@pytest.fixture
+def graphs():
+    return Graphs()
+
+
+@pytest.fixture
+def load():
+    """Creates a model: `load(blob, device="CPU", **options)`."""
+
+    def load(blob, device="CPU", **options):
+        spec = ModelSpec("ONNX", Device.parse(device))
+        return plugin.model_create(spec, blob, BackendOptions(**options))
+
+    return load
+
+
+@pytest.fixture
+def run():
+    """Runs a model on arrays or tensors and returns its outputs: `run(model, x, ...)`."""
+
+    def run(model, *inputs, context=None):
+        tensors = [each if isinstance(each, Tensor) else Tensor.from_numpy(each) for each in inputs]
+        return plugin.model_run(model, tensors, context or RunContext(Device.parse("CPU")))
+
+    return run
+
+
+@pytest.fixture
+def floats():
+    """Makes an array of floats, or of another type: `floats([1, 2], np.int8)`."""
+    return lambda values, dtype=np.float32: np.array(values, dtype)
+
+
+@pytest.fixture
+def strings():
+    """Makes a STRING tensor: `strings(["a", b"b"])`."""
+    return lambda values: Tensor.from_values(DType.STRING, (len(values),), values)

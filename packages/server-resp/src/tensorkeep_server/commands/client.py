@@ -1,0 +1,430 @@
+"""CLIENT: what the server knows of its connections, and what a client may set of its own."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from tensorkeep_server.args import SYNTAX, Args, keyword, parse_integer, text
+from tensorkeep_server.command import (
+    ADMIN,
+    LOADING,
+    NOSCRIPT,
+    STALE,
+    Command,
+    command,
+    container,
+    nothing,
+    only_subcommands,
+)
+from tensorkeep_server.commands.session import PRINTABLE, check_name
+from tensorkeep_server.errors import CommandError
+from tensorkeep_server.reply import OK, Verbatim
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tensorkeep_server.reply import Reply
+    from tensorkeep_server.state import Client
+
+_PLAIN: Final = (NOSCRIPT, LOADING, STALE)
+_ADMIN: Final = (ADMIN, *_PLAIN)
+_CHANGING: Final = ("nondeterministic_output",)
+
+# The kinds of connections that Redis tells apart. All of ours are normal ones.
+_NORMAL: Final = b"NORMAL"
+_KINDS: Final = (_NORMAL, b"MASTER", b"REPLICA", b"SLAVE", b"PUBSUB")
+
+
+# --------------------------------------------------------------------------- what is known
+def client_id(client: Client, _: None) -> Reply:
+    """Answers the connection's number."""
+    return client.id
+
+
+def get_name(client: Client, _: None) -> Reply:
+    """Answers the connection's name, nothing when it has none."""
+    return client.name.encode() or None
+
+
+def client_info(client: Client, _: None) -> Reply:
+    """Describes the connection that asks."""
+    return Verbatim(_lines((client,)))
+
+
+class ClientList(NamedTuple):
+    """CLIENT LIST [TYPE kind | ID id…].
+
+    Attributes:
+        kind: Only connections of this kind, None for any.
+        ids: Only connections with these numbers, None for all.
+    """
+
+    kind: bytes | None
+    ids: frozenset[int] | None
+
+
+def parse_list(args: Args) -> ClientList:
+    """Parses CLIENT LIST."""
+    if not len(args):
+        return ClientList(None, None)
+    option = args.take_keyword()
+    if option == b"TYPE" and len(args) == 1:
+        return ClientList(_take_kind(args), None)
+    if option != b"ID" or not len(args):
+        raise CommandError(SYNTAX)
+    ids = [args.take_integer("ERR Invalid client ID") for _ in range(len(args))]
+    return ClientList(None, frozenset(ids))
+
+
+def client_list(client: Client, request: ClientList) -> Reply:
+    """Describes connections, one line each."""
+    return Verbatim(
+        _lines(
+            other
+            for other in client.server.clients.values()
+            if request.kind in {None, _NORMAL} and (request.ids is None or other.id in request.ids)
+        )
+    )
+
+
+def _take_kind(args: Args) -> bytes:
+    word = args.take()
+    if keyword(word) not in _KINDS:
+        raise CommandError(f"ERR Unknown client type '{text(word)}'")
+    return keyword(word)
+
+
+def _lines(clients: Iterable[Client]) -> str:
+    now = time.time()
+    return "".join(f"{_line(client, now)}\n" for client in clients)
+
+
+def _line(client: Client, now: float) -> str:
+    """Describes a connection with the fields of Redis 7.0 and 7.2, in their order.
+
+    Zeros stand for what does not exist here: descriptors, subscriptions, and the memory of a
+    connection's buffers.
+    """
+    unix_socket = client.server.settings.unix_socket
+    flags = "".join(
+        letter
+        for letter, holds in (
+            ("b", client.blocked),
+            ("U", unix_socket and client.local_address == f"{unix_socket}:0"),
+            ("e", not client.evictable),
+            ("T", not client.touches),
+        )
+        if holds
+    )
+    fields = {
+        "id": client.id,
+        "addr": client.address,
+        "laddr": client.local_address,
+        "fd": 0,
+        "name": client.name,
+        "age": int(now - client.connected_at),
+        "idle": int(now - client.active_at),
+        "flags": flags or "N",
+        "db": client.database,
+        "sub": 0,
+        "psub": 0,
+        "ssub": 0,
+        "multi": -1,
+        "qbuf": 0,
+        "qbuf-free": 0,
+        "argv-mem": 0,
+        "multi-mem": 0,
+        "rbs": 0,
+        "rbp": 0,
+        "obl": 0,
+        "oll": 0,
+        "omem": 0,
+        "tot-mem": 0,
+        "events": "r",
+        "cmd": client.last_command or "NULL",
+        "user": "default",
+        "redir": -1,
+        "resp": client.version,
+        "lib-name": client.library.get("lib-name", ""),
+        "lib-ver": client.library.get("lib-ver", ""),
+    }
+    return " ".join(f"{name}={value}" for name, value in fields.items())
+
+
+# --------------------------------------------------------------------------- what may be set
+def parse_set_name(args: Args) -> bytes:
+    """Parses CLIENT SETNAME name."""
+    return check_name(args.take())
+
+
+def set_name(client: Client, name: bytes) -> Reply:
+    """Names the connection; an empty name takes the name away."""
+    client.name = text(name)
+    return OK
+
+
+def parse_set_info(args: Args) -> tuple[str, str]:
+    """Parses CLIENT SETINFO LIB-NAME name, or LIB-VER version."""
+    option, value = args.take(), args.take()
+    if keyword(option) not in {b"LIB-NAME", b"LIB-VER"}:
+        raise CommandError(f"ERR Unrecognized option '{text(option)}'")
+    if not PRINTABLE.fullmatch(value):
+        raise CommandError(
+            f"ERR {text(option)} cannot contain spaces, newlines or special characters."
+        )
+    return text(option).lower(), text(value)
+
+
+def set_info(client: Client, request: tuple[str, str]) -> Reply:
+    """Notes which library the client uses."""
+    attribute, value = request
+    client.library[attribute] = value
+    return OK
+
+
+def parse_reply(args: Args) -> bytes:
+    """Parses CLIENT REPLY ON | OFF | SKIP."""
+    mode = args.take_keyword()
+    if mode not in {b"ON", b"OFF", b"SKIP"}:
+        raise CommandError(SYNTAX)
+    return mode
+
+
+def reply_mode(client: Client, mode: bytes) -> Reply:
+    """Sets which replies are sent; ON is the only mode that is answered."""
+    if mode == b"SKIP":
+        client.skips = 0 if client.muted else 2  # this reply and the next one
+    else:
+        client.muted = mode == b"OFF"
+        client.skips = 0
+    return OK
+
+
+def parse_switch(args: Args) -> bool:
+    """Parses ON | OFF."""
+    word = args.take_keyword()
+    if word not in {b"ON", b"OFF"}:
+        raise CommandError(SYNTAX)
+    return word == b"ON"
+
+
+def no_evict(client: Client, on: bool) -> Reply:  # noqa: FBT001 - what the request says
+    """Notes whether the connection may be ended to save memory; none ever is."""
+    client.evictable = not on
+    return OK
+
+
+def no_touch(client: Client, on: bool) -> Reply:  # noqa: FBT001 - what the request says
+    """Sets whether reading a key counts as use of it."""
+    client.touches = not on
+    return OK
+
+
+# --------------------------------------------------------------------------- CLIENT KILL
+class Kill(NamedTuple):
+    """Which connections to end: those that fit all that is given.
+
+    Attributes:
+        address: Their peer's address.
+        local_address: Our address.
+        id: Their number.
+        kind: Their kind.
+        skip_me: Whether the connection that asks is spared.
+        simple: Whether the old form was used, which names exactly one connection.
+    """
+
+    address: str | None = None
+    local_address: str | None = None
+    id: int | None = None
+    kind: bytes | None = None
+    skip_me: bool = True
+    simple: bool = False
+
+
+def parse_kill(args: Args) -> Kill:
+    """Parses CLIENT KILL address, or pairs of an option and its value."""
+    if len(args) == 1:
+        return Kill(address=text(args.take()), skip_me=False, simple=True)
+    kill = Kill()
+    while len(args):
+        option = args.take_keyword()
+        if not len(args):
+            raise CommandError(SYNTAX)
+        match option:
+            case b"ID":
+                number = parse_integer(args.take())
+                if number is None or number < 1:
+                    raise CommandError("ERR client-id should be greater than 0")
+                kill = kill._replace(id=number)
+            case b"TYPE":
+                kill = kill._replace(kind=_take_kind(args))
+            case b"ADDR":
+                kill = kill._replace(address=text(args.take()))
+            case b"LADDR":
+                kill = kill._replace(local_address=text(args.take()))
+            case b"USER":
+                user = args.take()
+                if user != b"default":
+                    raise CommandError(f"ERR No such user '{text(user)}'")
+            case b"SKIPME":
+                kill = kill._replace(skip_me=_take_yes_or_no(args))
+            case _:
+                raise CommandError(SYNTAX)
+    return kill
+
+
+def _take_yes_or_no(args: Args) -> bool:
+    word = args.take_keyword()
+    if word not in {b"YES", b"NO"}:
+        raise CommandError(SYNTAX)
+    return word == b"YES"
+
+
+def kill_(client: Client, request: Kill) -> Reply:
+    """Ends connections; answers how many, or in the old form OK.
+
+    A connection that ends itself is answered first.
+    """
+    victims = [other for other in client.server.clients.values() if _fits(other, client, request)]
+    for victim in victims:
+        if victim is client:
+            victim.close()
+        else:
+            victim.drop()
+    if not request.simple:
+        return len(victims)
+    if not victims:
+        raise CommandError("ERR No such client")
+    return OK
+
+
+def _fits(other: Client, client: Client, request: Kill) -> bool:
+    return (
+        request.address in {None, other.address}
+        and request.local_address in {None, other.local_address}
+        and request.id in {None, other.id}
+        and request.kind in {None, _NORMAL}
+        and not (request.skip_me and other is client)
+    )
+
+
+COMMANDS: Final[tuple[Command, ...]] = (
+    container(
+        only_subcommands(
+            "client", summary="Commands about connections.", group="connection", since="2.4.0"
+        ),
+        (
+            command(
+                "getname",
+                nothing,
+                get_name,
+                summary="Answers the connection's name.",
+                group="connection",
+                arity=2,
+                flags=_PLAIN,
+                since="2.6.9",
+            ),
+            command(
+                "id",
+                nothing,
+                client_id,
+                summary="Answers the connection's number.",
+                group="connection",
+                arity=2,
+                flags=_PLAIN,
+                since="5.0.0",
+            ),
+            command(
+                "info",
+                nothing,
+                client_info,
+                summary="Describes the connection.",
+                group="connection",
+                arity=2,
+                flags=_PLAIN,
+                since="6.2.0",
+                tips=_CHANGING,
+            ),
+            command(
+                "kill",
+                parse_kill,
+                kill_,
+                summary="Ends connections.",
+                group="connection",
+                arity=-3,
+                flags=_ADMIN,
+                syntax="ip:port | [ID client-id] [TYPE NORMAL | MASTER | REPLICA | PUBSUB]"
+                " [ADDR ip:port] [LADDR ip:port] [USER username] [SKIPME YES | NO]",
+                since="2.4.0",
+            ),
+            command(
+                "list",
+                parse_list,
+                client_list,
+                summary="Describes connections, one line each.",
+                group="connection",
+                arity=-2,
+                flags=_ADMIN,
+                syntax="[TYPE NORMAL | MASTER | REPLICA | PUBSUB] [ID client-id ...]",
+                since="2.4.0",
+                tips=_CHANGING,
+            ),
+            command(
+                "no-evict",
+                parse_switch,
+                no_evict,
+                summary="Sets whether the connection may be ended to save memory.",
+                group="connection",
+                arity=3,
+                flags=_ADMIN,
+                syntax="ON | OFF",
+                since="7.0.0",
+            ),
+            command(
+                "no-touch",
+                parse_switch,
+                no_touch,
+                summary="Sets whether reading a key leaves the time of its last use as it is.",
+                group="connection",
+                arity=3,
+                flags=_PLAIN,
+                syntax="ON | OFF",
+                since="7.2.0",
+            ),
+            command(
+                "reply",
+                parse_reply,
+                reply_mode,
+                summary="Sets which replies are sent.",
+                group="connection",
+                arity=3,
+                flags=_PLAIN,
+                syntax="ON | OFF | SKIP",
+                since="3.2.0",
+            ),
+            command(
+                "setinfo",
+                parse_set_info,
+                set_info,
+                summary="Notes which library the client uses.",
+                group="connection",
+                arity=4,
+                flags=_PLAIN,
+                syntax="LIB-NAME libname | LIB-VER libver",
+                since="7.2.0",
+            ),
+            command(
+                "setname",
+                parse_set_name,
+                set_name,
+                summary="Names the connection.",
+                group="connection",
+                arity=3,
+                flags=_PLAIN,
+                syntax="connection-name",
+                since="2.6.9",
+            ),
+        ),
+    ),
+)

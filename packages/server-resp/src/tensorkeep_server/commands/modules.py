@@ -1,0 +1,54 @@
+"""What HELLO, MODULE LIST and INFO say of modules: the AI commands, which were one in Redis."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from tensorkeep_server.command import (
+    ADMIN,
+    NOSCRIPT,
+    Command,
+    command,
+    container,
+    nothing,
+    only_subcommands,
+)
+from tensorkeep_server.identity import AI_VERSION_NUMBER
+from tensorkeep_server.reply import Map
+
+if TYPE_CHECKING:
+    from tensorkeep_server.reply import Reply
+    from tensorkeep_server.state import Client
+
+
+def modules() -> Reply:
+    """Returns the list of modules, as clients read it to learn whether they can use AI.*."""
+    ai = Map(((b"name", b"ai"), (b"ver", AI_VERSION_NUMBER), (b"path", b""), (b"args", ())))
+    return (ai,)
+
+
+def module_list(_client: Client, _request: None) -> Reply:
+    """Lists the modules."""
+    return modules()
+
+
+COMMANDS: Final[tuple[Command, ...]] = (
+    container(
+        only_subcommands(
+            "module", summary="Commands about modules.", group="server", since="4.0.0"
+        ),
+        (
+            command(
+                "list",
+                nothing,
+                module_list,
+                summary="Lists the modules: the AI commands count as one.",
+                group="server",
+                arity=2,
+                flags=(ADMIN, NOSCRIPT),
+                since="4.0.0",
+                tips=("nondeterministic_output_order",),
+            ),
+        ),
+    ),
+)

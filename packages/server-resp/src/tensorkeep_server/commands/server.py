@@ -1,0 +1,92 @@
+"""Commands about the server as a whole: SHUTDOWN and TIME."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from tensorkeep_server.args import SYNTAX
+from tensorkeep_server.command import (
+    ADMIN,
+    ALLOW_BUSY,
+    FAST,
+    LOADING,
+    NO_MULTI,
+    NOSCRIPT,
+    STALE,
+    Command,
+    command,
+    nothing,
+)
+from tensorkeep_server.errors import CommandError
+from tensorkeep_server.later import Later
+
+if TYPE_CHECKING:
+    from tensorkeep_server.args import Args
+    from tensorkeep_server.reply import Reply
+    from tensorkeep_server.state import Client
+
+
+# --------------------------------------------------------------------------- SHUTDOWN
+class Shutdown(NamedTuple):
+    """SHUTDOWN [NOSAVE | SAVE] [NOW] [FORCE] [ABORT].
+
+    Attributes:
+        now: Whether running work is not waited for.
+        abort: Whether the server is asked not to end after all.
+    """
+
+    now: bool
+    abort: bool
+
+
+def parse_shutdown(args: Args) -> Shutdown:
+    """Parses SHUTDOWN."""
+    words = set()
+    while len(args):
+        words.add(args.take_keyword())
+    if words - {b"NOSAVE", b"SAVE", b"NOW", b"FORCE", b"ABORT"}:
+        raise CommandError(SYNTAX)
+    if {b"NOSAVE", b"SAVE"} <= words or (b"ABORT" in words and len(words) > 1):
+        raise CommandError(SYNTAX)
+    return Shutdown(now=b"NOW" in words, abort=b"ABORT" in words)
+
+
+def shutdown(client: Client, request: Shutdown) -> Later:
+    """Ends the server; there is no reply, the connection is closed."""
+    if request.abort:
+        # While the server ends, no command is waited for that could be answered.
+        raise CommandError("ERR No shutdown in progress.")
+    client.server.shut_down(not request.now)
+    return Later()
+
+
+# --------------------------------------------------------------------------- TIME
+def time_(_client: Client, _request: None) -> Reply:
+    """Answers the time: seconds, and microseconds of the second."""
+    seconds, nanoseconds = divmod(time.time_ns(), 10**9)
+    return (b"%d" % seconds, b"%d" % (nanoseconds // 1000))
+
+
+COMMANDS: Final[tuple[Command, ...]] = (
+    command(
+        "time",
+        nothing,
+        time_,
+        summary="Answers the server's time in seconds and microseconds.",
+        group="server",
+        arity=1,
+        flags=(LOADING, STALE, FAST),
+        since="2.6.0",
+        tips=("nondeterministic_output",),
+    ),
+    command(
+        "shutdown",
+        parse_shutdown,
+        shutdown,
+        summary="Ends the server after running work, or with NOW at once.",
+        group="server",
+        flags=(ADMIN, NOSCRIPT, LOADING, STALE, NO_MULTI, ALLOW_BUSY),
+        syntax="[NOSAVE | SAVE] [NOW] [FORCE] [ABORT]",
+    ),
+)

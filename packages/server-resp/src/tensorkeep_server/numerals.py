@@ -1,0 +1,103 @@
+"""Numbers as Redis reads them: what C's `strtod` takes, less what Redis refuses.
+
+Python's own `float` takes more (blanks, `1_0`, digits of other scripts, NaN) and less (hexadecimal
+numbers), so what it is given is looked at first. Integers are read in `args`.
+"""
+
+from __future__ import annotations
+
+import re
+from math import inf
+from typing import TYPE_CHECKING, Final
+
+from tensorkeep_server.args import parse_integer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tensorkeep_server.codec import Argument
+
+_TOO_LARGE: Final = 2**63
+# Possessive throughout: on a long word that does not fit, going back would take quadratic time.
+_DECIMAL: Final = rb"[+-]?+(?:[0-9]++(?:\.[0-9]*+)?+|\.[0-9]++)(?:[eE][+-]?+[0-9]++)?+"
+_DECIMALS: Final = re.compile(rb"%b(?: %b)*+" % (_DECIMAL, _DECIMAL))
+_INFINITE: Final = re.compile(rb"[+-]?inf(?:inity)?", re.IGNORECASE)
+_HEXADECIMAL: Final = re.compile(
+    rb"[+-]?+0x(?:[0-9a-f]++(?:\.[0-9a-f]*+)?+|\.[0-9a-f]++)(?:p[+-]?+[0-9]++)?+", re.IGNORECASE
+)
+# Zeros that are meant to be zeros; any other zero is a number too small for a double.
+_ZERO: Final = re.compile(rb"[+-]?+(?:0x[0.]++(?:p.++)?+|[0.]++(?:e.++)?+)", re.IGNORECASE)
+_WHOLE: Final = rb"(?:0|[1-9][0-9]{0,18}+)"
+_WHOLES: Final = re.compile(rb"%b(?: %b)*+" % (_WHOLE, _WHOLE))
+
+
+def parse_doubles(words: Sequence[Argument]) -> list[float] | None:
+    """Reads numbers; None when one of them is not one.
+
+    Decimal and hexadecimal numbers and `inf` in its spellings; neither NaN, nor blanks, nor what
+    is too large for a double, or too small not to become zero.
+    """
+    joined = _joined(words)
+    if joined is None:
+        return None
+    if not _DECIMALS.fullmatch(joined):
+        numbers = [number for word in words if (number := _parse_unusual(word)) is not None]
+        return numbers if len(numbers) == len(words) else None
+    numbers = [*map(float, words)]
+    if inf in numbers or -inf in numbers:
+        return None
+    if 0.0 in numbers:
+        for number, word in zip(numbers, words, strict=True):
+            if number == 0 and not _ZERO.fullmatch(word):
+                return None
+    return numbers
+
+
+def parse_double(word: Argument) -> float | None:
+    """Reads one number, see `parse_doubles`."""
+    numbers = parse_doubles((word,))
+    return None if numbers is None else numbers[0]
+
+
+def parse_wholes(words: Sequence[Argument]) -> list[int] | None:
+    """Reads integers that are not negative, of at most 19 digits; None when one is not one."""
+    joined = _joined(words)
+    if joined is None or not _WHOLES.fullmatch(joined):
+        return None
+    return [*map(int, joined.split(b" "))]
+
+
+def parse_count(word: Argument) -> int | None:
+    """Reads a count: an integer in any spelling of a number, such as `2.0` or `1e2`, from 0 on."""
+    count = parse_integer(word)
+    if count is None:
+        number = parse_double(word)
+        if number is None or not number.is_integer():
+            return None
+        count = int(number)
+    return count if 0 <= count < _TOO_LARGE else None
+
+
+def _joined(words: Sequence[Argument]) -> bytes | None:
+    """Joins words by blanks; None when one of them has a blank inside."""
+    joined = b" ".join(words)
+    return joined if joined.count(b" ") == len(words) - 1 else None
+
+
+def _parse_unusual(word: Argument) -> float | None:
+    """Reads one number of a list in which not all are decimal."""
+    word = bytes(word)
+    if _INFINITE.fullmatch(word):
+        return float(word)
+    if _DECIMALS.fullmatch(word):
+        number = float(word)
+    elif _HEXADECIMAL.fullmatch(word):
+        try:
+            number = float.fromhex(word.decode())
+        except OverflowError:
+            return None
+    else:
+        return None
+    if number in {inf, -inf} or (number == 0 and not _ZERO.fullmatch(word)):
+        return None
+    return number
