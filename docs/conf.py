@@ -6,7 +6,10 @@ import tomllib
 import typing
 from pathlib import Path
 
-import numpy.typing as npt  # noqa: F401 - before TYPE_CHECKING is set, which is for our own modules
+# These are imported before TYPE_CHECKING is set below, which is for our own modules.
+import hypothesis  # noqa: F401
+import numpy.typing as npt  # noqa: F401
+import pytest  # noqa: F401
 
 import tensorkeep
 

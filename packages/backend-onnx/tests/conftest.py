@@ -1,10 +1,6 @@
 """Models, made with the onnx package, and the plugin's hooks called as the engine calls them."""
 
-import contextlib
-import threading
-
 import numpy as np
-import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -48,13 +44,16 @@ class Graphs:
         return tensor
 
     @staticmethod
-    def model(nodes, inputs, outputs, constants=(), functions=(), opset=18, domains=()):
+    def model(nodes, inputs, outputs, constants=(), functions=()):
         """Joins nodes to a model, in a version of the format that old runtimes read too."""
-        opsets = [helper.make_opsetid("", opset), helper.make_opsetid("ai.onnx.ml", 2)]
-        opsets += [helper.make_opsetid(domain, 1) for domain in domains]
-        graph = helper.make_graph(nodes, "graph", inputs, outputs, list(constants))
+        versions = {"": 19, "ai.onnx.ml": 2} | {
+            node.domain: 1 for node in nodes if node.domain not in {"", "ai.onnx.ml"}
+        }
         return helper.make_model(
-            graph, opset_imports=opsets, ir_version=8, functions=list(functions)
+            helper.make_graph(nodes, "graph", inputs, outputs, list(constants)),
+            opset_imports=[helper.make_opsetid(*version) for version in versions.items()],
+            ir_version=9,
+            functions=list(functions),
         ).SerializeToString()
 
     def identity(self, dtype="float", shape=None, op="Identity"):
@@ -95,7 +94,10 @@ class Graphs:
         weights = self.constant("w", np.zeros(count), np.uint8)
         size = self.constant("at", 0, np.int64)
         return self.model(
-            [self.node("Gather", ["w", "at"], ["y"])], [], [self.value("y", "uint8")], [weights, size]
+            [self.node("Gather", ["w", "at"], ["y"])],
+            [],
+            [self.value("y", "uint8")],
+            [weights, size],
         )
 
 
@@ -117,19 +119,18 @@ def load():
 
 @pytest.fixture
 def run():
-    """Runs a model on arrays or tensors and returns its outputs: `run(model, x, ...)`."""
+    """Runs a model and returns its outputs: `run(model, x, ...)`; a list is one of floats."""
+
+    def tensor(given):
+        if isinstance(given, list):
+            given = np.array(given, np.float32)
+        return given if isinstance(given, Tensor) else Tensor.from_numpy(given)
 
     def run(model, *inputs, context=None):
-        tensors = [each if isinstance(each, Tensor) else Tensor.from_numpy(each) for each in inputs]
+        tensors = [tensor(each) for each in inputs]
         return plugin.model_run(model, tensors, context or RunContext(Device.parse("CPU")))
 
     return run
-
-
-@pytest.fixture
-def floats():
-    """Makes an array of floats, or of another type: `floats([1, 2], np.int8)`."""
-    return lambda values, dtype=np.float32: np.array(values, dtype)
 
 
 @pytest.fixture

@@ -33,8 +33,8 @@ def refusal(pair, run):
     return refusal
 
 
-def test_a_wrong_number_of_inputs_is_named(refusal, floats):
-    one = floats([[1], [2]])
+def test_a_wrong_number_of_inputs_is_named(refusal):
+    one = [[1], [2]]
 
     assert refusal(one) == "Expected 2 inputs but got 1"
     assert refusal(one, one, one) == "Expected 2 inputs but got 3"
@@ -45,14 +45,14 @@ def test_a_wrong_number_of_inputs_is_named(refusal, floats):
     ("dtype", "name"),
     [(np.float64, "DOUBLE"), (np.uint32, "UINT32"), (np.bool_, "BOOL"), (np.float16, "FLOAT16")],
 )
-def test_a_wrong_type_is_named_with_the_input(refusal, floats, dtype, name):
-    text = refusal(floats([[1], [2]]), floats([[1], [2]], dtype))
+def test_a_wrong_type_is_named_with_the_input(refusal, dtype, name):
+    text = refusal([[1], [2]]([[1], [2]], dtype))
 
     assert text == f"Input 1 must be FLOAT, not {name}"
 
 
-def test_types_that_numpy_lacks_are_named_as_well(refusal, floats):
-    right = floats([[1], [2]])
+def test_types_that_numpy_lacks_are_named_as_well(refusal):
+    right = [[1], [2]]
 
     assert refusal(right.astype(ml_dtypes.bfloat16), right) == (
         "Input 0 must be FLOAT, not BFLOAT16"
@@ -61,13 +61,13 @@ def test_types_that_numpy_lacks_are_named_as_well(refusal, floats):
 
 
 @pytest.mark.parametrize("dtype", ["string", "bfloat16"])
-def test_numbers_where_another_kind_is_expected_are_named(graphs, load, run, floats, dtype):
+def test_numbers_where_another_kind_is_expected_are_named(graphs, load, run, dtype):
     with pytest.raises(RunFailed, match=f"^Input x must be {dtype.upper()}, not FLOAT$"):
-        run(load(graphs.identity(dtype)), floats([1]))
+        run(load(graphs.identity(dtype))([1]))
 
 
-def test_a_wrong_size_is_told_in_the_words_that_clients_look_for(refusal, floats):
-    text = refusal(floats([[1], [2], [3]]), floats([[1], [2]]))
+def test_a_wrong_size_is_told_in_the_words_that_clients_look_for(refusal):
+    text = refusal([[1], [2], [3]]([[1], [2]]))
 
     # On the wire a newline becomes a blank.
     assert text.replace("\n", " ") == (
@@ -76,21 +76,21 @@ def test_a_wrong_size_is_told_in_the_words_that_clients_look_for(refusal, floats
     )
 
 
-def test_a_wrong_rank_is_told_in_the_runtimes_words(refusal, floats):
-    assert refusal(floats([1, 2]), floats([[1], [2]])) == (
+def test_a_wrong_rank_is_told_in_the_runtimes_words(refusal):
+    assert refusal([1, 2]([[1], [2]])) == (
         "Invalid rank for input: 0 Got: 1 Expected: 2 Please fix either the inputs or the model."
     )
 
 
-def test_sizes_that_do_not_go_together_fail_without_the_runtimes_codes(refusal, floats):
-    text = refusal(floats([[1, 2], [3, 4]]), floats([[1, 2, 3], [4, 5, 6]]))
+def test_sizes_that_do_not_go_together_fail_without_the_runtimes_codes(refusal):
+    text = refusal([[1, 2], [3, 4]]([[1, 2, 3], [4, 5, 6]]))
 
     assert text.startswith("Non-zero status code returned while running Add node.")
     assert "2 by 3" in text
 
 
-def test_inputs_are_taken_in_any_layout_and_left_alone(pair, run, floats):
-    base = floats([[1, 2, 3], [4, 5, 6]])
+def test_inputs_are_taken_in_any_layout_and_left_alone(pair, run):
+    base = [[1, 2, 3], [4, 5, 6]]
     turned = base.T[:2, :2]
     turned.setflags(write=False)
 

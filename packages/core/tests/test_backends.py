@@ -58,7 +58,9 @@ def test_listing_imports_nothing(tmp_path, monkeypatch):
     assert "listed_plugin" not in sys.modules
 
 
-def test_a_module_of_functions_is_a_backend_and_any_case_of_its_name_finds_it(tmp_path, monkeypatch):
+def test_a_module_of_functions_is_a_backend_and_any_case_of_its_name_finds_it(
+    tmp_path, monkeypatch
+):
     point = plugin_module(tmp_path, monkeypatch, "good_plugin", GOOD)
     found = Backends(installed=lambda: [point])
     backend = found.load("good_Plugin")
@@ -77,7 +79,10 @@ def test_a_module_of_functions_is_a_backend_and_any_case_of_its_name_finds_it(tm
         (GOOD.replace("def model_run", "def model_rum"), "model_rum"),
         (GOOD.replace("def devices(): return", "def devices(): return None or"), None),
         (GOOD.replace("BackendInfo(1", "BackendInfo(99"), "version 99 of the backend contract"),
-        (GOOD.replace('return BackendInfo(1, "mod", "3")', "return None"), "backend_info returned None"),
+        (
+            GOOD.replace('return BackendInfo(1, "mod", "3")', "return None"),
+            "backend_info returned None",
+        ),
         (GOOD + "@hookimpl\ndef self_check(): raise OSError('no such library')", "no such library"),
         (GOOD.replace('"mod", "3")', '"mod", "3", scripts=True)'), "script_create, script_run"),
         (GOOD.replace('[DeviceInfo("CPU", None, "", None, frozenset())]', "[]"), "no device"),
@@ -108,7 +113,9 @@ def test_a_broken_plugin_does_not_stop_another(tmp_path, monkeypatch):
 
 
 def test_a_plugin_that_works_at_the_second_try_is_no_longer_reported(tmp_path, monkeypatch):
-    point = plugin_module(tmp_path, monkeypatch, "flaky", "import os; os.environ['FLAKY_READY']\n" + GOOD)
+    point = plugin_module(
+        tmp_path, monkeypatch, "flaky", "import os; os.environ['FLAKY_READY']\n" + GOOD
+    )
     found = Backends(installed=lambda: [point])
     with pytest.raises(BackendUnavailable):
         found.load("FLAKY")

@@ -186,6 +186,42 @@ def test_gpus_are_devices_with_queues_of_their_own(make):
         bench.create(device="CPU")
 
 
+def test_short_runs_are_handed_to_a_busy_worker_ahead(bench):
+    model = bench.create("identity")
+    blocker = bench.create("block")
+    bench.run(model, [0])
+    blocker.stats.note((1,), 1e-6)  # as if it were known to be short
+    blocked = bench.start(blocker, [0])
+    graphs = [bench.start(model, [n]) for n in range(3)]
+    late = bench.start(model, [9], timeout=60)
+    bench.loop.turn()
+    assert len(bench.engine.lanes["CPU"].queue) == 1, "a run that may expire stays in the queue"
+    bench.fake.release()
+    assert bench.finish(blocked, *graphs, late) == [[[0]], [[0]], [[1]], [[2]], [[9]]]
+
+
+def test_behind_a_run_of_unknown_length_nothing_is_handed_ahead(bench):
+    model, blocker = bench.create("identity"), bench.create("block")
+    bench.run(model, [0])
+    blocked = bench.start(blocker, [0])
+    waiting = bench.start(model, [1])
+    bench.loop.turn()
+    assert len(bench.engine.lanes["CPU"].queue) == 1
+    bench.fake.release()
+    bench.finish(blocked, waiting)
+
+
+def test_a_run_that_was_handed_ahead_has_its_own_time(make):
+    bench = make(EngineConfig(model_execution_timeout=0.1, inline_limit=0))
+    model, blocker = bench.create("identity"), bench.create("block")
+    bench.run(model, [0])
+    blocker.stats.note((1,), 1e-6)
+    blocked, waiting = bench.start(blocker, [0]), bench.start(model, [1])
+    ended, answered = bench.finish(blocked, waiting)
+    assert isinstance(ended, RunFailed)
+    assert answered == [[1]]
+
+
 # ------------------------------------------------------------------------- batching
 def test_requests_that_come_together_share_one_run(bench):
     model = bench.create("multiply", by=2, batching=Batching(8))
@@ -514,5 +550,5 @@ def test_closing_ends_what_does_not_end_in_time(bench):
 
 def test_a_worker_tells_its_processor_time(bench):
     bench.run(bench.create("identity"), [1])
-    seconds = bench.engine.lanes["CPU"].workers[0].cpu_seconds()
+    seconds = next(iter(bench.engine.lanes["CPU"].workers)).cpu_seconds()
     assert 0 < seconds < 60

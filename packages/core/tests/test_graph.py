@@ -128,7 +128,9 @@ def test_with_failures_every_operation_ends_once_or_never_starts(graph, random, 
         if random.random() < rate:
             run.fail(index, RunFailed("no"))
             continue
-        freed = run.finish(index, compute(index, run.inputs(index), len(graph.operations[index].outputs)))
+        freed = run.finish(
+            index, compute(index, run.inputs(index), len(graph.operations[index].outputs))
+        )
         running += freed
         started += freed
     assert run.done

@@ -58,7 +58,9 @@ def test_futures_from_many_threads_give_everyone_their_own_answer(keep):
     keep.model_store("batched", blob("multiply", by=3), backend="FAKE", batching=Batching(16))
     with ThreadPoolExecutor(8) as pool:
         for key, by in (("double", 2), ("batched", 3)):
-            answers = pool.map(lambda n, key=key: keep.model_run(key, [[n]])[0].values(), range(200))
+            answers = pool.map(
+                lambda n, key=key: keep.model_run(key, [[n]])[0].values(), range(200)
+            )
             assert list(answers) == [[by * n] for n in range(200)]
 
 

@@ -20,7 +20,9 @@ def model(size=0, minimum=0, timeout_ms=0):
 
 def run(of, rows=1, expires_at=None, dtype=np.float32, width=2):
     graph = SimpleNamespace()
-    return Run(of, [Tensor.from_numpy(np.zeros((rows, width), dtype))], graph, 0, expires_at=expires_at)
+    return Run(
+        of, [Tensor.from_numpy(np.zeros((rows, width), dtype))], graph, 0, expires_at=expires_at
+    )
 
 
 @pytest.fixture
@@ -132,6 +134,21 @@ def test_the_runs_of_a_request_can_be_found(queue):
     queue.push(first, 0.0)
     queue.push(second, 0.0)
     assert queue.runs_of(second.graph) == [second]
+
+
+def test_ahead_goes_only_what_waiting_cannot_make_better(queue):
+    alone, expiring = run(model()), run(model(), expires_at=9.0)
+    shared = model(size=2)
+    queue.push(alone, 0.0)
+    assert queue.next_batch(0.0, ahead=True) == [alone]
+    queue.push(expiring, 0.0)
+    assert queue.next_batch(0.0, ahead=True) == []
+    assert queue.next_batch(0.0) == [expiring]
+    first, second = run(shared), run(shared)
+    queue.push(first, 0.0)
+    assert queue.next_batch(0.0, ahead=True) == []
+    queue.push(second, 0.0)
+    assert queue.next_batch(0.0, ahead=True) == [first, second]
 
 
 class QueueMachine(RuleBasedStateMachine):

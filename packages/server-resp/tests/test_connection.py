@@ -248,6 +248,8 @@ def test_an_unexpected_failure_is_logged_and_answered_neutrally(server, wire, mo
     with caplog.at_level(logging.ERROR):
         assert wire.ask("PING") == b"-ERR internal error, see the server's log\r\n"
     assert "secret" in caplog.text
+    monkeypatch.setitem(server.commands._by_name, b"PING", replace(ping, handle=lambda *_: [1, "no reply"]))
+    assert wire.ask("PING") == b"-ERR internal error, see the server's log\r\n"
     assert wire.ask("ECHO", "goes on") == b"$7\r\ngoes on\r\n"
 
 

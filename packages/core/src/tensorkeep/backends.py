@@ -137,9 +137,7 @@ class Backend:
 
     def script_run(self, script: object, call: ScriptCall, run: RunContext) -> Sequence[Tensor]:
         """See `hookspecs.ScriptHooks.script_run`."""
-        outputs: Sequence[Tensor] | None = self._hooks.script_run(
-            script=script, call=call, run=run
-        )
+        outputs: Sequence[Tensor] | None = self._hooks.script_run(script=script, call=call, run=run)
         if outputs is None:
             msg = f"backend {self.name} broke its contract: script_run returned None"
             raise RunFailed(msg)

@@ -8,8 +8,7 @@ the business of whoever asks.
 from __future__ import annotations
 
 import logging
-from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from weakref import WeakValueDictionary, finalize
 
 from tensorkeep.backends import Backends
@@ -26,8 +25,9 @@ from tensorkeep.errors import (
 from tensorkeep.execution import Outcome, execute
 from tensorkeep.graph import Graph, GraphRun
 from tensorkeep.hookspecs import RunContext
+from tensorkeep.lane import Handed, Lane
 from tensorkeep.model import LoadedModel, Model
-from tensorkeep.runqueue import Run, RunQueue
+from tensorkeep.runqueue import Run
 from tensorkeep.worker import Loader, Outbox, ThreadWorker, Watchdog
 
 if TYPE_CHECKING:
@@ -35,35 +35,14 @@ if TYPE_CHECKING:
 
     from tensorkeep.backends import Backend
     from tensorkeep.device import Device
-    from tensorkeep.loop import Handle, Loop
+    from tensorkeep.loop import Loop
     from tensorkeep.model import ModelSpec
     from tensorkeep.tensor import Tensor
     from tensorkeep.worker import Worker
 
 _log = logging.getLogger(__name__)
 
-_LOOKS_PER_TIMEOUT = 20  # the watchdog ends a run at most 5 % after its time
-
-
-class Lane:
-    """A device's run queue and its workers.
-
-    Attributes:
-        device: The device.
-        queue: The runs that wait.
-        workers: All workers of the device.
-        idle: Those that do nothing just now.
-        contexts: What each busy worker runs.
-    """
-
-    def __init__(self, device: Device, workers: Sequence[Worker]) -> None:
-        self.device = device
-        self.queue = RunQueue()
-        self.workers = workers
-        self.idle = list(workers)
-        self.contexts: dict[Worker, RunContext] = {}
-        self.timer: Handle | None = None
-        self.pump_is_due = False
+_LOOKS_PER_TIMEOUT: Final = 20  # the watchdog ends a run at most 5 % after its time
 
 
 class Engine:
@@ -248,15 +227,18 @@ class Engine:
         for run in queue.expire(now):
             run.graph.fail(run.operation, RunExpired())
             self._give_up(run.graph, RunExpired())
-        while lane.idle and (batch := queue.next_batch(now)):
+        while queue:
+            worker, idle = lane.next_worker()
+            if not idle and not lane.may_take_ahead(worker):
+                break
+            batch = queue.next_batch(now, ahead=not idle)
+            if not batch:
+                break
             if self._may_stay(lane, *batch):
                 for outcome in self._run_inline(lane, batch):
                     self._start(outcome.run.graph, self._settle_outcome(outcome))
-                continue
-            worker = lane.idle.pop()
-            context = self._context(lane)
-            lane.contexts[worker] = context
-            worker.hand(self.backends.loaded[batch[0].model.spec.backend], batch, context)
+            else:
+                self._hand(lane, worker, batch)
         if lane.timer is not None:
             lane.timer.cancel()
             lane.timer = None
@@ -264,13 +246,20 @@ class Engine:
         if wake_at is not None:
             lane.timer = self._loop.call_at(max(wake_at, now), self._pump, lane)
 
+    def _hand(self, lane: Lane, worker: Worker, batch: Sequence[Run]) -> None:
+        model = batch[0].model
+        context = self._context(lane)
+        lane.workers[worker].append(Handed(context, model.stats.usual(_shapes(batch))))
+        lane.running += 1
+        worker.hand(self.backends.loaded[model.spec.backend], batch, context)
+
     # ------------------------------------------------------------------ running on the loop
     def _may_stay(self, lane: Lane, *batch: Run) -> bool:
         """Whether a batch is known to be over sooner than a hop to a worker and back takes."""
         model = batch[0].model
         return (
             model.loaded.steady
-            and len(lane.idle) == len(lane.workers)
+            and not lane.running
             and model.stats.usual(_shapes(batch)) < self.config.inline_limit
         )
 
@@ -286,8 +275,8 @@ class Engine:
         """Takes the outcomes of a batch from a worker."""
         first = outcomes[0].run
         lane = self.lanes[first.model.spec.device.queue]
-        del lane.contexts[worker]
-        lane.idle.append(worker)
+        lane.workers[worker].popleft()
+        lane.running -= 1
         first.model.stats.note(_shapes([o.run for o in outcomes]), outcomes[0].seconds)
         for outcome in outcomes:
             self._start(outcome.run.graph, self._settle_outcome(outcome))
@@ -354,11 +343,16 @@ class Engine:
 
     # ------------------------------------------------------------------ deadlines
     def _context(self, lane: Lane) -> RunContext:
-        return RunContext(lane.device, monotonic() + self.config.model_execution_timeout)
+        return RunContext(lane.device, self.config.model_execution_timeout)
 
     def _contexts(self) -> list[RunContext]:
         """Returns what runs now; also called by the watchdog's thread, hence the snapshots."""
-        running = [c for lane in list(self.lanes.values()) for c in list(lane.contexts.values())]
+        running = [
+            handed.context
+            for lane in list(self.lanes.values())
+            for batches in lane.workers.values()
+            for handed in list(batches)
+        ]
         inline = self._inline
         return running if inline is None else [*running, inline]
 

@@ -42,6 +42,7 @@ def execute(backend: Backend, batch: Sequence[Run], context: RunContext) -> list
     When a batch fails for another reason than its outputs' shape, its members run one by one, so
     that one bad request fails alone.
     """
+    context.begin()
     started = perf_counter()
     if len(batch) == 1:
         run = batch[0]

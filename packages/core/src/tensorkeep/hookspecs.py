@@ -19,6 +19,7 @@ from several threads at once; only `model_create` and `script_create` come one a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from time import monotonic
 from typing import TYPE_CHECKING, Final, Protocol
 
 import pluggy
@@ -81,19 +82,30 @@ class DeviceInfo:
 class RunContext:
     """What a backend may know of the run that it is doing.
 
+    Args:
+        device: Where the run takes place.
+        timeout: Seconds after which it is cancelled once it has begun, None for never.
+
     Attributes:
         device: Where the run takes place.
-        deadline: Monotonic time in seconds after which the run is cancelled, None for never.
+        deadline: Time of `time.monotonic` after which the run is cancelled; None before it has
+            begun, and for a run that never is.
         cancelled: Whether the run should end as soon as it can.
     """
 
-    __slots__ = ("_on_cancel", "cancelled", "deadline", "device")
+    __slots__ = ("_on_cancel", "_timeout", "cancelled", "deadline", "device")
 
-    def __init__(self, device: Device, deadline: float | None = None) -> None:
+    def __init__(self, device: Device, timeout: float | None = None) -> None:
         self.device = device
-        self.deadline = deadline
+        self.deadline: float | None = None
         self.cancelled = False
+        self._timeout = timeout
         self._on_cancel: Callable[[], None] | None = None
+
+    def begin(self) -> None:
+        """Starts the time that the run has; called by whoever calls the backend."""
+        if self._timeout is not None:
+            self.deadline = monotonic() + self._timeout
 
     def on_cancel(self, end: Callable[[], None] | None) -> None:
         """Sets what ends the run from another thread; None once the run can no longer be ended.

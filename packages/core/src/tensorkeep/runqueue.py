@@ -144,8 +144,14 @@ class RunQueue:
         return expired
 
     # ------------------------------------------------------------------ what goes next
-    def next_batch(self, now: float) -> list[Run]:
-        """Takes out and returns the runs that go next, together; empty when none may go yet."""
+    def next_batch(self, now: float, *, ahead: bool = False) -> list[Run]:
+        """Takes out and returns the runs that go next, together; empty when none may go yet.
+
+        Args:
+            now: Monotonic time in seconds.
+            ahead: Whether the batch is for a worker that is still busy. Then it is taken only if
+                waiting cannot make it better: no run could join it, and none of it may expire.
+        """
         ready = [
             (group.first.serial, group)
             for group in self._groups.values()
@@ -155,6 +161,7 @@ class RunQueue:
             return []
         group = min(ready, key=lambda pair: pair[0])[1]
         batch = [group.first]
+        full = True
         if batch[0].group is not None and group.held_until() is None:
             total = 0
             batch = []
@@ -163,6 +170,9 @@ class RunQueue:
                 if total > group.batching.size:
                     break
                 batch.append(run)
+            full = total >= group.batching.size
+        if ahead and not (full and all(run.expires_at is None for run in batch)):
+            return []
         for run in batch:
             group.remove(run)
         if not group.runs:

@@ -45,8 +45,7 @@ class RunStats:
     def reset(self) -> None:
         """Sets the counters back to what they were when the model was stored."""
         self.calls = self.errors = self.duration_us = 0
-        if self.samples >= 0:
-            self.samples = 0
+        self.samples = min(0, self.samples)
 
     def usual(self, shapes: Hashable) -> float:
         """Returns the seconds that a run with inputs of these shapes usually takes.

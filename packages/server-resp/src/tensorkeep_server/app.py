@@ -69,6 +69,7 @@ async def serve(
         databases=tuple(Keyspace(time.time) for _ in range(DATABASES)),
         clients={},
         model_chunk_size=settings.model_chunk_size,
+        max_clients=settings.max_clients,
     )
     for name in settings.load:
         await _load(server.engine, name)
@@ -119,8 +120,8 @@ async def _listen(server: Server) -> list[asyncio.Server]:
             connect, settings.bind, settings.port, backlog=_BACKLOG, reuse_address=True
         )
         listeners.append(tcp)
-        host, port, *_ = tcp.sockets[0].getsockname()
-        addresses.append(f"{host}:{port}")
+        host, server.port, *_ = tcp.sockets[0].getsockname()
+        addresses.append(f"{host}:{server.port}")
     if settings.unix_socket:
         listeners.append(
             await loop.create_unix_server(connect, settings.unix_socket, backlog=_BACKLOG)

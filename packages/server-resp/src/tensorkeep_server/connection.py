@@ -23,8 +23,12 @@ if TYPE_CHECKING:
     from tensorkeep_server.reply import Blob, Reply
     from tensorkeep_server.state import Server
 
-RECEIVE_SIZE: Final = 256 * 1024
-"""Bytes of the buffer that all connections receive into: one thread, and nothing stays in it."""
+RECEIVE_SIZE: Final = 64 * 1024
+"""Bytes of the buffer that all connections receive into: one thread, and nothing stays in it.
+
+Larger arguments have memory of their own, and what one client sends at once holds up the others
+no longer than it takes to read this much.
+"""
 
 _BACKLOG: Final = 1024 * 1024  # bytes that a client may send ahead while it waits for a reply
 _FLUSH_ABOVE: Final = 64 * 1024  # a longer reply is sent before the next command is done
@@ -61,7 +65,7 @@ class Connection(asyncio.BufferedProtocol):
         peer = transport.get_extra_info("peername")
         local = transport.get_extra_info("sockname")
         self.client = Client(
-            id=server.counters["total_connections_received"],
+            id=next(server.client_ids),
             server=server,
             keys=server.databases[0],
             address=_address(peer, local),
@@ -69,7 +73,7 @@ class Connection(asyncio.BufferedProtocol):
             close=self.close,
             drop=self._transport.abort,
         )
-        if len(server.clients) >= server.settings.max_clients:
+        if len(server.clients) >= server.max_clients:
             server.counters["rejected_connections"] += 1
             self._transport.write(b"-ERR max number of clients reached\r\n")
             self._transport.close()
@@ -82,6 +86,7 @@ class Connection(asyncio.BufferedProtocol):
         self._closing = True
         self._waiting.clear()
         self._server.clients.pop(self.client.id, None)
+        self._server.counters["total_commands_processed"] += self.client.commands_done
         if self._later is not None:
             self._later.abandon()
             self._later = None
@@ -171,12 +176,19 @@ class Connection(asyncio.BufferedProtocol):
     # ------------------------------------------------------------------ answering
     def _answer(self, reply: Reply) -> None:
         client = self.client
+        if type(reply) is Error:
+            self._server.counters[f"errorstat_{_code(reply.line)}"] += 1
         if client.muted or client.skips:
             client.skips -= client.skips > 0
             return
         out = self._out
-        encode(reply, client.version, out)
-        if len(out[-1]) > _FLUSH_ABOVE or type(out[-2:][0]) is memoryview:
+        before = len(out)
+        try:
+            encode(reply, client.version, out)
+        except Exception as error:  # noqa: BLE001 - a bug of ours: no half reply may go out
+            del out[before:]
+            encode(error_reply(error), client.version, out)
+        if len(out) > before + 1 or len(out[-1]) > _FLUSH_ABOVE:
             self._flush()
 
     def _flush(self) -> None:
@@ -197,6 +209,12 @@ class Connection(asyncio.BufferedProtocol):
         if not self._serving:
             self._flush()
             self._transport.close()
+
+
+def _code(line: str) -> str:
+    """Returns the code word of an error line; a line without one counts as `ERR`."""
+    word = line.partition(" ")[0]
+    return word if word.isalpha() and word.isupper() else "ERR"
 
 
 def _address(peer: object, local: object) -> str:

@@ -1,15 +1,15 @@
-"""Glob patterns, as KEYS and SCAN MATCH take them, become regular expressions.
+r"""Glob patterns, as KEYS and SCAN MATCH take them, become regular expressions.
 
 This room decides which keys a pattern matches. It knows no keyspace and no command.
 
     *      any bytes, also none
     ?      one byte
     [ab]   one of these bytes; [a-z] one of a range, whichever end is named first; [^a] any other
-    \\x     the byte x itself, whatever it means otherwise, also inside brackets
+    \x     the byte x itself, whatever it means otherwise, also inside brackets
 
 As in Redis, brackets that are never closed end with the pattern, and a lone backslash at the end
 means itself. Bytes are ordered from 0 to 255; Redis on some machines takes those above 127 for
-negative numbers, which shows in ranges such as [a-\\xff] only.
+negative numbers, which shows in ranges such as [a-\xff] only.
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ def compile_glob(pattern: bytes) -> re.Pattern[bytes]:
     as any later one. Atomic groups say so, and the search never comes back to try another: its
     time grows with the key's length times the pattern's, not with its power.
     """
-    parts = [b""]  # what stands between stars
+    parts: list[list[bytes]] = [[]]  # what stands between stars
     at = 0
     while at < len(pattern):
         byte = pattern[at : at + 1]
         at += 1
         if byte == b"*":
-            parts.append(b"")
+            parts.append([])
         elif byte == b"?":
-            parts[-1] += _ONE
+            parts[-1].append(_ONE)
         elif byte == b"[":
             one, at = _brackets(pattern, at)
-            parts[-1] += one
+            parts[-1].append(one)
         else:
             if byte == b"\\" and at < len(pattern):
                 byte = pattern[at : at + 1]
                 at += 1
-            parts[-1] += re.escape(byte)
-    first, *others = parts
+            parts[-1].append(re.escape(byte))
+    first, *others = map(b"".join, parts)
     if not others:
         return re.compile(first, re.DOTALL)
     *middle, last = others

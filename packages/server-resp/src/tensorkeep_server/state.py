@@ -9,12 +9,13 @@ from __future__ import annotations
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import count
 from typing import TYPE_CHECKING
 
 from tensorkeep.keyspace import Keyspace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tensorkeep.engine import Engine
     from tensorkeep_server.command import CommandTable
@@ -36,10 +37,14 @@ class Server:
         databases: The keyspaces, by number.
         clients: The connected clients by id.
         model_chunk_size: Bytes of the pieces in which MODELGET hands out a blob.
+        max_clients: Connections beyond it are refused.
+        port: The TCP port, 0 for none.
+        lua_time_limit: What CONFIG SET lua-time-limit was set to; kept, there is no Lua.
         backends_path: What AI.CONFIG BACKENDSPATH was set to; kept, and not used for anything.
         started_at: Unix time in seconds.
-        counters: Counts since the start or CONFIG RESETSTAT, by the names that INFO uses.
-        expired_keys: Keys that vanished because of their time.
+        counters: Counts since the start or CONFIG RESETSTAT, by the names that INFO uses. Commands
+            of clients that are still connected are counted with the client.
+        client_ids: Gives each connection its number.
     """
 
     settings: Settings
@@ -51,9 +56,13 @@ class Server:
     databases: tuple[Keyspace, ...]
     clients: dict[int, Client]
     model_chunk_size: int
+    max_clients: int
+    port: int = 0
+    lua_time_limit: int = 5000
     backends_path: str = ""
     started_at: float = field(default_factory=time.time)
     counters: Counter[str] = field(default_factory=Counter)
+    client_ids: Iterator[int] = field(default_factory=lambda: count(1))
 
 
 @dataclass(slots=True, eq=False)

@@ -91,13 +91,15 @@ class ScriptExample:
 
 
 class BackendContract:
-    """Holds a backend to its contract: inherit it in a test module, and run pytest.
+    """Holds a backend to its contract.
+
+    Inherit it in a test module, and run pytest::
 
         from tensorkeep.testing import BackendContract, ModelExample
-        from tensorkeep_mine import plugin
+        from tensorkeep_mine import plugin as mine
 
         class TestContract(BackendContract):
-            plugin = plugin
+            plugin = mine
             name = "MINE"
 
             def examples(self):

@@ -1,7 +1,4 @@
-"""AI.MODELEXECUTE: running a stored model on stored tensors.
-
-The deprecated AI.MODELRUN is read into the same request.
-"""
+"""AI.MODELEXECUTE: running a stored model on stored tensors."""
 
 from __future__ import annotations
 
@@ -9,11 +6,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tensorkeep.engine import run_of
 from tensorkeep.errors import RunExpired
-from tensorkeep.model import Model
 from tensorkeep_server.args import Args, keyword, parse_integer, text
 from tensorkeep_server.command import DENYOOM, MODULE, MOVABLE, WRITE, Command, command
+from tensorkeep_server.commands.models import OfModel, stored_model
 from tensorkeep_server.commands.tensors import check_dtype, check_target, stored_tensor
-from tensorkeep_server.errors import CommandError
+from tensorkeep_server.errors import CommandError, error_reply
 from tensorkeep_server.later import Later
 from tensorkeep_server.reply import OK, Simple
 
@@ -21,12 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tensorkeep.graph import GraphRun
+    from tensorkeep.model import Model
     from tensorkeep_server.codec import Argument
     from tensorkeep_server.reply import Reply
     from tensorkeep_server.state import Client
 
 TIMED_OUT: Final = Simple("TIMEDOUT")
-NO_MODEL: Final = "ERR model key is empty"
 
 
 class ModelExecute(NamedTuple):
@@ -43,19 +40,22 @@ class ModelExecute(NamedTuple):
     timeout_ms: int
 
 
-class OfModel(NamedTuple):
-    """A command about a model: what follows the key is read once the model is known."""
-
-    key: bytes
-    content: Args
-
-
 def parse_model_execute(args: Args) -> OfModel:
     """Parses the model's key."""
-    return _parse_key(args, 7, "AI.MODELEXECUTE")
+    return parse_run(args, 7, "AI.MODELEXECUTE")
 
 
-def _parse_key(args: Args, at_least: int, name: str) -> OfModel:
+def parse_run(args: Args, at_least: int, name: str) -> OfModel:
+    """Parses the key of the model that is to run.
+
+    Args:
+        args: Stands at the key.
+        at_least: Fewest arguments.
+        name: The command's name, which errors show in this spelling however it was typed.
+
+    Raises:
+        CommandError: There are fewer arguments.
+    """
     if len(args) < at_least:
         raise CommandError(f"ERR wrong number of arguments for '{name}' command")
     return OfModel(args.take(), args)
@@ -107,9 +107,7 @@ def _read_names(
     if count <= 0:
         raise CommandError(f"ERR {capital} count must be a positive integer")
     if count != expected:
-        raise CommandError(
-            f"Number of keys given as {word.decode()} here does not match model definition"
-        )
+        raise wrong_count(word.decode())
     args.at = at = at + 2 + count
     if at > len(items):
         raise CommandError(
@@ -119,28 +117,19 @@ def _read_names(
     return [bytes(item) for item in items[at - count : at]]
 
 
+def wrong_count(word: str) -> CommandError:
+    """Returns the error for another number of keys after a word than the model needs."""
+    return CommandError(f"Number of keys given as {word} here does not match model definition")
+
+
 def model_execute(client: Client, request: OfModel) -> Reply | Later:
     """Runs a model and stores what it returns."""
     model = stored_model(client, request.key)
-    return _run(client, model, read_model_execute(request.content, model))
+    return run_model(client, model, read_model_execute(request.content, model))
 
 
-def stored_model(client: Client, key: bytes) -> Model:
-    """Returns the model under a key of the client's database.
-
-    Raises:
-        CommandError: There is no such key.
-        WrongType: It holds something else.
-    """
-    value = client.keys.get(key)
-    if type(value) is Model:
-        return value
-    if value is None:
-        raise CommandError(NO_MODEL)
-    return client.keys.typed(key, Model)
-
-
-def _run(client: Client, model: Model, request: ModelExecute) -> Reply | Later:
+def run_model(client: Client, model: Model, request: ModelExecute) -> Reply | Later:
+    """Runs a model; the reply may be there at once."""
     engine = client.server.engine
     inputs = [stored_tensor(client, key) for key in request.inputs]
     expires_at = engine.time() + request.timeout_ms / 1000 if request.timeout_ms else None
@@ -148,7 +137,12 @@ def _run(client: Client, model: Model, request: ModelExecute) -> Reply | Later:
     engine.execute(graph)
     if graph.done:
         return _store_outputs(client, request.outputs, graph)
-    later = Later(lambda: engine.abandon(graph))
+
+    def abandon() -> None:
+        graph.on_done = None
+        engine.abandon(graph)
+
+    later = Later(abandon)
     graph.on_done = lambda _: later.resolve(lambda: _store_outputs(client, request.outputs, graph))
     return later
 
@@ -162,7 +156,9 @@ def _store_outputs(client: Client, names: Sequence[bytes], graph: GraphRun) -> R
         return TIMED_OUT
     error = graph.error or graph.errors[0]
     if error is not None:
-        raise error
+        # Not raised: its traceback would hold the graph, which holds the error; and with it the
+        # model and all tensors, until the garbage collector comes by.
+        return error_reply(error)
     outputs = graph.values[graph.graph.given :]
     for name, output in zip(names, outputs, strict=True):
         if output is not None:
@@ -175,7 +171,12 @@ def _store_outputs(client: Client, names: Sequence[bytes], graph: GraphRun) -> R
 
 
 def keys_of_model_execute(request: Sequence[Argument]) -> list[Argument]:
-    """Returns the model's key, and the counted inputs and outputs if they can be followed."""
+    """Returns the model's key, and the counted inputs and outputs if they can be followed.
+
+    Nothing for a request that is too short.
+    """
+    if len(request) < 4:  # noqa: PLR2004 - not even the head of a list
+        return []
     keys = [request[1]]
     at = 2
     for word in (b"INPUTS", b"OUTPUTS"):
@@ -198,6 +199,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         group="module",
         flags=(WRITE, DENYOOM, MODULE, MOVABLE),
         keys=keys_of_model_execute,
+        shown_keys=(4, 4, 1),
         syntax="key INPUTS count input ... OUTPUTS count output ... [TIMEOUT ms]",
     ),
 )

@@ -1,0 +1,1 @@
+"""Dense layers in NumPy as a backend of Tensorkeep: an example, and a template."""

@@ -1,0 +1,124 @@
+"""AI.CONFIG: the few settings of RedisAI that can be changed while it runs."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from tensorkeep_server.args import Args, parse_integer, text
+from tensorkeep_server.command import MODULE, WRITE, Command, command
+from tensorkeep_server.commands.models import encoded, read_backend
+from tensorkeep_server.errors import CommandError
+from tensorkeep_server.later import Later
+from tensorkeep_server.reply import OK, Error
+
+if TYPE_CHECKING:
+    from tensorkeep.errors import TensorkeepError
+    from tensorkeep_server.reply import Reply
+    from tensorkeep_server.state import Client, Server
+
+_log = logging.getLogger(__name__)
+
+_CANNOT_LOAD: Final = Error("ERR error loading backend")
+
+
+class LoadBackend(NamedTuple):
+    """AI.CONFIG LOADBACKEND name path; backends are installed, so the path means nothing.
+
+    The name is judged by the handler, which knows the installed backends.
+    """
+
+    rest: Args
+
+
+class SetBackendsPath(NamedTuple):
+    """AI.CONFIG BACKENDSPATH path."""
+
+    path: str
+
+
+class SetChunkSize(NamedTuple):
+    """AI.CONFIG MODEL_CHUNK_SIZE size."""
+
+    size: int
+
+
+class GetSetting(NamedTuple):
+    """AI.CONFIG GET name."""
+
+    name: bytes
+
+
+def parse_config(args: Args) -> LoadBackend | SetBackendsPath | SetChunkSize | GetSetting:
+    """Parses AI.CONFIG; arguments beyond those that it needs mean nothing."""
+    match args.take_keyword():
+        case b"LOADBACKEND":
+            if len(args) < 2:  # noqa: PLR2004 - name and path
+                raise args.wrong_arity()
+            return LoadBackend(args)
+        case b"BACKENDSPATH":
+            if not len(args):
+                raise CommandError("ERR BACKENDSPATH: missing path argument")
+            return SetBackendsPath(text(args.take()))
+        case b"MODEL_CHUNK_SIZE":
+            if not len(args):
+                raise CommandError("ERR MODEL_CHUNK_SIZE: missing chunk size")
+            size = parse_integer(args.take())
+            if size is None or size <= 0:
+                raise CommandError("ERR MODEL_CHUNK_SIZE: invalid chunk size")
+            return SetChunkSize(size)
+        case b"GET":
+            return GetSetting(args.take_keyword())
+        case _:
+            raise CommandError("ERR unsupported subcommand")
+
+
+def config(
+    client: Client, request: LoadBackend | SetBackendsPath | SetChunkSize | GetSetting
+) -> Reply | Later:
+    """Loads a backend, or changes or answers a setting."""
+    server = client.server
+    match request:
+        case LoadBackend(rest):
+            return _load(server, read_backend(rest, server.engine.backends.names()))
+        case SetBackendsPath(path):
+            server.backends_path = path
+        case SetChunkSize(size):
+            server.model_chunk_size = size
+        case GetSetting(b"BACKENDSPATH"):
+            return encoded(server.backends_path)
+        case GetSetting(b"MODEL_CHUNK_SIZE"):
+            return server.model_chunk_size
+        case GetSetting():
+            return None
+    return OK
+
+
+def _load(server: Server, name: str) -> Reply | Later:
+    if name in server.engine.backends.loaded:
+        return _CANNOT_LOAD
+    later = Later()
+
+    def loaded(_: object, error: TensorkeepError | None) -> None:
+        if error is not None:
+            _log.warning("%s", error)
+        later.resolve(lambda: OK if error is None else _CANNOT_LOAD)
+
+    server.engine.load_backend(name, loaded)
+    return later
+
+
+COMMANDS: Final[tuple[Command, ...]] = (
+    command(
+        "ai.config",
+        parse_config,
+        config,
+        summary="Loads a backend, or changes or answers a setting.",
+        group="module",
+        flags=(WRITE, MODULE),
+        syntax=(
+            "LOADBACKEND name path | BACKENDSPATH path | MODEL_CHUNK_SIZE bytes"
+            " | GET BACKENDSPATH | GET MODEL_CHUNK_SIZE"
+        ),
+    ),
+)

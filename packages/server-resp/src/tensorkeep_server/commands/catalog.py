@@ -1,0 +1,104 @@
+"""AI.INFO and AI._MODELSCAN: what is known of models by the names under which they were stored.
+
+A model that was renamed is found here under its old name, as in the original.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from tensorkeep_server.command import MODULE, READONLY, Command, command
+from tensorkeep_server.commands.models import encoded
+from tensorkeep_server.errors import CommandError
+from tensorkeep_server.reply import OK
+from tensorkeep_server.scan_order import scan_order
+
+if TYPE_CHECKING:
+    from tensorkeep_server.args import Args
+    from tensorkeep_server.reply import Reply
+    from tensorkeep_server.state import Client
+
+_log = logging.getLogger(__name__)
+
+
+# --------------------------------------------------------------------------- AI.INFO
+class Info(NamedTuple):
+    """AI.INFO key [RESETSTAT]; another word than RESETSTAT means nothing."""
+
+    key: bytes
+    reset: bool
+
+
+def parse_info(args: Args) -> Info:
+    """Parses AI.INFO."""
+    if not 1 <= len(args) <= 2:  # noqa: PLR2004 - key and RESETSTAT
+        raise args.wrong_arity()
+    return Info(args.take(), args.peek() == b"RESETSTAT")
+
+
+def info(client: Client, request: Info) -> Reply:
+    """Answers what was counted of a model's runs, or sets the counters back."""
+    model = client.server.engine.catalog.get(request.key)
+    if model is None:
+        raise CommandError("ERR cannot find run info for key")
+    spec, stats = model.spec, model.stats
+    if request.reset:
+        stats.reset()
+        return OK
+    return [
+        b"key",
+        request.key,
+        b"type",
+        b"MODEL",
+        b"backend",
+        encoded(spec.backend),
+        b"device",
+        encoded(spec.device.name),
+        b"tag",
+        encoded(spec.tag),
+        b"duration",
+        stats.duration_us,
+        b"samples",
+        stats.samples,
+        b"calls",
+        stats.calls,
+        b"errors",
+        stats.errors,
+    ]
+
+
+# --------------------------------------------------------------------------- AI._MODELSCAN
+def parse_model_scan(args: Args) -> None:
+    """Parses AI._MODELSCAN."""
+    if len(args):
+        raise args.wrong_arity()
+
+
+def model_scan(client: Client, _: None) -> Reply:
+    """Lists all models with their tags."""
+    _log.warning("AI._MODELSCAN is experimental and might be removed in a future version")
+    models = dict(client.server.engine.catalog)
+    return [[key, encoded(models[key].spec.tag)] for key in scan_order(models)]
+
+
+COMMANDS: Final[tuple[Command, ...]] = (
+    command(
+        "ai._modelscan",
+        parse_model_scan,
+        model_scan,
+        summary="Lists all models and their tags. Experimental.",
+        group="module",
+        flags=(READONLY, MODULE),
+    ),
+    command(
+        "ai.info",
+        parse_info,
+        info,
+        summary="Answers what was counted of a model's runs, or sets the counters back.",
+        group="module",
+        flags=(READONLY, MODULE),
+        keys=(1, 1, 1),
+        syntax="key [RESETSTAT]",
+    ),
+)

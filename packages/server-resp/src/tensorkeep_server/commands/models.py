@@ -1,0 +1,335 @@
+"""AI.MODELSTORE, AI.MODELGET, AI.MODELDEL, and what every other command shares of models."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from tensorkeep.batching import Batching
+from tensorkeep.device import Device
+from tensorkeep.errors import BackendUnavailable, InvalidDevice, TensorkeepError
+from tensorkeep.model import Model, ModelSpec
+from tensorkeep_server.args import Args, keyword, text
+from tensorkeep_server.command import DENYOOM, MODULE, READONLY, WRITE, Command, command
+from tensorkeep_server.errors import WRONG_TYPE, CommandError, error_reply
+from tensorkeep_server.later import Later
+from tensorkeep_server.numerals import parse_count
+from tensorkeep_server.reply import OK, Error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tensorkeep_server.reply import Reply
+    from tensorkeep_server.state import Client, Server
+
+_log = logging.getLogger(__name__)
+
+NO_MODEL: Final = "ERR model key is empty"
+NO_BLOB: Final = "ERR Insufficient arguments, missing model BLOB"
+UNKNOWN_BACKEND: Final = "ERR unsupported backend"
+INVALID_DEVICE: Final = "ERR Invalid DEVICE"
+
+# What the original knew, whether it is installed or not, and whether its models are stored with
+# the names of their inputs and outputs. For other backends the names may be given or not.
+NEEDS_NAMES: Final = {"TF": True, "TFLITE": False, "TORCH": False, "ONNX": False}
+
+
+class OfModel(NamedTuple):
+    """A command about a model whose further arguments are read by the handler.
+
+    What they mean, or whether they are looked at, hangs on the model or on the installed backends.
+    """
+
+    key: bytes
+    content: Args
+
+
+class NewModel(NamedTuple):
+    """A model to be built."""
+
+    spec: ModelSpec
+    blob: bytes
+
+
+# --------------------------------------------------------------------------- AI.MODELSTORE
+def parse_model_store(args: Args) -> OfModel:
+    """Parses the key."""
+    if len(args) < 5:  # noqa: PLR2004 - key, backend, device, BLOB and one more
+        raise args.wrong_arity()
+    return OfModel(args.take(), args)
+
+
+def read_model_store(args: Args, installed: Iterable[str]) -> NewModel:
+    """Reads what follows the key of AI.MODELSTORE.
+
+    Args:
+        args: Stands behind the key.
+        installed: Names of the installed backends.
+
+    Raises:
+        CommandError: The first thing that is wrong, from left to right.
+    """
+    backend = read_backend(args, installed)
+    try:
+        device = Device.parse(text(args.take()))
+    except InvalidDevice as error:
+        raise CommandError(INVALID_DEVICE) from error
+    tag = text(args.take()) if args.optional(b"TAG") else ""
+    batching = _read_batching(args)
+    if not len(args):
+        raise CommandError(NO_BLOB)
+    inputs, outputs = _read_names(args, backend)
+    if not args.optional(b"BLOB"):
+        raise CommandError("ERR Invalid argument, expected BLOB")
+    spec = ModelSpec(backend, device, tag, batching, inputs, outputs)
+    return NewModel(spec, read_blob(args))
+
+
+def _read_batching(args: Args) -> Batching:
+    size = read_option(args, b"BATCHSIZE")
+    minimum = read_option(args, b"MINBATCHSIZE")
+    if minimum and not size:
+        raise CommandError("ERR MINBATCHSIZE specified without BATCHSIZE")
+    timeout_ms = read_option(args, b"MINBATCHTIMEOUT")
+    if timeout_ms and not minimum:
+        raise CommandError("ERR MINBATCHTIMEOUT specified without MINBATCHSIZE")
+    return Batching(size, minimum, timeout_ms)
+
+
+def _read_names(args: Args, backend: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    given = args.optional(b"INPUTS")
+    needed = NEEDS_NAMES.get(backend, given)
+    if given and not needed:
+        raise CommandError("ERR INPUTS argument should not be specified for this backend")
+    if not needed:
+        return (), ()
+    if not given:
+        raise CommandError(f"ERR INPUTS not specified for {backend}")
+    inputs = _read_counted(args, "input")
+    if not args.optional(b"OUTPUTS"):
+        raise CommandError(f"ERR OUTPUTS not specified for {backend}")
+    return inputs, _read_counted(args, "output")
+
+
+def _read_counted(args: Args, kind: str) -> tuple[str, ...]:
+    count = parse_count(args.take()) if len(args) else None
+    if not count:
+        raise CommandError(f"ERR Invalid argument for {kind}_count")
+    if count > len(args):
+        raise CommandError(
+            f"ERR number of model {kind}s does not match the number of given arguments"
+        )
+    return tuple(text(args.take()) for _ in range(count))
+
+
+# --------------------------------------------------------------------------- what MODELSET shares
+def read_backend(args: Args, installed: Iterable[str]) -> str:
+    """Reads the name of a backend that is known, though perhaps not installed.
+
+    Raises:
+        CommandError: Nobody knows it.
+    """
+    name = text(args.take_keyword())
+    if name not in NEEDS_NAMES and name not in installed:
+        raise CommandError(UNKNOWN_BACKEND)
+    return name
+
+
+def read_option(args: Args, word: bytes) -> int:
+    """Reads a batch option, 0 when it is absent.
+
+    Raises:
+        CommandError: Its value is no count, or missing.
+    """
+    if not args.optional(word):
+        return 0
+    count = parse_count(args.take()) if len(args) else None
+    if count is None:
+        raise CommandError(f"ERR Invalid argument for {word.decode()}")
+    return count
+
+
+def read_blob(args: Args) -> bytes:
+    """Reads all that is left as one blob, which may come in any number of pieces.
+
+    Raises:
+        CommandError: Nothing is left.
+    """
+    if not len(args):
+        raise CommandError(NO_BLOB)
+    return b"".join(args.items[args.at :])
+
+
+def model_store(client: Client, request: OfModel) -> Later:
+    """Builds a model and stores it."""
+    installed = client.server.engine.backends.names()
+    return build_model(client, request.key, read_model_store(request.content, installed))
+
+
+def build_model(client: Client, key: bytes, new: NewModel) -> Later:
+    """Builds a model on the loader's thread, then stores it, even when its client went away."""
+    later = Later()
+    server, keys = client.server, client.keys
+
+    def built(model: Model | None, error: TensorkeepError | None) -> None:
+        def store() -> Reply:
+            if model is None:
+                return build_failure(error)
+            # Judged last, as in the original: the key may have changed meanwhile.
+            if not isinstance(keys.get(key), Model | None):
+                return Error(WRONG_TYPE)
+            keys.set(key, model)
+            server.engine.catalog[key] = model
+            return OK
+
+        later.resolve(store)
+
+    server.engine.create_model(new.spec, new.blob, built)
+    return later
+
+
+def build_failure(error: TensorkeepError | None) -> Error:
+    """Returns the reply for a model that could not be built; why a backend is missing is logged."""
+    if isinstance(error, BackendUnavailable):
+        _log.warning("%s", error)
+    return error_reply(error or TensorkeepError("no model was built"))
+
+
+# --------------------------------------------------------------------------- AI.MODELGET
+class ModelGet(NamedTuple):
+    """AI.MODELGET key [META] [BLOB]; other words mean nothing.
+
+    Attributes:
+        key: The model's key.
+        meta: Whether META was said.
+        blob: Whether BLOB was said.
+    """
+
+    key: bytes
+    meta: bool
+    blob: bool
+
+
+def parse_model_get(args: Args) -> ModelGet:
+    """Parses AI.MODELGET."""
+    if not 1 <= len(args) <= 3:  # noqa: PLR2004 - key and two words
+        raise args.wrong_arity()
+    key = args.take()
+    words = [keyword(word) for word in args.items[args.at :]]
+    return ModelGet(key, b"META" in words, b"BLOB" in words)
+
+
+def model_get(client: Client, request: ModelGet) -> Reply:
+    """Answers what is known of a model, its blob, or both."""
+    model = stored_model(client, request.key)
+    if request.blob and not request.meta:
+        return _blob(client.server, model)
+    spec, loaded = model.spec, model.loaded
+    meta: list[Reply] = [
+        b"backend",
+        encoded(spec.backend),
+        b"device",
+        encoded(spec.device.name),
+        b"tag",
+        encoded(spec.tag),
+        b"batchsize",
+        spec.batching.size,
+        b"minbatchsize",
+        spec.batching.minimum,
+        b"inputs",
+        [encoded(name) for name in loaded.inputs],
+        b"outputs",
+        [encoded(name) for name in loaded.outputs],
+        b"minbatchtimeout",
+        spec.batching.timeout_ms,
+    ]
+    if request.meta and not request.blob:
+        return meta
+    return [*meta, b"blob", _blob(client.server, model)]
+
+
+def _blob(server: Server, model: Model) -> Reply:
+    """Returns a model's blob, in pieces when it is larger than one may be.
+
+    The last piece is empty when the size is a multiple of the pieces', as in the original.
+    """
+    backend = server.engine.backends.loaded[model.spec.backend]
+    blob = memoryview(backend.serialize(model.loaded, model.blob))
+    size = server.model_chunk_size
+    if len(blob) < size:
+        return blob
+    return [blob[start : start + size] for start in range(0, len(blob) + 1, size)]
+
+
+def encoded(name: str) -> bytes:
+    """Returns text as it was received; the way back of `args.text`."""
+    return name.encode("utf-8", "surrogateescape")
+
+
+# --------------------------------------------------------------------------- AI.MODELDEL
+def parse_model_del(args: Args) -> bytes:
+    """Parses AI.MODELDEL key."""
+    if len(args) != 1:
+        raise args.wrong_arity()
+    return args.take()
+
+
+def model_del(client: Client, key: bytes) -> Reply:
+    """Deletes a model; what runs of it goes on."""
+    model = stored_model(client, key)
+    client.keys.delete(key)
+    client.server.engine.retire(key, model)
+    return OK
+
+
+# --------------------------------------------------------------------------- for other commands
+def stored_model(client: Client, key: bytes) -> Model:
+    """Returns the model under a key of the client's database.
+
+    Raises:
+        CommandError: There is no such key.
+        WrongType: It holds something else.
+    """
+    value = client.keys.get(key)
+    if type(value) is Model:
+        return value
+    if value is None:
+        raise CommandError(NO_MODEL)
+    return client.keys.typed(key, Model)
+
+
+COMMANDS: Final[tuple[Command, ...]] = (
+    command(
+        "ai.modelstore",
+        parse_model_store,
+        model_store,
+        summary="Stores a model.",
+        group="module",
+        flags=(WRITE, DENYOOM, MODULE),
+        keys=(1, 1, 1),
+        syntax=(
+            "key backend device [TAG tag] [BATCHSIZE n] [MINBATCHSIZE n] [MINBATCHTIMEOUT ms]"
+            " [INPUTS count name ... OUTPUTS count name ...] BLOB data ..."
+        ),
+    ),
+    command(
+        "ai.modelget",
+        parse_model_get,
+        model_get,
+        summary="Answers what is known of a stored model, and its blob.",
+        group="module",
+        flags=(READONLY, MODULE),
+        keys=(1, 1, 1),
+        syntax="key [META] [BLOB]",
+    ),
+    command(
+        "ai.modeldel",
+        parse_model_del,
+        model_del,
+        summary="Deletes a stored model.",
+        group="module",
+        flags=(WRITE, MODULE),
+        keys=(1, 1, 1),
+        syntax="key",
+    ),
+)

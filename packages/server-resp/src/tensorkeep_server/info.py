@@ -1,0 +1,353 @@
+"""The text of INFO: which sections a request names, and what stands in each.
+
+It reads the server's state and changes nothing. What only the operating system knows comes in as
+a `Process`.
+"""
+
+from __future__ import annotations
+
+import platform
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from tensorkeep_server.identity import (
+    AI_ENCODING_VERSION,
+    AI_LOW_LEVEL_API_VERSION,
+    AI_VERSION,
+    AI_VERSION_NUMBER,
+    REDIS_VERSION,
+    tensorkeep_version,
+)
+from tensorkeep_server.settings import MEGABYTE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from tensorkeep.backends import Backend
+    from tensorkeep.engine import Lane
+    from tensorkeep_server.state import Server
+
+_DAY: Final = 24 * 60 * 60
+_UNITS: Final = "BKMGTP"
+
+
+@dataclass(frozen=True, slots=True)
+class CpuTimes:
+    """Processor time in seconds.
+
+    Attributes:
+        user: In the program.
+        system: In the operating system on its behalf.
+    """
+
+    user: float
+    system: float
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """What the operating system says of the server's process.
+
+    Attributes:
+        time: Unix time in seconds.
+        pid: Its number.
+        memory: Bytes of memory that it occupies.
+        peak_memory: The most that it ever occupied.
+        machine_memory: Bytes of memory of the machine.
+        own: Processor time of all threads.
+        main_thread: Processor time of the thread that serves clients.
+        children: Processor time of processes that it started.
+    """
+
+    time: float
+    pid: int
+    memory: int
+    peak_memory: int
+    machine_memory: int
+    own: CpuTimes
+    main_thread: CpuTimes
+    children: CpuTimes
+
+
+_Fields: TypeAlias = "Mapping[str, object]"
+
+
+def _server(server: Server, process: Process) -> _Fields:
+    uptime = int(process.time - server.started_at)
+    return {
+        "redis_version": REDIS_VERSION,
+        "tensorkeep_version": tensorkeep_version(),
+        "redis_mode": "standalone",
+        "os": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "arch_bits": sys.maxsize.bit_length() + 1,
+        "python_version": platform.python_version(),
+        "process_id": process.pid,
+        "run_id": server.run_id,
+        "tcp_port": server.port,
+        "server_time_usec": int(process.time * 1e6),
+        "uptime_in_seconds": uptime,
+        "uptime_in_days": uptime // _DAY,
+        "executable": sys.executable,
+        "config_file": server.settings.config_file,
+    }
+
+
+def _clients(server: Server, _process: Process) -> _Fields:
+    return {
+        "connected_clients": len(server.clients),
+        "maxclients": server.max_clients,
+        "blocked_clients": sum(client.blocked for client in server.clients.values()),
+    }
+
+
+def _memory(_server: Server, process: Process) -> _Fields:
+    return {
+        # What the process occupies: Python keeps no count of its own, and most of it is tensors
+        # and models.
+        "used_memory": process.memory,
+        "used_memory_human": human(process.memory),
+        "used_memory_rss": process.memory,
+        "used_memory_rss_human": human(process.memory),
+        "used_memory_peak": process.peak_memory,
+        "used_memory_peak_human": human(process.peak_memory),
+        "total_system_memory": process.machine_memory,
+        "total_system_memory_human": human(process.machine_memory),
+        "maxmemory": 0,
+        "maxmemory_human": "0B",
+        "maxmemory_policy": "noeviction",
+    }
+
+
+def human(size: int) -> str:
+    """Returns a number of bytes as Redis writes it for people, such as `1.50M`."""
+    if size < 1024:  # noqa: PLR2004 - a kilobyte
+        return f"{size}B"
+    power = min((size.bit_length() - 1) // 10, len(_UNITS) - 1)
+    return f"{size / 1024**power:.2f}{_UNITS[power]}"
+
+
+def _persistence(server: Server, _process: Process) -> _Fields:
+    return {
+        "loading": 0,
+        "rdb_bgsave_in_progress": 0,
+        "rdb_last_save_time": int(server.started_at),
+        "rdb_last_bgsave_status": "ok",
+        "aof_enabled": 0,
+    }
+
+
+def _stats(server: Server, _process: Process) -> _Fields:
+    counters = server.counters
+    running = sum(client.commands_done for client in server.clients.values())
+    return {
+        "total_connections_received": counters["total_connections_received"],
+        "total_commands_processed": counters["total_commands_processed"] + running,
+        "rejected_connections": counters["rejected_connections"],
+        "expired_keys": counters["expired_keys"],
+        "evicted_keys": 0,
+        "total_error_replies": sum(count for _, count in _errors(server)),
+    }
+
+
+def _errors(server: Server) -> list[tuple[str, int]]:
+    return sorted(item for item in server.counters.items() if item[0].startswith("errorstat_"))
+
+
+def _replication(_server: Server, _process: Process) -> _Fields:
+    return {"role": "master", "connected_slaves": 0}
+
+
+def _cpu(_server: Server, process: Process) -> _Fields:
+    return _cpu_fields(
+        process, ("used_cpu_{}", "used_cpu_{}_children", "used_cpu_{}_main_thread")
+    )
+
+
+def _cpu_fields(process: Process, names: Iterable[str]) -> dict[str, object]:
+    fields: dict[str, object] = {}
+    for name, times in zip(
+        names, (process.own, process.children, process.main_thread), strict=True
+    ):
+        fields[name.format("sys")] = _seconds(times.system)
+        fields[name.format("user")] = _seconds(times.user)
+    return fields
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.6f}"
+
+
+def _modules(_server: Server, _process: Process) -> _Fields:
+    # "name=..." stands for a field's name and value here, as Redis has it.
+    return {
+        "module": f"name=ai,ver={AI_VERSION_NUMBER},api=1,filters=0,usedby=[],using=[],"
+        "options=[handle-io-errors]"
+    }
+
+
+def _errorstats(server: Server, _process: Process) -> _Fields:
+    return {name: f"count={count}" for name, count in _errors(server)}
+
+
+def _cluster(_server: Server, _process: Process) -> _Fields:
+    return {"cluster_enabled": 0}
+
+
+def _keyspace(server: Server, _process: Process) -> _Fields:
+    return {
+        f"db{number}": f"keys={len(keys)},expires={keys.volatile},avg_ttl=0"
+        for number, keys in enumerate(server.databases)
+        if len(keys)
+    }
+
+
+# --------------------------------------------------------------------------- ours
+def _backends(server: Server, _process: Process) -> _Fields:
+    fields = {}
+    for status in server.engine.backends.status():
+        backend = status.backend
+        if backend is not None:
+            devices = "/".join(sorted({device.kind for device in backend.devices}))
+            info = backend.info
+            fields[f"backend_{status.name}"] = (
+                f"loaded=yes,framework={info.framework},version={info.framework_version},"
+                f"devices={devices}"
+            )
+        else:
+            fields[f"backend_{status.name}"] = "loaded=failed" if status.reason else "loaded=no"
+    return fields
+
+
+def _devices(server: Server, _process: Process) -> _Fields:
+    return {
+        f"device_{name}": f"workers={len(lane.workers)},busy={len(lane.workers) - len(lane.idle)},"
+        f"waiting={len(lane.queue)}"
+        for name, lane in sorted(server.engine.lanes.items())
+    }
+
+
+# --------------------------------------------------------------------------- ai
+def _ai_versions(_server: Server, _process: Process) -> _Fields:
+    return {
+        "ai_RedisAI_version": AI_VERSION,
+        "ai_low_level_API_version": AI_LOW_LEVEL_API_VERSION,
+        "ai_rdb_version": AI_ENCODING_VERSION,
+    }
+
+
+def _ai_git(_server: Server, _process: Process) -> _Fields:
+    return {"ai_git_sha": "unknown"}
+
+
+def _ai_load_time_configs(server: Server, _process: Process) -> _Fields:
+    config = server.settings.engine
+    return {
+        "ai_threads_per_queue": config.threads_per_queue,
+        "ai_inter_op_parallelism": config.inter_op_parallelism,
+        "ai_intra_op_parallelism": config.intra_op_parallelism,
+        "ai_model_execution_timeout": round(config.model_execution_timeout * 1000),
+        "ai_backend_memory_limit": config.backend_memory_limit // MEGABYTE,
+    }
+
+
+# What RedisAI called its backends, in its order; any other one goes by its own name.
+_AI_BACKENDS: Final = {
+    "TF": "TensorFlow",
+    "TFLITE": "TensorFlowLite",
+    "TORCH": "Torch",
+    "ONNX": "onnxruntime",
+}
+
+
+def _ai_backends_info(server: Server, _process: Process) -> _Fields:
+    loaded = server.engine.backends.loaded
+    names = [name for name in _AI_BACKENDS if name in loaded]
+    names += sorted(loaded.keys() - _AI_BACKENDS.keys())
+    fields: dict[str, object] = {}
+    for name in names:
+        prefix = f"ai_{_AI_BACKENDS.get(name, name)}"
+        fields |= _backend_fields(prefix, loaded[name])
+        if name == "ONNX":
+            fields[f"{prefix}_maximum_run_sessions_number"] = sum(
+                len(lane.workers) for lane in server.engine.lanes.values()
+            )
+    return fields
+
+
+def _backend_fields(prefix: str, backend: Backend) -> dict[str, object]:
+    stats = backend.backend_stats()
+    return {f"{prefix}_version": backend.info.framework_version} | {
+        f"{prefix}_{name}": value for name, value in stats.items()
+    }
+
+
+def _ai_cpu(server: Server, process: Process) -> _Fields:
+    names = ("ai_self_used_cpu_{}", "ai_children_used_cpu_{}", "ai_main_thread_used_cpu_{}")
+    fields = _cpu_fields(process, names)
+    for name, lane in sorted(server.engine.lanes.items()):
+        fields |= _worker_fields(name, lane)
+    return fields
+
+
+def _worker_fields(name: str, lane: Lane) -> dict[str, object]:
+    return {
+        f"ai_queue_{name}_bthread_n{number}_used_cpu_total": _seconds(worker.cpu_seconds())
+        for number, worker in enumerate(lane.workers, 1)
+    }
+
+
+# --------------------------------------------------------------------------- which sections
+@dataclass(frozen=True, slots=True)
+class _Section:
+    title: str
+    fields: Callable[[Server, Process], _Fields]
+    words: tuple[str, ...]  # what names the section beside its title
+
+    def is_named(self, words: Sequence[str]) -> bool:
+        return self.title.lower() in words or any(word in words for word in self.words)
+
+
+_DEFAULT: Final = ("default", "all", "everything")
+_AI: Final = ("ai", "modules", "everything")
+
+# Clients find sections of the last group by their place after `Modules`.
+_SECTIONS: Final = (
+    _Section("Server", _server, _DEFAULT),
+    _Section("Clients", _clients, _DEFAULT),
+    _Section("Memory", _memory, _DEFAULT),
+    _Section("Persistence", _persistence, _DEFAULT),
+    _Section("Stats", _stats, _DEFAULT),
+    _Section("Replication", _replication, _DEFAULT),
+    _Section("CPU", _cpu, _DEFAULT),
+    _Section("Modules", _modules, (*_DEFAULT, "ai")),
+    _Section("Errorstats", _errorstats, _DEFAULT),
+    _Section("Cluster", _cluster, _DEFAULT),
+    _Section("Keyspace", _keyspace, _DEFAULT),
+    _Section("Backends", _backends, ("everything",)),
+    _Section("Devices", _devices, ("everything",)),
+    _Section("ai_versions", _ai_versions, _AI),
+    _Section("ai_git", _ai_git, _AI),
+    _Section("ai_load_time_configs", _ai_load_time_configs, _AI),
+    _Section("ai_backends_info", _ai_backends_info, _AI),
+    _Section("ai_cpu", _ai_cpu, _AI),
+)
+
+
+def info_text(words: Sequence[str], server: Server, process: Process) -> str:
+    """Returns the text of INFO.
+
+    Args:
+        words: Names of sections or of groups of them, in lower case; none for the default ones.
+            What names nothing adds nothing.
+        server: The server.
+        process: Its process.
+    """
+    chosen = [section for section in _SECTIONS if section.is_named(words or ("default",))]
+    return "\r\n".join(_text(section, server, process) for section in chosen)
+
+
+def _text(section: _Section, server: Server, process: Process) -> str:
+    lines = [f"# {section.title}"]
+    lines += (f"{name}:{value}" for name, value in section.fields(server, process).items())
+    return "".join(f"{line}\r\n" for line in lines)
