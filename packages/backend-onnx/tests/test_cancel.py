@@ -43,7 +43,7 @@ def start(run):
 @pytest.mark.parametrize("threads", [1, 2])
 def test_an_endless_run_ends_when_it_is_cancelled(graphs, load, start, threads):
     model = load(graphs.endless(), inter_op_threads=threads)
-    context, end, thread = start(model([1]))
+    context, end, thread = start(model, [1])
     thread.join(0.1)
 
     assert thread.is_alive()
@@ -57,17 +57,17 @@ def test_a_run_that_was_cancelled_before_it_began_ends_at_once(graphs, load, run
     context.cancel()
 
     with pytest.raises(RunFailed, match=KILLED):
-        run(load(graphs.endless())([1]), context=context)
+        run(load(graphs.endless()), [1], context=context)
 
 
 def test_only_the_run_that_was_cancelled_ends(graphs, load, run, start):
     endless, quick = load(graphs.endless()), load(graphs.identity())
-    first, first_end, _ = start(endless([1]))
-    second, second_end, second_thread = start(endless([1]))
+    first, first_end, _ = start(endless, [1])
+    second, second_end, second_thread = start(endless, [1])
 
     first.cancel()
     assert KILLED in first_end()
-    assert run(quick([1]))[0].values() == [1]
+    assert run(quick, [1])[0].values() == [1]
     assert second_thread.is_alive()
 
     second.cancel()
@@ -79,31 +79,31 @@ def test_the_model_and_the_thread_work_on_after_a_cancelled_run(graphs, load, ru
     cancelled = RunContext(CPU)
     cancelled.cancel()
     with pytest.raises(RunFailed, match=KILLED):
-        run(model([1]), context=cancelled)
+        run(model, [1], context=cancelled)
 
-    assert run(model([2]))[0].values() == [2]
+    assert run(model, [2])[0].values() == [2]
 
 
 def test_cancelling_too_late_does_nothing(graphs, load, run):
     model = load(graphs.identity())
     context = RunContext(CPU)
-    run(model([1]), context=context)
+    run(model, [1], context=context)
 
     assert context._on_cancel is None
     context.cancel()
-    assert run(model([2]))[0].values() == [2]
+    assert run(model, [2])[0].values() == [2]
 
 
 def test_nothing_is_left_to_cancel_after_a_failed_run(graphs, load, run):
     context = RunContext(CPU)
     with pytest.raises(RunFailed):
-        run(load(graphs.identity())([1], np.int8), context=context)
+        run(load(graphs.identity()), np.array([1], np.int8), context=context)
 
     assert context._on_cancel is None
 
 
 def test_other_threads_go_on_while_a_model_runs(graphs, load, start):
-    context, end, thread = start(load(graphs.endless())([1]))
+    context, end, thread = start(load(graphs.endless()), [1])
     pauses, last = [], time.perf_counter()
     while len(pauses) < 100:
         time.sleep(0.001)

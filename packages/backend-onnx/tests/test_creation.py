@@ -79,7 +79,7 @@ def test_nothing_is_printed_about_models_that_fail(graphs, load, run, refusal, c
     refusal(b"this is no model")
     refusal(graphs.identity(op="NoSuchOperator"))
     with pytest.raises(Exception, match="overflow"):
-        run(load(graphs.fill())([2**62], np.int64))
+        run(load(graphs.fill()), np.array([2**62], np.int64))
 
     assert capfd.readouterr() == ("", "")
 

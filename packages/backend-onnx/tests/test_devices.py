@@ -41,25 +41,28 @@ def cuda(monkeypatch):
     """
 
     class Cuda:
-        broken, lost, opened = set(), set(), []
+        def __init__(self):
+            self.broken, self.lost, self.opened = set(), set(), []
+
+    cuda = Cuda()
 
     native = onnxruntime.InferenceSession
 
     class Session:
         def __init__(self, model, options, providers, **more):
-            Cuda.opened.append(providers)
+            cuda.opened.append(providers)
             assert more == {"enable_fallback": 0}
             assert providers[-1] == CPU
             (name, options_of_cuda), *_ = providers
             assert name == CUDA
             self.index = int(options_of_cuda["device_id"])
-            if self.index in Cuda.broken:
+            if self.index in cuda.broken:
                 raise onnxruntime.capi.onnxruntime_pybind11_state.Fail("CUDA failure 2: no memory")
             self._session = native(model, options, [CPU])
             self._sess = self._session._sess
 
         def get_providers(self):
-            return [CPU] if self.index in Cuda.lost else [CUDA, CPU]
+            return [CPU] if self.index in cuda.lost else [CUDA, CPU]
 
         def __getattr__(self, name):
             return getattr(self._session, name)
@@ -67,7 +70,7 @@ def cuda(monkeypatch):
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA, CPU])
     monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
     monkeypatch.setattr(ctypes, "CDLL", lambda name: Driver())
-    return Cuda
+    return cuda
 
 
 @pytest.fixture
@@ -131,11 +134,14 @@ def test_without_a_working_driver_there_is_no_gpu(cuda, monkeypatch, why):
 
 
 @pytest.mark.parametrize(("device", "index"), [("GPU", "0"), ("gpu:0", "0"), ("GPU:1", "1")])
-def test_a_model_gets_the_gpu_that_it_is_for(graphs, load, run, cuda, device, index):
-    model = load(graphs.identity(), device)
+def test_a_model_gets_the_gpu_that_it_is_for(graphs, load, cuda, device, index):
+    load(graphs.identity(), device)
 
     assert cuda.opened == [[(CUDA, {"device_id": index}), CPU]]
-    assert run(model([1, 2]))[0].values() == [1, 2]
+
+
+def test_a_model_for_a_gpu_runs_like_any_other(graphs, load, run, cuda):
+    assert run(load(graphs.identity(), "GPU:1"), [1, 2])[0].values() == [1, 2]
 
 
 def test_a_model_for_a_gpu_is_refused_without_cuda(graphs, load, without_cuda):
@@ -151,7 +157,7 @@ def test_a_model_that_landed_on_the_cpu_is_refused(graphs, load, cuda):
 
 
 def test_a_number_behind_cpu_changes_nothing_but_the_queue(graphs, load, run):
-    assert run(load(graphs.identity(), "CPU:7")([1]))[0].values() == [1]
+    assert run(load(graphs.identity(), "CPU:7"), [1])[0].values() == [1]
 
 
 @pytest.mark.gpu
@@ -162,4 +168,4 @@ def test_on_a_real_gpu_a_model_runs(graphs, load, run):
 
     model = load(graphs.identity(op="Sqrt"), f"GPU:{gpus[0].index}")
 
-    assert run(model([4, 9]))[0].values() == [2, 3]
+    assert run(model, [4, 9])[0].values() == [2, 3]

@@ -28,7 +28,7 @@ def fill(graphs, load, run):
 
     def fill(limit):
         model = load(graphs.fill(), memory_limit=limit * MB)
-        return lambda size: run(model([int(size * PER_MB)], np.int64))[0]
+        return lambda size: run(model, np.array([int(size * PER_MB)], np.int64))[0]
 
     return fill
 
@@ -115,7 +115,7 @@ def test_without_a_limit_there_is_none(graphs, load, run, fill):
     limited = fill(1)
     model = load(graphs.fill())
 
-    assert run(model([5 * PER_MB], np.int64))[0].shape == (5 * PER_MB,)
+    assert run(model, np.array([5 * PER_MB], np.int64))[0].shape == (5 * PER_MB,)
     with pytest.raises(RunFailed, match="memory limit exceeded"):
         limited(5)
 

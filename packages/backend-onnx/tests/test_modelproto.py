@@ -1,5 +1,7 @@
 """The walk over a model finds what it asks for, wherever the format allows it."""
 
+import contextlib
+
 import numpy as np
 import onnx
 import pytest
@@ -88,7 +90,7 @@ def test_an_operator_whose_output_is_as_large_as_a_value_says_is_not_steady(grap
 def test_an_operator_that_is_not_known_is_not_steady(graphs):
     for domain in ("com.microsoft", "local"):
         node = graphs.node("Gelu", ["x"], ["y"], domain=domain)
-        assert not survey(graphs.model([node], [], [], domains=[domain])).steady
+        assert not survey(graphs.model([node], [], [])).steady
 
 
 @pytest.mark.parametrize("op", ["MatMul", "Conv", "Softmax", "NonZero", "NonMaxSuppression"])
@@ -105,10 +107,8 @@ def test_what_is_only_named_like_such_an_operator_is_steady(graphs):
 
 @given(st.binary(max_size=200))
 def test_bytes_that_mean_nothing_end_in_an_answer(blob):
-    try:
-        survey(blob)
-    except MalformedModel as error:
-        assert str(error)
+    with contextlib.suppress(MalformedModel):
+        assert survey(blob).weights >= 0
 
 
 @given(st.data())
@@ -127,10 +127,8 @@ def test_whatever_protobuf_reads_with_external_data_is_found(data):
     tensors = [*model.graph.initializer]
     tensors += [each.t for node in model.graph.node for each in node.attribute]
     if any(each.data_location for each in tensors):
-        try:
+        with contextlib.suppress(MalformedModel):  # refused all the same
             assert survey(bytes(blob)).external_data
-        except MalformedModel as error:
-            assert str(error)  # refused all the same
 
 
 def number(value, length):

@@ -94,11 +94,11 @@ def test_strings_that_are_not_utf8_are_not_padded_without_bound(labels, run, str
 def test_an_output_that_is_not_utf8_is_an_error_that_says_so(names, run):
     model = names(b"fine", b"caf\xe9")
 
-    assert run(model([0], np.int64))[0].values() == [b"fine"]
+    assert run(model, np.array([0], np.int64))[0].values() == [b"fine"]
     with pytest.raises(RunFailed, match="An output holds a string that is not UTF-8"):
-        run(model([1], np.int64))
+        run(model, np.array([1], np.int64))
 
 
 def test_an_output_with_a_nul_inside_is_an_error_that_says_so(names, run):
     with pytest.raises(RunFailed, match=r"An output cannot be kept as a tensor: .* NUL"):
-        run(names(b"a\0b")([0], np.int64))
+        run(names(b"a\0b"), np.array([0], np.int64))

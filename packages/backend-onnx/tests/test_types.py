@@ -47,7 +47,7 @@ def test_bfloat16_goes_through_a_model_beside_other_types(graphs, load, run):
         )
     )
 
-    wide, narrow = run(model([1.5, -2], ml_dtypes.bfloat16)([1, 1]))
+    wide, narrow = run(model, np.array([1.5, -2], ml_dtypes.bfloat16), [1, 1])
 
     assert (wide.dtype, wide.values()) == (DType.FLOAT, [2.5, -1])
     assert (narrow.dtype, narrow.values()) == (DType.BFLOAT16, [2.5, -1])
@@ -66,7 +66,7 @@ def test_bfloat16_may_be_turned_into_strings_inputs_and_all(graphs, load, run, s
         )
     )
 
-    wide, text = run(model([1.5], ml_dtypes.bfloat16), strings(["a"]))
+    wide, text = run(model, np.array([1.5], ml_dtypes.bfloat16), strings(["a"]))
 
     assert wide.values() == [1.5]
     assert text.values() == [b"a"]
@@ -98,7 +98,7 @@ def test_the_names_are_those_of_the_model_in_its_order(graphs, load, run):
     )
 
     assert (model.inputs, model.outputs) == (("b", "a"), ("z", "y"))
-    assert [each.values() for each in run(model([5])([3]))] == [[2], [3]]
+    assert [each.values() for each in run(model, [5], [3])] == [[2], [3]]
 
 
 def test_a_constant_that_may_be_overridden_is_no_input(graphs, load, run):
@@ -112,7 +112,7 @@ def test_a_constant_that_may_be_overridden_is_no_input(graphs, load, run):
     )
 
     assert model.inputs == ("x",)
-    assert run(model([1]))[0].values() == [11]
+    assert run(model, [1])[0].values() == [11]
 
 
 def test_an_output_that_is_no_tensor_is_none(graphs, load, run):
@@ -134,7 +134,7 @@ def test_an_output_that_is_no_tensor_is_none(graphs, load, run):
         )
     )
 
-    first, second, third = run(model([[0.25, 0.75]]))
+    first, second, third = run(model, [[0.25, 0.75]])
 
     assert first is None
     assert second is None
@@ -157,7 +157,7 @@ def test_an_optional_output_is_a_tensor_when_there_is_one(graphs, load, run, bes
     outputs += [graphs.sequence("list"), graphs.value("y", beside)]
     model = load(graphs.model(nodes, [graphs.value("x", "float", [1])], outputs))
 
-    some, *nothing, last = run(model([2.5]))
+    some, *nothing, last = run(model, [2.5])
 
     assert some.values() == last.values() == [2.5]
     assert nothing == [None, None]
@@ -169,7 +169,7 @@ def test_an_optional_input_takes_a_tensor(graphs, load, run):
     nodes = [graphs.node("OptionalGetElement", ["x"], ["y"])]
     model = load(graphs.model(nodes, [given], [graphs.value("y")]))
 
-    assert run(model([2.5]))[0].values() == [2.5]
+    assert run(model, [2.5])[0].values() == [2.5]
 
 
 def test_a_model_that_takes_a_list_of_tensors_is_refused(graphs, load):

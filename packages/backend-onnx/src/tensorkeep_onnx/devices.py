@@ -74,8 +74,8 @@ def run_tiny_model(device: Device) -> None:
     """
     options = onnxruntime.SessionOptions()
     session = open_session(tiny_model(), options, device)
-    (result,) = session.run(["y"], {"x": np.array([[1.5, -2]], np.float32)})
-    if result.tolist() != [[3, -4]]:
+    (result,) = session.run(["y"], {"x": np.array([1.5, -2], np.float32)})
+    if result.tolist() != [3, -4]:
         raise RuntimeError(f"ONNX Runtime says that 1.5 and -2, doubled, are {result.tolist()}")
 
 

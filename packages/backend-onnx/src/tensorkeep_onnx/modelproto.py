@@ -171,17 +171,14 @@ def _varint(blob: bytes, position: int) -> tuple[int, int]:
 
 
 def tiny_model() -> bytes:
-    """Returns a model that adds its input, FLOAT of any shape, to itself: `y = x + x`."""
-    node = _bytes(1, b"x") + _bytes(1, b"x") + _bytes(2, b"y") + _bytes(4, b"Add")
-    float_tensor = _bytes(2, _bytes(1, _number(1, 1)))  # type.tensor_type.elem_type
-    graph = (
-        _bytes(1, node)
-        + _bytes(2, b"tiny")  # name
-        + _bytes(11, _bytes(1, b"x") + float_tensor)  # input
-        + _bytes(12, _bytes(1, b"y") + float_tensor)  # output
-    )
-    opset = _bytes(8, _number(2, 13))
-    return _number(1, 7) + opset + _bytes(7, graph)  # 1 is the version of the format
+    """Returns a model that adds its input, a row of floats, to itself: `y = x + x`."""
+    x, y = _bytes(1, b"x"), _bytes(1, b"y")  # as names of values
+    row = _bytes(2, _bytes(1, b""))  # one axis of any size
+    floats = _bytes(2, _bytes(1, _number(1, 1) + row))  # type.tensor_type: elem_type and shape
+    node = x + x + _bytes(2, b"y") + _bytes(_OP_TYPE, b"Add")
+    graph = _bytes(1, node) + _bytes(2, b"tiny") + _bytes(11, x + floats) + _bytes(12, y + floats)
+    operators = _bytes(8, _number(2, 13))  # in their 13th version
+    return _number(1, 7) + operators + _bytes(7, graph)  # in the 7th version of the format
 
 
 def _number(field: int, value: int) -> bytes:

@@ -22,7 +22,7 @@ from tensorkeep.errors import (
     RunFailed,
     TensorkeepError,
 )
-from tensorkeep.execution import Outcome, execute
+from tensorkeep.execution import Outcome, execute, let_go
 from tensorkeep.graph import Graph, GraphRun
 from tensorkeep.hookspecs import RunContext
 from tensorkeep.lane import Handed, Lane
@@ -148,6 +148,16 @@ class Engine:
                 _log.error("backend %s could not free a model", backend, exc_info=failure)
 
         self._loader.submit(lambda: self.backends.loaded[backend].model_free(loaded), report)
+
+    def retire(self, key: bytes, model: Model) -> None:
+        """Takes a deleted model out of the catalog, unless a run of it goes on.
+
+        It leaves by itself when its last user is gone; this makes sure that it is gone at once
+        when only the caller's own call, or a thread that has just finished, still holds it.
+        """
+        operations = (op for graph in self._unfinished for op in graph.graph.operations)
+        if self.catalog.get(key) is model and all(op.model is not model for op in operations):
+            del self.catalog[key]
 
     # ------------------------------------------------------------------ runs
     def time(self) -> float:
@@ -287,6 +297,7 @@ class Engine:
         """Counts a run and tells its request; returns the operations that it frees."""
         run = outcome.run
         if outcome.error is not None:
+            let_go(outcome.error)
             run.model.stats.fail()
             run.graph.fail(run.operation, outcome.error)
             freed = []

@@ -5,7 +5,7 @@ The same steps on a worker thread and on the loop. Nothing here waits for anythi
 
 from __future__ import annotations
 
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from tensorkeep.batching import split, stack
@@ -42,7 +42,7 @@ def execute(backend: Backend, batch: Sequence[Run], context: RunContext) -> list
     When a batch fails for another reason than its outputs' shape, its members run one by one, so
     that one bad request fails alone.
     """
-    context.begin()
+    context.begin(monotonic())
     started = perf_counter()
     if len(batch) == 1:
         run = batch[0]
@@ -62,6 +62,18 @@ def execute(backend: Backend, batch: Sequence[Run], context: RunContext) -> list
     except (TensorkeepError, MemoryError):
         return [outcome for run in batch for outcome in execute(backend, [run], context)]
     return [Outcome(run, share, None, seconds) for run, share in zip(batch, shares, strict=True)]
+
+
+def let_go(error: BaseException) -> None:
+    """Empties the frames in the traceback of a failed run; the traceback can still be printed.
+
+    They hold the run's model and tensors, and the run's request holds the error: without this,
+    all of them would stay until the garbage collector comes by.
+    """
+    link: BaseException | None = error
+    while link is not None:
+        clear_frames(link.__traceback__)
+        link = link.__cause__ or link.__context__
 
 
 def _call(

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from tensorkeep.tensor import Tensor
 
 
+# Named tuples here: one of each is made for every request, and nothing frozen is cheaper.
 class Operation(NamedTuple):
-    """One model to run. (A named tuple: one is made for every request, and it is the cheapest.)
+    """One model to run.
 
     Attributes:
         model: The model.

@@ -19,7 +19,6 @@ from several threads at once; only `model_create` and `script_create` come one a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from time import monotonic
 from typing import TYPE_CHECKING, Final, Protocol
 
 import pluggy
@@ -102,10 +101,10 @@ class RunContext:
         self._timeout = timeout
         self._on_cancel: Callable[[], None] | None = None
 
-    def begin(self) -> None:
+    def begin(self, now: float) -> None:
         """Starts the time that the run has; called by whoever calls the backend."""
         if self._timeout is not None:
-            self.deadline = monotonic() + self._timeout
+            self.deadline = now + self._timeout
 
     def on_cancel(self, end: Callable[[], None] | None) -> None:
         """Sets what ends the run from another thread; None once the run can no longer be ended.

@@ -277,6 +277,14 @@ class Tensorkeep:
         self._store(key, Model, model)
         self._engine.catalog[_name(key)] = model
 
+    def _request(self, key: str, inputs: list[Tensor], timeout: float | None) -> GraphRun:
+        model = self._keys.typed(_name(key), Model)
+        expected = len(model.loaded.inputs)
+        if len(inputs) != expected:
+            msg = f"inputs must be {expected} tensors, not {len(inputs)}"
+            raise InvalidValue(msg)
+        return run_of(model, inputs, None if timeout is None else self._loop.time() + timeout)
+
     def _run(
         self,
         key: str,
@@ -297,17 +305,10 @@ class Tensorkeep:
 
         def start() -> None:
             try:
-                model = self._keys.typed(_name(key), Model)
-                tensors = inputs()
-                expected = len(model.loaded.inputs)
-                if len(tensors) != expected:
-                    msg = f"inputs must be {expected} tensors, not {len(tensors)}"
-                    raise InvalidValue(msg)
+                graph = self._request(key, inputs(), timeout)
             except Exception as error:  # noqa: BLE001 - handed to whoever waits
                 future.set_exception(error)
                 return
-            expires_at = None if timeout is None else self._loop.time() + timeout
-            graph = run_of(model, tensors, expires_at)
             graph.on_done = done
             self._engine.execute(graph)
 

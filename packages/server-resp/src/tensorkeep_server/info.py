@@ -6,6 +6,7 @@ a `Process`.
 
 from __future__ import annotations
 
+import logging
 import platform
 import sys
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from tensorkeep.backends import Backend
     from tensorkeep.engine import Lane
     from tensorkeep_server.state import Server
+
+_log = logging.getLogger(__name__)
 
 _DAY: Final = 24 * 60 * 60
 _UNITS: Final = "BKMGTP"
@@ -276,7 +279,11 @@ def _ai_backends_info(server: Server, _process: Process) -> _Fields:
 
 
 def _backend_fields(prefix: str, backend: Backend) -> dict[str, object]:
-    stats = backend.backend_stats()
+    try:
+        stats = backend.backend_stats()
+    except Exception:  # a plugin may raise anything, and INFO tells of more than one plugin
+        _log.exception("backend %s could not tell its statistics", backend.name)
+        stats = {}
     return {f"{prefix}_version": backend.info.framework_version} | {
         f"{prefix}_{name}": value for name, value in stats.items()
     }

@@ -13,6 +13,7 @@ from tensorkeep_server.codec import Limits
 
 DEFAULT_CHUNK_SIZE: Final = 511 * 1024 * 1024  # RedisAI's: below Redis' limit for one argument
 DATABASES: Final = 16  # Redis' default
+MEGABYTE: Final = 1_000_000  # what RedisAI's memory limit counts in
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class Settings:
         shutdown_grace: Seconds that running work may take when the server ends.
         switch_interval: Seconds after which a busy thread lets another one run.
         log_level: Lowest level that is logged.
+        config_file: The file that the settings come from, empty for none.
     """
 
     bind: str = "127.0.0.1"
@@ -44,3 +46,4 @@ class Settings:
     shutdown_grace: float = 5.0
     switch_interval: float = 0.0005
     log_level: str = "info"
+    config_file: str = ""

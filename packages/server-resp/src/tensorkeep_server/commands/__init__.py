@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tensorkeep_server.commands import client, execute, modules, server, session, tensors
+from tensorkeep_server.commands import (
+    ai_config,
+    catalog,
+    client,
+    deprecated,
+    execute,
+    models,
+    modules,
+    server,
+    session,
+    tensors,
+)
 
 if TYPE_CHECKING:
     from tensorkeep_server.command import Command
@@ -15,5 +26,9 @@ COMMANDS: Final[tuple[Command, ...]] = (
     *server.COMMANDS,
     *modules.COMMANDS,
     *tensors.COMMANDS,
+    *models.COMMANDS,
     *execute.COMMANDS,
+    *deprecated.COMMANDS,
+    *catalog.COMMANDS,
+    *ai_config.COMMANDS,
 )

@@ -73,9 +73,7 @@ class ModelSet(NamedTuple):
 
     def on(self, device: Device) -> NewModel:
         """Returns the same request as its successor would make it."""
-        spec = ModelSpec(
-            self.backend, device, self.tag, self.batching, self.inputs, self.outputs
-        )
+        spec = ModelSpec(self.backend, device, self.tag, self.batching, self.inputs, self.outputs)
         return NewModel(spec, self.blob)
 
 

@@ -94,9 +94,7 @@ def read_timeout(args: Args) -> int:
     return timeout
 
 
-def _read_names(
-    args: Args, word: bytes, name: str, capital: str, expected: int
-) -> Sequence[bytes]:
+def _read_names(args: Args, word: bytes, name: str, capital: str, expected: int) -> Sequence[bytes]:
     items = args.items
     at = args.at
     if at >= len(items) or (items[at] != word and keyword(items[at]) != word):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import resource
+import sys
 import time
 from functools import lru_cache
 from pathlib import Path
@@ -19,10 +19,6 @@ if TYPE_CHECKING:
     from tensorkeep_server.reply import Reply
     from tensorkeep_server.state import Client
 
-_STATM: Final = Path("/proc/self/statm")
-_KIBIBYTE: Final = 1024
-
-
 def parse_info(args: Args) -> list[str]:
     """Parses INFO [section…]."""
     return [text(word).lower() for word in args.take_rest()]
@@ -33,36 +29,41 @@ def info(client: Client, words: list[str]) -> Reply:
     return Verbatim(info_text(words, client.server, _this_process()))
 
 
-def _this_process() -> Process:
-    own = resource.getrusage(resource.RUSAGE_SELF)
-    peak = own.ru_maxrss * _KIBIBYTE
-    return Process(
-        time=time.time(),
-        pid=os.getpid(),
-        memory=_memory(peak),
-        peak_memory=peak,
-        machine_memory=_machine_memory(),
-        own=_times(own),
-        main_thread=_times(resource.getrusage(resource.RUSAGE_THREAD)),
-        children=_times(resource.getrusage(resource.RUSAGE_CHILDREN)),
-    )
+if sys.platform == "linux":
+    import resource
 
+    _STATM: Final = Path("/proc/self/statm")
+    _KIBIBYTE: Final = 1024
 
-def _times(usage: resource.struct_rusage) -> CpuTimes:
-    return CpuTimes(usage.ru_utime, usage.ru_stime)
+    def _this_process() -> Process:
+        own = resource.getrusage(resource.RUSAGE_SELF)
+        pages = int(_STATM.read_text(encoding="ascii").split()[1])
+        return Process(
+            time=time.time(),
+            pid=os.getpid(),
+            memory=pages * resource.getpagesize(),
+            peak_memory=own.ru_maxrss * _KIBIBYTE,
+            machine_memory=_machine_memory(),
+            own=_times(own),
+            main_thread=_times(resource.getrusage(resource.RUSAGE_THREAD)),
+            children=_times(resource.getrusage(resource.RUSAGE_CHILDREN)),
+        )
 
+    def _times(usage: resource.struct_rusage) -> CpuTimes:
+        return CpuTimes(usage.ru_utime, usage.ru_stime)
 
-def _memory(otherwise: int) -> int:
-    """Returns the memory in use; off Linux, which alone tells without more libraries, the peak."""
-    if not _STATM.exists():
-        return otherwise
-    pages = int(_STATM.read_text().split()[1])
-    return pages * resource.getpagesize()
+    @lru_cache
+    def _machine_memory() -> int:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
+else:
 
-@lru_cache
-def _machine_memory() -> int:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    def _this_process() -> Process:
+        """Knows what Python tells on every system: no memory, nothing of a single thread."""
+        times = os.times()
+        own = CpuTimes(times.user, times.system)
+        children = CpuTimes(times.children_user, times.children_system)
+        return Process(time.time(), os.getpid(), 0, 0, 0, own, own, children)
 
 
 COMMANDS: Final[tuple[Command, ...]] = (

@@ -1,0 +1,222 @@
+"""CONFIG: the settings that clients and tools of Redis ask for, by Redis' names.
+
+A table says what each one is and whether it can be changed. What Redis has and this server has
+not is in the table only where a client needs the answer, with the value that is true here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from tensorkeep_server.args import SYNTAX, parse_integer, text
+from tensorkeep_server.command import (
+    ADMIN,
+    LOADING,
+    NOSCRIPT,
+    STALE,
+    Command,
+    command,
+    container,
+    nothing,
+    only_subcommands,
+)
+from tensorkeep_server.errors import CommandError
+from tensorkeep_server.glob import compile_glob
+from tensorkeep_server.reply import OK, Map
+from tensorkeep_server.settings import DATABASES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tensorkeep_server.args import Args
+    from tensorkeep_server.reply import Reply
+    from tensorkeep_server.state import Client, Server
+
+_ADMIN: Final = (ADMIN, NOSCRIPT, LOADING, STALE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Integer:
+    """How a setting is changed while the server runs.
+
+    Attributes:
+        least: Lowest value.
+        most: Highest value.
+        change: Makes the change.
+    """
+
+    least: int
+    most: int
+    change: Callable[[Server, int], None]
+
+
+def _set_max_clients(server: Server, value: int) -> None:
+    server.max_clients = value
+
+
+def _set_lua_time_limit(server: Server, value: int) -> None:
+    server.lua_time_limit = value
+
+
+_LUA_TIME_LIMIT: Final = _Integer(0, 2**63 - 1, _set_lua_time_limit)
+
+_Entry = tuple["Callable[[Server], object]", _Integer | None]
+
+_TABLE: Final[dict[str, _Entry]] = {
+    "appendonly": (lambda _: "no", None),
+    "bind": (lambda server: server.settings.bind, None),
+    "busy-reply-threshold": (lambda server: server.lua_time_limit, _LUA_TIME_LIMIT),
+    "cluster-enabled": (lambda _: "no", None),
+    "databases": (lambda _: DATABASES, None),
+    "lua-time-limit": (lambda server: server.lua_time_limit, _LUA_TIME_LIMIT),
+    "maxclients": (lambda server: server.max_clients, _Integer(1, 2**32 - 1, _set_max_clients)),
+    "maxmemory": (lambda _: 0, None),
+    "maxmemory-policy": (lambda _: "noeviction", None),
+    "notify-keyspace-events": (lambda _: "", None),
+    "port": (lambda server: server.port, None),
+    "proto-max-bulk-len": (lambda server: server.settings.limits.max_bulk, None),
+    "requirepass": (lambda _: "", None),
+    "save": (lambda _: "", None),
+    "slowlog-log-slower-than": (lambda _: -1, None),
+    "timeout": (lambda _: 0, None),
+    "unixsocket": (lambda server: server.settings.unix_socket, None),
+}
+
+
+# --------------------------------------------------------------------------- CONFIG GET
+def parse_get(args: Args) -> list[bytes]:
+    """Parses CONFIG GET pattern…."""
+    return [pattern.lower() for pattern in args.take_rest()]
+
+
+def get(client: Client, patterns: list[bytes]) -> Reply:
+    """Answers the settings whose names match one of the patterns."""
+    matches = [compile_glob(pattern).fullmatch for pattern in patterns]
+    return Map(
+        tuple(
+            (name.encode(), str(show(client.server)).encode())
+            for name, (show, _) in _TABLE.items()
+            if any(match(name.encode()) for match in matches)
+        )
+    )
+
+
+# --------------------------------------------------------------------------- CONFIG SET
+def parse_set(args: Args) -> list[tuple[str, bytes]]:
+    """Parses CONFIG SET name value…; names that are not known are refused."""
+    if len(args) % 2:
+        raise CommandError(SYNTAX)
+    pairs = []
+    while len(args):
+        name = text(args.take())
+        if name.lower() not in _TABLE:
+            raise CommandError(
+                f"ERR Unknown option or number of arguments for CONFIG SET - '{name}'"
+            )
+        if name.lower() in dict(pairs):
+            raise _failed(name, "duplicate parameter")
+        pairs.append((name.lower(), args.take()))
+    return pairs
+
+
+def set_(client: Client, pairs: list[tuple[str, bytes]]) -> Reply:
+    """Changes all the settings that are named, or none.
+
+    A setting that cannot be changed may be set to what it is.
+    """
+    changes = [change for name, value in pairs if (change := _change(client.server, name, value))]
+    for setting, number in changes:
+        setting.change(client.server, number)
+    return OK
+
+
+def _change(server: Server, name: str, value: bytes) -> tuple[_Integer, int] | None:
+    """Returns what is to be done, None for nothing."""
+    show, setting = _TABLE[name]
+    if setting is None:
+        if str(show(server)).encode() != value:
+            raise _failed(name, "can't set immutable config")
+        return None
+    number = parse_integer(value)
+    if number is None:
+        raise _failed(name, "argument couldn't be parsed into an integer")
+    if not setting.least <= number <= setting.most:
+        raise _failed(
+            name, f"argument must be between {setting.least} and {setting.most} inclusive"
+        )
+    return setting, number
+
+
+def _failed(name: str, why: str) -> CommandError:
+    return CommandError(
+        f"ERR CONFIG SET failed (possibly related to argument '{name}') - {why}"
+    )
+
+
+# --------------------------------------------------------------------------- the others
+def reset_stat(client: Client, _: None) -> Reply:
+    """Sets the counters that INFO shows to zero."""
+    server = client.server
+    server.counters.clear()
+    # Added again when the clients go.
+    running = sum(other.commands_done for other in server.clients.values())
+    server.counters["total_commands_processed"] = -running
+    return OK
+
+
+def rewrite(_client: Client, _request: None) -> Reply:
+    """Refuses: what was changed lasts until the server ends."""
+    raise CommandError("ERR The server is running without a config file")
+
+
+COMMANDS: Final[tuple[Command, ...]] = (
+    container(
+        only_subcommands("config", summary="Commands about settings.", group="server", since="2.0.0"),
+        (
+            command(
+                "get",
+                parse_get,
+                get,
+                summary="Answers the settings whose names match a pattern.",
+                group="server",
+                arity=-3,
+                flags=_ADMIN,
+                syntax="parameter [parameter ...]",
+                since="2.0.0",
+            ),
+            command(
+                "resetstat",
+                nothing,
+                reset_stat,
+                summary="Sets the counters that INFO shows to zero.",
+                group="server",
+                arity=2,
+                flags=_ADMIN,
+                since="2.0.0",
+            ),
+            command(
+                "rewrite",
+                nothing,
+                rewrite,
+                summary="Refuses: settings are kept in no file.",
+                group="server",
+                arity=2,
+                flags=_ADMIN,
+                since="2.8.0",
+            ),
+            command(
+                "set",
+                parse_set,
+                set_,
+                summary="Changes settings while the server runs.",
+                group="server",
+                arity=-4,
+                flags=_ADMIN,
+                syntax="parameter value [parameter value ...]",
+                since="2.0.0",
+                tips=("request_policy:all_nodes", "response_policy:all_succeeded"),
+            ),
+        ),
+    ),
+)

@@ -1,0 +1,366 @@
+"""COMMAND: the table of commands, as clients read it.
+
+Everything is read from the table; nothing about any command stands here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from tensorkeep_server.args import SYNTAX, Args, keyword, text
+from tensorkeep_server.command import (
+    ADMIN,
+    FAST,
+    LOADING,
+    MODULE,
+    READONLY,
+    STALE,
+    WRITE,
+    Command,
+    command,
+    container,
+    nothing,
+)
+from tensorkeep_server.errors import CommandError
+from tensorkeep_server.glob import compile_glob
+from tensorkeep_server.reply import Map, Set, Simple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from tensorkeep_server.codec import Request
+    from tensorkeep_server.command import CommandTable
+    from tensorkeep_server.reply import Reply
+    from tensorkeep_server.state import Client
+
+_ORDERED_ANYHOW: Final = ("nondeterministic_output_order",)
+_ANY_TIME: Final = (LOADING, STALE)
+
+# In the order in which Redis shows them.
+_CATEGORIES: Final = (
+    "keyspace",
+    "read",
+    "write",
+    "set",
+    "sortedset",
+    "list",
+    "hash",
+    "string",
+    "bitmap",
+    "hyperloglog",
+    "geo",
+    "stream",
+    "pubsub",
+    "admin",
+    "fast",
+    "slow",
+    "blocking",
+    "dangerous",
+    "connection",
+    "transaction",
+    "scripting",
+)
+_OF_GROUP: Final = {"generic": "keyspace", "sorted-set": "sortedset", "transactions": "transaction"}
+_OF_FLAG: Final = {
+    READONLY: ("read",),
+    WRITE: ("write",),
+    ADMIN: ("admin", "dangerous"),
+    FAST: ("fast",),
+}
+
+
+def _everything(table: CommandTable) -> Iterator[Command]:
+    """Iterates over all commands, the subcommands of each after it."""
+    for item in table:
+        yield item
+        yield from item.subcommands
+
+
+def _find(table: CommandTable, name: bytes) -> Command | None:
+    """Returns a command or, by `container|word`, a subcommand."""
+    parent, bar, word = name.partition(b"|")
+    return table.subcommand(parent, word) if bar else table.get(name)
+
+
+# --------------------------------------------------------------------------- COMMAND, COMMAND INFO
+def parse_names(args: Args) -> list[bytes]:
+    """Parses any number of commands' names."""
+    return args.take_rest()
+
+
+def show_all(client: Client, _: object) -> Reply:
+    """Describes all commands."""
+    return [_description(item) for item in client.server.commands]
+
+
+def show_some(client: Client, names: list[bytes]) -> Reply:
+    """Describes the commands that are named, or all when none is."""
+    table = client.server.commands
+    if not names:
+        return show_all(client, None)
+    return [found and _description(found) for found in (_find(table, name) for name in names)]
+
+
+def _description(item: Command) -> Reply:
+    return [
+        item.full_name.encode(),
+        item.arity,
+        _words(item.flags),
+        *_shown_keys(item),
+        _words(f"@{category}" for category in _categories(item)),
+        Set(tuple(tip.encode() for tip in item.tips)),
+        Set(tuple(_key_specs(item))),
+        [_description(sub) for sub in item.subcommands] or Set(()),
+    ]
+
+
+def _words(words: Iterable[str]) -> Set:
+    return Set(tuple(Simple(word) for word in words))
+
+
+def _shown_keys(item: Command) -> tuple[int, int, int]:
+    return item.keys if isinstance(item.keys, tuple) else item.shown_keys
+
+
+def _categories(item: Command) -> list[str]:
+    """Returns a command's ACL categories: as in Redis, they follow from its flags and group."""
+    if MODULE in item.flags:
+        return []
+    chosen = set(item.categories)
+    for flag in item.flags:
+        chosen.update(_OF_FLAG.get(flag, ()))
+    if FAST not in item.flags:
+        chosen.add("slow")
+    if not item.subcommands:
+        chosen.add(_OF_GROUP.get(item.group, item.group))
+    return [category for category in _CATEGORIES if category in chosen]
+
+
+def _key_specs(item: Command) -> Iterator[Reply]:
+    """Describes the positions of a command's keys, if they are fixed."""
+    first, last, step = _shown_keys(item)
+    if not first:
+        return
+    flags = ("RO", "access") if READONLY in item.flags else ("RW", "access", "update")
+    begin = _spec(b"index", ((b"index", first),))
+    keys = ((b"lastkey", last - first if last > 0 else last), (b"keystep", step), (b"limit", 0))
+    yield Map(
+        (
+            (b"flags", _words(flags)),
+            (b"begin_search", begin),
+            (b"find_keys", _spec(b"range", keys)),
+        )
+    )
+
+
+def _spec(kind: bytes, values: tuple[tuple[Reply, Reply], ...]) -> Reply:
+    return Map(((b"type", kind), (b"spec", Map(values))))
+
+
+# --------------------------------------------------------------------------- COUNT, LIST
+def count(client: Client, _: None) -> Reply:
+    """Answers how many commands there are, a container counting once."""
+    return len(client.server.commands)
+
+
+def parse_list(args: Args) -> Callable[[Command], bool]:
+    """Parses COMMAND LIST [FILTERBY MODULE name | ACLCAT category | PATTERN pattern]."""
+    if not len(args):
+        return lambda item: not item.parent
+    if len(args) != 3 or args.take_keyword() != b"FILTERBY":  # noqa: PLR2004 - and two words
+        raise CommandError(SYNTAX)
+    kind, word = args.take_keyword(), args.take()
+    match kind:
+        case b"MODULE":
+            return lambda item: MODULE in item.flags and word == b"ai"
+        case b"ACLCAT":
+            category = text(word).lower()
+            return lambda item: category in _categories(item)
+        case b"PATTERN":
+            fits = compile_glob(word.lower()).fullmatch
+            return lambda item: fits(item.full_name.encode()) is not None
+        case _:
+            raise CommandError(SYNTAX)
+
+
+def list_(client: Client, wanted: Callable[[Command], bool]) -> Reply:
+    """Answers the names of commands."""
+    table = client.server.commands
+    return [item.full_name.encode() for item in _everything(table) if wanted(item)]
+
+
+# --------------------------------------------------------------------------- DOCS
+def docs(client: Client, names: list[bytes]) -> Reply:
+    """Documents the commands that are named, or all when none is; unknown ones are left out."""
+    table = client.server.commands
+    found = [_find(table, name) for name in names] if names else table
+    return Map(tuple((item.full_name.encode(), _docs(item)) for item in found if item))
+
+
+def _docs(item: Command) -> Map:
+    pairs: list[tuple[Reply, Reply]] = [
+        (b"summary", item.summary.encode()),
+        (b"since", item.since.encode()),
+        (b"group", item.group.encode()),
+    ]
+    if MODULE in item.flags:
+        pairs.append((b"module", b"ai"))
+    if item.syntax:
+        pairs.append((b"arguments", list(_arguments(item.syntax))))
+    if item.subcommands:
+        subs = tuple((sub.full_name.encode(), _docs(sub)) for sub in item.subcommands)
+        pairs.append((b"subcommands", Map(subs)))
+    return Map(tuple(pairs))
+
+
+def _arguments(syntax: str) -> Iterator[Reply]:
+    """Describes arguments, for hints while a person types: one for each word or bracket.
+
+    What stands inside a bracket, or between alternatives, is one argument with that text.
+    """
+    words = _outer_words(syntax)
+    if "|" in words:
+        words = [syntax]
+    for at, word in enumerate(words):
+        if word == "...":
+            continue
+        optional = word.startswith("[") and len(words) == len(_outer_words(syntax))
+        name = word[1:-1] if optional else word
+        flags = ["optional"] * optional
+        flags += ["multiple"] * (words[at + 1 : at + 2] == ["..."] or name.endswith(" ..."))
+        is_token = name.isupper() and " " not in name
+        pairs: list[tuple[Reply, Reply]] = [
+            (b"name", name.encode()),
+            (b"type", b"pure-token" if is_token else b"string"),
+        ]
+        if is_token:
+            pairs.append((b"token", name.encode()))
+        if flags:
+            pairs.append((b"flags", _words(flags)))
+        yield Map(tuple(pairs))
+
+
+def _outer_words(syntax: str) -> list[str]:
+    """Splits at the blanks that are not inside brackets."""
+    words = [""]
+    depth = 0
+    for letter in syntax:
+        depth += (letter == "[") - (letter == "]")
+        if letter == " " and not depth:
+            words.append("")
+        else:
+            words[-1] += letter
+    return words
+
+
+# --------------------------------------------------------------------------- GETKEYS
+def parse_get_keys(args: Args) -> Request:
+    """Parses COMMAND GETKEYS command [argument…]: the rest is a whole request."""
+    return args.items[args.at :]
+
+
+def get_keys(client: Client, request: Request) -> Reply:
+    """Answers the keys of a request that is not done."""
+    table = client.server.commands
+    found = table.get(request[0])
+    if found is not None and found.subcommands and len(request) > 1:
+        found = table.subcommand(request[0], request[1])
+    if found is None:
+        raise CommandError("ERR Invalid command specified")
+    if found.keys == (0, 0, 0):
+        raise CommandError("ERR The command has no key arguments")
+    if len(request) < abs(found.arity) or 0 < found.arity != len(request):
+        raise CommandError("ERR Invalid number of arguments specified for command")
+    keys = _keys(found, request)
+    if not keys:
+        raise CommandError("ERR Invalid arguments specified for command")
+    return keys
+
+
+def _keys(found: Command, request: Request) -> list[Reply]:
+    if not isinstance(found.keys, tuple):
+        return list(found.keys(request))
+    first, last, step = found.keys
+    stop = last + 1 if last > 0 else len(request) + last + 1
+    return list(request[first:stop:step]) if stop <= len(request) else []
+
+
+COMMANDS: Final[tuple[Command, ...]] = (
+    container(
+        command(
+            "command",
+            nothing,
+            show_all,
+            summary="Describes commands.",
+            group="server",
+            flags=_ANY_TIME,
+            since="2.8.13",
+            categories=("connection",),
+            tips=_ORDERED_ANYHOW,
+        ),
+        (
+            command(
+                "count",
+                nothing,
+                count,
+                summary="Answers the number of commands.",
+                group="server",
+                arity=2,
+                flags=_ANY_TIME,
+                since="2.8.13",
+                categories=("connection",),
+            ),
+            command(
+                "docs",
+                parse_names,
+                docs,
+                summary="Documents commands.",
+                group="server",
+                arity=-2,
+                flags=_ANY_TIME,
+                syntax="[command-name ...]",
+                since="7.0.0",
+                categories=("connection",),
+                tips=_ORDERED_ANYHOW,
+            ),
+            command(
+                "getkeys",
+                parse_get_keys,
+                get_keys,
+                summary="Answers the keys of a request.",
+                group="server",
+                arity=-4,
+                flags=_ANY_TIME,
+                syntax="command [arg ...]",
+                since="2.8.13",
+                categories=("connection",),
+            ),
+            command(
+                "info",
+                parse_names,
+                show_some,
+                summary="Describes commands by name.",
+                group="server",
+                arity=-2,
+                flags=_ANY_TIME,
+                syntax="[command-name ...]",
+                since="2.8.13",
+                categories=("connection",),
+                tips=_ORDERED_ANYHOW,
+            ),
+            command(
+                "list",
+                parse_list,
+                list_,
+                summary="Answers the names of commands.",
+                group="server",
+                arity=-2,
+                flags=_ANY_TIME,
+                syntax="[FILTERBY MODULE module-name | ACLCAT category | PATTERN pattern]",
+                since="7.0.0",
+                categories=("connection",),
+                tips=_ORDERED_ANYHOW,
+            ),
+        ),
+    ),
+)
