@@ -52,6 +52,7 @@ DOC_TOOLS = ["furo", "hypothesis", "myst-parser", "pytest", "sphinx"]
 RELEASE_TOOLS = ["build", "towncrier"]
 # Torch only trains the model. It stands here and not in constraints.txt, which the users' own
 # environments may borrow, because 2.13.0 is what the committed model was trained with.
+BENCH_TOOLS = ["matplotlib", "onnx"]
 TRAIN_TOOLS = ["onnx", "onnxruntime", "rich", "scikit-learn", "torch==2.13.0"]
 REDIS_PACKAGES = ["redis-server", "redis-tools"]
 REDIS_TOOLS = ["redis-server", "redis-cli", "redis-benchmark"]
@@ -119,7 +120,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def typing(session: nox.Session) -> None:
     """Check types: strictly in what is shipped, less so in tests."""
-    install_checkout(session, *TEST_TOOLS, *TYPE_TOOLS)
+    install_checkout(session, *TEST_TOOLS, *BENCH_TOOLS, *TYPE_TOOLS)
     session.run("mypy")
     # Several folders have a conftest.py, so each is a run of its own.
     for folder in ["tests", *sorted(Path().glob("*/*/tests"))]:
@@ -136,7 +137,7 @@ def docs(session: nox.Session) -> None:
 @nox.session(requires=["wheels"])
 def bench(session: nox.Session) -> None:
     """Measure the server's speed on this machine; nothing is judged."""
-    install_wheels(session)
+    install_wheels(session, *BENCH_TOOLS)
     install_redis_tools(session)
     session.run("python", "benchmarks/run.py", *session.posargs)
 

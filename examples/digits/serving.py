@@ -70,8 +70,10 @@ def serving(port: int | None) -> Iterator[Server]:
             wait_until_it_answers(process, chosen, log)
             yield Server(process, chosen, log, time.perf_counter() - began)
         except redis.ConnectionError as error:
-            if process.poll() is None:
-                raise
+            try:
+                process.wait(1)  # A dying server's connections close before it is gone.
+            except subprocess.TimeoutExpired:
+                raise error from None
             raise ended_by_itself(process, log) from error
         finally:
             ran_to_the_end = process.poll() is None

@@ -1,6 +1,7 @@
 """Models, made with the onnx package, and the plugin's hooks called as the engine calls them."""
 
 import numpy as np
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -137,3 +138,28 @@ def run():
 def strings():
     """Makes a STRING tensor: `strings(["a", b"b"])`."""
     return lambda values: Tensor.from_values(DType.STRING, (len(values),), values)
+
+
+@pytest.fixture
+def opened(load, monkeypatch):
+    """Returns the model and the options that a session is opened with: `opened(blob, ...)`."""
+    seen = []
+
+    class Session(onnxruntime.InferenceSession):
+        def __init__(self, model, options, *rest, **more):
+            seen.append((model, options))
+            super().__init__(model, options, *rest, **more)
+
+    def opened(*arguments, **options):
+        with monkeypatch.context() as patch:
+            patch.setattr(onnxruntime, "InferenceSession", Session)
+            load(*arguments, **options)
+        return seen[-1]
+
+    return opened
+
+
+@pytest.fixture
+def settings(graphs, opened):
+    """Returns the options that a session is opened with: `settings(intra_op_threads=3)`."""
+    return lambda **options: opened(graphs.identity(), **options)[1]

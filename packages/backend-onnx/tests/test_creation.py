@@ -75,6 +75,10 @@ def test_the_runtimes_own_format_is_not_taken(graphs, refusal, tmp_path):
     assert refusal(blob) == "Failed to load model because protobuf parsing failed."
 
 
+def test_the_runtime_is_told_the_format_whatever_the_bytes_look_like(settings):
+    assert settings().get_session_config_entry("session.load_model_format") == "ONNX"
+
+
 def test_nothing_is_printed_about_models_that_fail(graphs, load, run, refusal, capfd):
     refusal(b"this is no model")
     refusal(graphs.identity(op="NoSuchOperator"))
@@ -138,11 +142,19 @@ def test_the_address_of_memory_is_no_place_for_weights_either(graphs, load):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has files in memory")
+def test_only_large_models_go_through_a_file(graphs, opened):
+    small, large = graphs.identity(), graphs.weighty(2**20)
+
+    assert opened(small)[0] is small
+    assert opened(large)[0].startswith("/proc/self/fd/")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has files in memory")
 def test_a_large_model_is_read_from_a_file_in_memory(graphs, load, run, monkeypatch):
     monkeypatch.setattr(model_module, "_COPIED", 0)
     before = len(list(Path("/proc/self/fd").iterdir()))
 
-    assert run(load(graphs.weighty(2**20)))[0].values() == [0]
+    assert run(load(graphs.identity()), [1])[0].values() == [1]
     for blob, text in (
         (b"", "No graph was found in the protobuf."),
         (graphs.identity(op="NoSuchOperator"), "NoSuchOperator"),

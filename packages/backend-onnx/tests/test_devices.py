@@ -144,6 +144,14 @@ def test_a_model_for_a_gpu_runs_like_any_other(graphs, load, run, cuda):
     assert run(load(graphs.identity(), "GPU:1"), [1, 2])[0].values() == [1, 2]
 
 
+def test_weights_on_a_gpu_do_not_count_as_memory_of_the_host(graphs, load, cuda):
+    before = plugin.backend_stats()["memory"]
+    model = load(graphs.weighty(2_000_000), "GPU", memory_limit=before + 1_000_000)
+
+    assert model
+    assert plugin.backend_stats()["memory"] == before
+
+
 def test_a_model_for_a_gpu_is_refused_without_cuda(graphs, load, without_cuda):
     with pytest.raises(ModelRejected, match=r"^GPU requested but ONNX couldn't find CUDA$"):
         load(graphs.identity(), "GPU")

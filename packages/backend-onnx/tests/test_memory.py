@@ -55,13 +55,18 @@ def test_runs_of_all_sizes_below_the_limit_work_in_any_order(fill):
             megabytes(10.1)
 
 
+def test_a_run_may_need_all_that_the_run_before_has_returned(fill):
+    megabytes = fill(10)
+
+    assert [megabytes(size).shape[0] / PER_MB for size in (6, 8, 6, 9, 9)] == [6, 8, 6, 9, 9]
+
+
 def test_outputs_that_are_kept_take_nothing_from_later_runs(fill):
     megabytes = fill(10)
 
     kept = [megabytes(6) for _ in range(5)]
 
-    assert len(kept) == 5
-    assert all(each.numpy().flags.owndata or each.numpy().base.flags.owndata for each in kept)
+    assert [set(each.numpy()) for each in kept] == [{1}] * 5
 
 
 def test_strings_and_other_outputs_work_under_a_limit(graphs, load, run, strings):
@@ -111,6 +116,11 @@ def test_the_weights_of_all_models_together_stay_below_the_limit(graphs, load, r
     assert run(load(blob, memory_limit=3 * MB))[0].values() == [0]
 
 
+def test_sessions_have_an_arena_only_to_limit_it(settings):
+    assert not settings().enable_cpu_mem_arena
+    assert settings(memory_limit=MB).enable_cpu_mem_arena
+
+
 def test_without_a_limit_there_is_none(graphs, load, run, fill):
     limited = fill(1)
     model = load(graphs.fill())
@@ -131,8 +141,6 @@ def test_a_model_is_built_under_the_limit_of_its_own_engine(fill):
 def test_memory_counts_the_weights_of_the_models_that_are_held(graphs, load, run):
     first = load(graphs.weighty(MB))
     second = load(graphs.weighty(2 * MB))
-    assert 3 * MB <= plugin.backend_stats()["memory"] <= 3 * MB + 200
-
     run(first)
     run(second)
     assert 3 * MB <= plugin.backend_stats()["memory"] <= 3 * MB + 200

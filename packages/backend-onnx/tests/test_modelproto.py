@@ -60,6 +60,12 @@ def test_the_tiny_model_is_one_that_onnx_accepts():
     assert survey(tiny_model()).steady
 
 
+def test_a_message_of_another_kind_has_no_graph(graphs):
+    assert survey(graphs.identity()).graph
+    assert not survey(b"").graph
+    assert not survey(onnx.OperatorSetIdProto(domain="d", version=1).SerializeToString()).graph
+
+
 def test_weights_are_counted_wherever_they_are(graphs):
     constant = graphs.constant("c", np.zeros(1000))
     nodes = [graphs.node("Constant", [], ["y"], value=constant)]

@@ -31,26 +31,6 @@ def test_threads_that_run_one_session_at_once_get_their_own_answers(graphs, load
     assert not wrong
 
 
-@pytest.fixture
-def settings(graphs, load, monkeypatch):
-    """Returns what a session would be opened with: `settings(intra_op_threads=3)`."""
-
-    def settings(**options):
-        seen = []
-        native = onnxruntime.InferenceSession
-
-        def opened(model, options, *rest, **more):
-            seen.append(options)
-            return native(model, options, *rest, **more)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(onnxruntime, "InferenceSession", opened)
-            load(graphs.identity(), **options)
-        return seen[0]
-
-    return settings
-
-
 def test_the_numbers_of_threads_are_handed_on(settings):
     chosen = settings(intra_op_threads=3, inter_op_threads=2)
 

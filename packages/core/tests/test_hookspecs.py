@@ -102,10 +102,17 @@ def test_a_backend_has_no_scripts_and_needs_no_names_unless_it_says_so():
 
 
 # ---------------------------------------------------------------------- the context of a run
-def test_a_run_knows_its_device_and_deadline():
-    run = RunContext(CPU, 12.5)
-    assert (run.device, run.deadline, run.cancelled) == (CPU, 12.5, False)
-    assert RunContext(CPU).deadline is None
+def test_the_time_of_a_run_starts_when_it_begins():
+    run = RunContext(CPU, timeout=5)
+    assert (run.device, run.deadline, run.cancelled) == (CPU, None, False)
+    run.begin(100.0)
+    assert run.deadline == 105.0
+
+
+def test_a_run_without_a_timeout_has_no_deadline():
+    run = RunContext(CPU)
+    run.begin(100.0)
+    assert run.deadline is None
 
 
 def test_cancelling_a_run_ends_it():

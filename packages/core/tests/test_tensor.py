@@ -129,11 +129,13 @@ def test_a_blob_is_not_copied(kind):
     assert tensor.values() == [0, 1, 2, 3, 4, 5]
 
 
-def test_a_view_of_larger_elements_is_taken_as_its_bytes():
-    array = np.arange(6, dtype=np.float32).reshape(2, 3)
-    tensor = Tensor.from_blob(DType.FLOAT, (2, 3), memoryview(array))
-    assert tensor.nbytes == 24
+@pytest.mark.parametrize(("dtype", "shape"), [(DType.FLOAT, (6,)), (DType.UINT8, (2, 3))])
+def test_a_view_of_other_elements_or_axes_is_taken_as_its_bytes(dtype, shape):
+    array = np.arange(6, dtype=dtype.numpy).reshape(shape)
+    tensor = Tensor.from_blob(dtype, (3, 2), memoryview(array))
+    assert tensor.nbytes == len(tensor.blob) == array.nbytes
     assert np.shares_memory(tensor.numpy(), array)
+    assert tensor.values() == [0, 1, 2, 3, 4, 5]
 
 
 def test_a_view_with_gaps_is_refused():
@@ -205,7 +207,9 @@ def test_a_negative_size_is_refused(shape):
             make()
 
 
-@pytest.mark.parametrize("shape", [(2**62,), (2**31, 2**31), (10**30,), (2**62, 0), (0, 2**99)])
+@pytest.mark.parametrize(
+    "shape", [(2**62,), (2**59 + 1,), (2**31, 2**31), (10**30,), (2**62, 0), (0, 2**99)]
+)
 @pytest.mark.parametrize("dtype", [DType.FLOAT, DType.STRING])
 def test_a_shape_beyond_the_address_space_is_refused(dtype, shape):
     for make in (

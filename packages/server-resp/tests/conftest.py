@@ -14,10 +14,16 @@ def fake():
 
 
 @pytest.fixture
-def server(fake):
-    """A server of this test's own, whose ONNX is the fake backend and which has no other."""
+def backends(fake):
+    """The backends of `server`: ONNX is the fake one, and there is no other."""
     backends = Backends(installed=lambda: ())
     backends.add("ONNX", fake)
+    return backends
+
+
+@pytest.fixture
+def server(backends):
+    """A server of this test's own."""
     with running_server(backends=backends) as state:
         yield state
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 EXTERNAL_DATA: Final = "Initializer tensors with external data is not allowed."
 NO_CUDA: Final = "GPU requested but ONNX couldn't find CUDA"
+NO_GRAPH: Final = "No graph was found in the protobuf."
 NO_PROTOBUF: Final = "Failed to load model because protobuf parsing failed."
 _OUT_OF_MEMORY: Final = "Onnxruntime memory limit exceeded, memory allocation failed."
 TOO_MANY_WEIGHTS: Final = f"Exception during initialization: {_OUT_OF_MEMORY}"

@@ -23,13 +23,14 @@ from tensorkeep.tensor import DType, Tensor
 from tensorkeep_onnx.devices import open_session
 from tensorkeep_onnx.messages import (
     EXTERNAL_DATA,
+    NO_GRAPH,
     NO_PROTOBUF,
     TOO_MANY_WEIGHTS,
     failed_run,
     is_out_of_memory,
     readable,
 )
-from tensorkeep_onnx.modelproto import MalformedModel, Survey, survey
+from tensorkeep_onnx.modelproto import MalformedModel, survey
 from tensorkeep_onnx.tensors import BY_NAME, from_result, from_value, to_feed, to_value
 
 if TYPE_CHECKING:
@@ -42,8 +43,8 @@ if TYPE_CHECKING:
 _TENSOR: Final = re.compile(r"(?:optional\()?tensor\((\w+)\)\)?")
 _COPIED: Final = 2**20  # bytes; see _offered
 
-# Bytes of weights by the session that they belong to. A session's end removes its own, whoever
-# held it last; only single operations of the dictionary, so that no thread needs a lock.
+# Bytes of weights on the CPU by the session that they belong to. The end of a session removes its
+# own, whoever held it last; only single operations of the dictionary, so no thread needs a lock.
 _weights: Final[dict[int, int]] = {}
 _arena_size = 0  # of the arena that sessions are given now
 
@@ -68,7 +69,7 @@ class Session:
 
 
 def weights_in_use() -> int:
-    """Returns the bytes of weights of all models that are still held."""
+    """Returns the bytes of weights of all models on the CPU that are still held."""
     return sum(list(_weights.values()))
 
 
@@ -83,20 +84,27 @@ def create_model(blob: bytes, device: Device, options: BackendOptions) -> Loaded
         found = survey(blob)
     except MalformedModel as error:
         raise ModelRejected(NO_PROTOBUF) from error
+    if not found.graph:
+        raise ModelRejected(NO_GRAPH)
     if found.external_data:
         # The runtime would read any file below the server's working directory.
         raise ModelRejected(EXTERNAL_DATA)
-    if options.memory_limit and weights_in_use() + found.weights > options.memory_limit:
+    weights = found.weights if device.kind == "CPU" else 0
+    if options.memory_limit and weights_in_use() + weights > options.memory_limit:
         raise ModelRejected(TOO_MANY_WEIGHTS)
     try:
-        with _offered(blob) as model:
-            session = open_session(model, _session_options(options), device)
+        with _offered(blob) as offer:
+            session = open_session(offer, _session_options(options), device)
     except Exception as error:  # the runtime's exceptions have no base of their own
         raise ModelRejected(readable(error)) from error
-    return _loaded(session, found, limited=bool(options.memory_limit))
+    model = _loaded(session, steady=found.steady, limited=bool(options.memory_limit))
+    key = id(model.native)
+    _weights[key] = weights
+    weakref.finalize(model.native, _weights.pop, key, None).atexit = False
+    return model
 
 
-def _loaded(session: Any, found: Survey, *, limited: bool) -> LoadedModel:  # noqa: ANN401 - untyped
+def _loaded(session: Any, *, steady: bool, limited: bool) -> LoadedModel:  # noqa: ANN401 - untyped
     inputs, outputs = session.get_inputs(), session.get_outputs()
     dtypes = tuple(_dtype("Input", each) for each in inputs)
     for each in outputs:
@@ -116,14 +124,12 @@ def _loaded(session: Any, found: Survey, *, limited: bool) -> LoadedModel:  # no
         plain=not {DType.STRING, DType.BFLOAT16} & {*dtypes},
         limited=limited,
     )
-    _weights[id(native)] = found.weights
-    weakref.finalize(native, _weights.pop, id(native), None).atexit = False
     return LoadedModel(
         native,
         tuple(each.name for each in inputs),
         tuple(each.name for each in outputs),
         # The time that strings take depends on their lengths, which are no part of the shape.
-        steady=found.steady and DType.STRING not in dtypes,
+        steady=steady and DType.STRING not in dtypes,
     )
 
 

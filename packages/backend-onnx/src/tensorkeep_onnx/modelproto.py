@@ -72,11 +72,13 @@ class Survey:
     """What a walk over a model found.
 
     Attributes:
+        graph: Whether there is a graph at all; files of other kinds often read as an empty model.
         external_data: Whether a tensor says that its data lie in a file.
         weights: Bytes of all tensors that the model brings.
         steady: Whether the time of a run can depend on the shapes of the inputs only.
     """
 
+    graph: bool
     external_data: bool
     weights: int
     steady: bool
@@ -91,7 +93,7 @@ def survey(blob: bytes) -> Survey:
     Raises:
         MalformedModel: The bytes are no protobuf message.
     """
-    external_data, weights, steady = False, 0, True
+    graph, external_data, weights, steady = False, False, 0, True
     try:
         todo = [("ModelProto", 0, len(blob))]
         while todo:
@@ -105,6 +107,7 @@ def survey(blob: bytes) -> Survey:
                 child = children.get(field.number) if field.wire_type == _LENGTH else None
                 if child is not None:
                     todo.append((child, field.start, position))
+                    graph = graph or child == "GraphProto"
                     weights += position - field.start if child == "TensorProto" else 0
                     # An operator that has a graph of its own (Loop, If, Scan, SequenceMap, ...)
                     # decides from values how often to run it.
@@ -120,7 +123,7 @@ def survey(blob: bytes) -> Survey:
                     external_data = external_data or field.value != 0
     except IndexError as error:
         raise MalformedModel("the bytes end within a field") from error
-    return Survey(external_data, weights, steady)
+    return Survey(graph, external_data, weights, steady)
 
 
 class _Field(NamedTuple):

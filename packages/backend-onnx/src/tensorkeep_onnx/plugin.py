@@ -64,8 +64,8 @@ def model_run(
 def backend_stats() -> Mapping[str, int]:
     """Returns what the runtime's interface for Python lets one know.
 
-    `memory` is the bytes of weights of all models held, as they lie in the stored models. The
-    runtime tells of its allocators only to C programs: what it packs anew for its kernels, what
-    runs take while they last, and how often it allocates is not in it.
+    `memory` is the bytes of weights of all models held for the CPU, as they lie in the stored
+    models. The runtime tells of its allocators only to programs in C: what it packs anew for its
+    kernels, what runs take while they last, and how often it allocates cannot be had.
     """
     return {"memory": weights_in_use()}

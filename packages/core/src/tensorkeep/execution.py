@@ -6,6 +6,7 @@ The same steps on a worker thread and on the loop. Nothing here waits for anythi
 from __future__ import annotations
 
 from time import monotonic, perf_counter
+from traceback import clear_frames
 from typing import TYPE_CHECKING, NamedTuple
 
 from tensorkeep.batching import split, stack

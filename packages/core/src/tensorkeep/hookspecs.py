@@ -109,7 +109,8 @@ class RunContext:
     def on_cancel(self, end: Callable[[], None] | None) -> None:
         """Sets what ends the run from another thread; None once the run can no longer be ended.
 
-        Called at once when the run was cancelled already.
+        Called at once when the run was cancelled already. It must stand being called twice: a
+        cancellation may come just then.
         """
         self._on_cancel = end
         if self.cancelled and end is not None:

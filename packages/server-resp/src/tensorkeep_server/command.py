@@ -164,9 +164,7 @@ def only_subcommands(name: str, *, summary: str, group: str, since: str) -> Comm
     def never(*_: object) -> Any:  # noqa: ANN401 - it does not return
         raise AssertionError(name)
 
-    return command(
-        name, never, never, summary=summary, group=group, arity=-2, since=since
-    )
+    return command(name, never, never, summary=summary, group=group, arity=-2, since=since)
 
 
 class CommandTable:

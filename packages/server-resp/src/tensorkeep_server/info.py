@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from tensorkeep.backends import Backend
-    from tensorkeep.engine import Lane
+    from tensorkeep.lane import Lane
     from tensorkeep_server.state import Server
 
 _log = logging.getLogger(__name__)
@@ -162,9 +162,7 @@ def _replication(_server: Server, _process: Process) -> _Fields:
 
 
 def _cpu(_server: Server, process: Process) -> _Fields:
-    return _cpu_fields(
-        process, ("used_cpu_{}", "used_cpu_{}_children", "used_cpu_{}_main_thread")
-    )
+    return _cpu_fields(process, ("used_cpu_{}", "used_cpu_{}_children", "used_cpu_{}_main_thread"))
 
 
 def _cpu_fields(process: Process, names: Iterable[str]) -> dict[str, object]:
@@ -224,8 +222,8 @@ def _backends(server: Server, _process: Process) -> _Fields:
 
 def _devices(server: Server, _process: Process) -> _Fields:
     return {
-        f"device_{name}": f"workers={len(lane.workers)},busy={len(lane.workers) - len(lane.idle)},"
-        f"waiting={len(lane.queue)}"
+        f"device_{name}": f"workers={len(lane.workers)},"
+        f"busy={sum(map(bool, lane.workers.values()))},waiting={len(lane.queue)}"
         for name, lane in sorted(server.engine.lanes.items())
     }
 
@@ -281,7 +279,7 @@ def _ai_backends_info(server: Server, _process: Process) -> _Fields:
 def _backend_fields(prefix: str, backend: Backend) -> dict[str, object]:
     try:
         stats = backend.backend_stats()
-    except Exception:  # a plugin may raise anything, and INFO tells of more than one plugin
+    except Exception:  # noqa: BLE001 - a plugin may raise anything, and INFO tells of more than one plugin
         _log.exception("backend %s could not tell its statistics", backend.name)
         stats = {}
     return {f"{prefix}_version": backend.info.framework_version} | {

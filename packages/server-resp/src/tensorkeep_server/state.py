@@ -12,12 +12,11 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING
 
-from tensorkeep.keyspace import Keyspace
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tensorkeep.engine import Engine
+    from tensorkeep.keyspace import Keyspace
     from tensorkeep_server.command import CommandTable
     from tensorkeep_server.reply import Version
     from tensorkeep_server.settings import Settings

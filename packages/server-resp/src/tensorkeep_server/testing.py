@@ -82,11 +82,16 @@ class Wire:
     """A client that shows bytes: what is sent and what comes back, as it is.
 
     Args:
-        port: TCP port on this machine.
+        address: TCP port on this machine, or path of a Unix socket.
     """
 
-    def __init__(self, port: int) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=_PATIENCE)
+    def __init__(self, address: int | str) -> None:
+        if isinstance(address, int):
+            self.socket = socket.create_connection(("127.0.0.1", address), timeout=_PATIENCE)
+        else:
+            self.socket = socket.socket(socket.AF_UNIX)
+            self.socket.settimeout(_PATIENCE)
+            self.socket.connect(address)
         self._file = self.socket.makefile("rb")
 
     def __enter__(self) -> Wire:

@@ -251,27 +251,36 @@ def parse_kill(args: Args) -> Kill:
         option = args.take_keyword()
         if not len(args):
             raise CommandError(SYNTAX)
-        match option:
-            case b"ID":
-                number = parse_integer(args.take())
-                if number is None or number < 1:
-                    raise CommandError("ERR client-id should be greater than 0")
-                kill = kill._replace(id=number)
-            case b"TYPE":
-                kill = kill._replace(kind=_take_kind(args))
-            case b"ADDR":
-                kill = kill._replace(address=text(args.take()))
-            case b"LADDR":
-                kill = kill._replace(local_address=text(args.take()))
-            case b"USER":
-                user = args.take()
-                if user != b"default":
-                    raise CommandError(f"ERR No such user '{text(user)}'")
-            case b"SKIPME":
-                kill = kill._replace(skip_me=_take_yes_or_no(args))
-            case _:
-                raise CommandError(SYNTAX)
+        kill = _with_option(kill, option, args)
     return kill
+
+
+def _with_option(kill: Kill, option: bytes, args: Args) -> Kill:
+    match option:
+        case b"ID":
+            return kill._replace(id=_take_id(args))
+        case b"TYPE":
+            return kill._replace(kind=_take_kind(args))
+        case b"ADDR":
+            return kill._replace(address=text(args.take()))
+        case b"LADDR":
+            return kill._replace(local_address=text(args.take()))
+        case b"USER":
+            user = args.take()
+            if user != b"default":
+                raise CommandError(f"ERR No such user '{text(user)}'")
+            return kill
+        case b"SKIPME":
+            return kill._replace(skip_me=_take_yes_or_no(args))
+        case _:
+            raise CommandError(SYNTAX)
+
+
+def _take_id(args: Args) -> int:
+    number = parse_integer(args.take())
+    if number is None or number < 1:
+        raise CommandError("ERR client-id should be greater than 0")
+    return number
 
 
 def _take_yes_or_no(args: Args) -> bool:

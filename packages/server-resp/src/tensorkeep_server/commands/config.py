@@ -107,7 +107,7 @@ def parse_set(args: Args) -> list[tuple[str, bytes]]:
     """Parses CONFIG SET name value…; names that are not known are refused."""
     if len(args) % 2:
         raise CommandError(SYNTAX)
-    pairs = []
+    pairs: list[tuple[str, bytes]] = []
     while len(args):
         name = text(args.take())
         if name.lower() not in _TABLE:
@@ -135,7 +135,7 @@ def _change(server: Server, name: str, value: bytes) -> tuple[_Integer, int] | N
     """Returns what is to be done, None for nothing."""
     show, setting = _TABLE[name]
     if setting is None:
-        if str(show(server)).encode() != value:
+        if str(show(server)).encode().lower() != value.lower():
             raise _failed(name, "can't set immutable config")
         return None
     number = parse_integer(value)
@@ -149,9 +149,7 @@ def _change(server: Server, name: str, value: bytes) -> tuple[_Integer, int] | N
 
 
 def _failed(name: str, why: str) -> CommandError:
-    return CommandError(
-        f"ERR CONFIG SET failed (possibly related to argument '{name}') - {why}"
-    )
+    return CommandError(f"ERR CONFIG SET failed (possibly related to argument '{name}') - {why}")
 
 
 # --------------------------------------------------------------------------- the others
@@ -172,7 +170,9 @@ def rewrite(_client: Client, _request: None) -> Reply:
 
 COMMANDS: Final[tuple[Command, ...]] = (
     container(
-        only_subcommands("config", summary="Commands about settings.", group="server", since="2.0.0"),
+        only_subcommands(
+            "config", summary="Commands about settings.", group="server", since="2.0.0"
+        ),
         (
             command(
                 "get",

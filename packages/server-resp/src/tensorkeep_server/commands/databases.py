@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tensorkeep_server.state import Client
 
 _ALL: Final = b"*"
-_COUNT: Final = 10  # Redis' own
+_LIMIT: Final = 10  # Redis' own
 _CURSOR: Final = re.compile(rb"[+-]?[0-9]+")
 _INT32: Final = range(-(2**31), 2**31)
 _UINT64: Final = 2**64
@@ -30,13 +30,13 @@ class Scan(NamedTuple):
     Attributes:
         cursor: Where to go on; 0 begins.
         pattern: What the keys must look like.
-        count: Keys to look at.
+        limit: Keys to look at.
         type_name: Name of their values' type in upper case, None for any.
     """
 
     cursor: int
     pattern: bytes
-    count: int
+    limit: int
     type_name: bytes | None
 
 
@@ -50,7 +50,7 @@ class Swap(NamedTuple):
 def parse_scan(args: Args) -> Scan:
     """Parses SCAN, whose options come in any order, the last of a kind counting."""
     cursor = _read_cursor(args.take())
-    pattern, count, type_name = _ALL, _COUNT, None
+    pattern, limit, type_name = _ALL, _LIMIT, None
     while len(args):
         word = args.take_keyword()
         if not len(args):
@@ -59,14 +59,14 @@ def parse_scan(args: Args) -> Scan:
             case b"MATCH":
                 pattern = args.take()
             case b"COUNT":
-                count = args.take_integer()
-                if count < 1:
+                limit = args.take_integer()
+                if limit < 1:
                     raise CommandError(SYNTAX)
             case b"TYPE":
                 type_name = args.take_keyword()
             case _:
                 raise CommandError(SYNTAX)
-    return Scan(cursor, pattern, count, type_name)
+    return Scan(cursor, pattern, limit, type_name)
 
 
 def _read_cursor(argument: bytes) -> int:
@@ -113,12 +113,12 @@ def scan(client: Client, request: Scan) -> Reply:
     A key that is there from the beginning of a scan to its end is answered exactly once. Keys are
     filtered after they were counted, so an answer may be empty and the scan not over.
     """
-    cursor, found = client.keys.scan(request.cursor, request.count)
+    cursor, found = client.keys.scan(request.cursor, request.limit)
     found = _matching(found, request.pattern)
     if request.type_name is not None:
         kinds = types_named(request.type_name)
         found = [key for key in found if type(client.keys.get(key, touch=False)) in kinds]
-    return [b"%d" % cursor, found]
+    return (b"%d" % cursor, found)
 
 
 def _matching(keys: list[bytes], pattern: bytes) -> list[bytes]:

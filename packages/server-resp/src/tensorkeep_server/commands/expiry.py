@@ -66,9 +66,7 @@ def _read_conditions(args: Args) -> frozenset[bytes]:
             raise CommandError(f"ERR Unsupported option {shown}")
         conditions.add(word)
     if b"NX" in conditions and len(conditions) > 1:
-        raise CommandError(
-            "ERR NX and XX, GT or LT options at the same time are not compatible"
-        )
+        raise CommandError("ERR NX and XX, GT or LT options at the same time are not compatible")
     if {b"GT", b"LT"} <= conditions:
         raise CommandError("ERR GT and LT options at the same time are not compatible")
     return frozenset(conditions)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tensorkeep_server.reply import Reply
     from tensorkeep_server.state import Client
 
+
 def parse_info(args: Args) -> list[str]:
     """Parses INFO [section…]."""
     return [text(word).lower() for word in args.take_rest()]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tensorkeep_server.args import SYNTAX, Args, keyword, text
+from tensorkeep_server.args import SYNTAX, Args, text
 from tensorkeep_server.command import (
     ADMIN,
     FAST,
@@ -98,11 +98,13 @@ def show_some(client: Client, names: list[bytes]) -> Reply:
     table = client.server.commands
     if not names:
         return show_all(client, None)
-    return [found and _description(found) for found in (_find(table, name) for name in names)]
+    found = [_find(table, name) for name in names]
+    return [None if item is None else _description(item) for item in found]
 
 
 def _description(item: Command) -> Reply:
-    return [
+    subcommands: list[Reply] = [_description(sub) for sub in item.subcommands]
+    return (
         item.full_name.encode(),
         item.arity,
         _words(item.flags),
@@ -110,8 +112,8 @@ def _description(item: Command) -> Reply:
         _words(f"@{category}" for category in _categories(item)),
         Set(tuple(tip.encode() for tip in item.tips)),
         Set(tuple(_key_specs(item))),
-        [_description(sub) for sub in item.subcommands] or Set(()),
-    ]
+        subcommands or Set(()),
+    )
 
 
 def _words(words: Iterable[str]) -> Set:
@@ -224,10 +226,13 @@ def _arguments(syntax: str) -> Iterator[Reply]:
     for at, word in enumerate(words):
         if word == "...":
             continue
-        optional = word.startswith("[") and len(words) == len(_outer_words(syntax))
-        name = word[1:-1] if optional else word
-        flags = ["optional"] * optional
-        flags += ["multiple"] * (words[at + 1 : at + 2] == ["..."] or name.endswith(" ..."))
+        name, flags = word, []
+        if word.startswith("[") and "|" not in _outer_words(word):
+            name = word[1:-1]
+            flags.append("optional")
+        if name.endswith(" ...") or words[at + 1 : at + 2] == ["..."]:
+            name = name.removesuffix(" ...")
+            flags.append("multiple")
         is_token = name.isupper() and " " not in name
         pairs: list[tuple[Reply, Reply]] = [
             (b"name", name.encode()),

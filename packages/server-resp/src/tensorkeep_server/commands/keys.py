@@ -133,14 +133,13 @@ def copy(client: Client, request: Copy) -> Reply:
     if database == client.database and request.source == request.target:
         raise CommandError(_SAME)
     target = client.server.databases[database]
-    value = client.keys.get(request.source)
-    if value is None or (request.target in target and not request.replace):
+    entry = client.keys.entry(request.source)
+    if entry is None or (request.target in target and not request.replace):
         return 0
-    duplicate = type_of(value).copy
+    duplicate = type_of(entry.value).copy
     if duplicate is None:
         raise CommandError(_NOT_COPIED)
-    entry = client.keys.entry(request.source)
-    target.set(request.target, duplicate(value), entry and entry.expires_at)
+    target.set(request.target, duplicate(entry.value), entry.expires_at)
     return 1
 
 

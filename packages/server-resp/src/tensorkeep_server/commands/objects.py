@@ -52,7 +52,11 @@ def idle_time(client: Client, key: bytes) -> Reply:
 
 
 def frequency(client: Client, key: bytes) -> Reply:
-    """Answers nothing: how often a key is used is not counted."""
+    """Answers that how often a key is used is not counted, as Redis does unless told to.
+
+    Raises:
+        CommandError: The key is there.
+    """
     if key not in client.keys:
         return None
     raise CommandError(_NO_FREQUENCY)
@@ -139,15 +143,11 @@ _MEMORY: Final = (
 )
 COMMANDS: Final[tuple[Command, ...]] = (
     container(
-        only_subcommands(
-            "object", summary="Tells about keys.", group="generic", since="2.2.3"
-        ),
+        only_subcommands("object", summary="Tells about keys.", group="generic", since="2.2.3"),
         _OBJECT,
     ),
     container(
-        only_subcommands(
-            "memory", summary="Tells about memory.", group="server", since="4.0.0"
-        ),
+        only_subcommands("memory", summary="Tells about memory.", group="server", since="4.0.0"),
         _MEMORY,
     ),
 )

@@ -39,8 +39,8 @@ _ANY_TIME: Final = (NOSCRIPT, LOADING, STALE, FAST, NO_AUTH, ALLOW_BUSY)
 # A name must fit into a line of CLIENT LIST.
 PRINTABLE: Final = re.compile(rb"[!-~]*")
 _BAD_NAME: Final = "ERR Client names cannot contain spaces, newlines or special characters."
-_WRONG_PASSWORD: Final = "WRONGPASS invalid username-password pair or user is disabled."
-_NO_PASSWORD_SET: Final = (
+_NOT_LET_IN: Final = "WRONGPASS invalid username-password pair or user is disabled."
+_NOTHING_TO_CHECK: Final = (
     "ERR AUTH <password> called without any password configured for the default user."
     " Are you sure your configuration is correct?"
 )
@@ -141,14 +141,14 @@ def parse_auth(args: Args) -> bytes | None:
 def auth(_: Client, user: bytes | None) -> Reply:
     """Lets the default user in, who needs no password."""
     if user is None:
-        raise CommandError(_NO_PASSWORD_SET)
+        raise CommandError(_NOTHING_TO_CHECK)
     _authenticate(user)
     return OK
 
 
 def _authenticate(user: bytes) -> None:
     if user != b"default":
-        raise CommandError(_WRONG_PASSWORD)
+        raise CommandError(_NOT_LET_IN)
 
 
 # --------------------------------------------------------------------------- SELECT, RESET, QUIT

@@ -1,0 +1,216 @@
+"""Start and stop the servers that are compared, each on the core it is given.
+
+This file also reads what a server's process uses: CPU time and memory. It drives no load.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from figures import REDIS, TENSORKEEP
+
+from tensorkeep_server.testing import Wire
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+
+HOST = "127.0.0.1"
+START_LIMIT = 30.0
+STOP_LIMIT = 15.0
+LOOK_EVERY = 0.001  # seconds between two tries to reach a server that starts
+SHOWN_LINES = 20
+
+# One thread inside an operator, for all: otherwise ONNX Runtime's pool moves to the other core.
+SERVE = (sys.executable, "-m", "tensorkeep_server", "serve", "--intra-op-parallelism", "1")
+ALWAYS_HOP = (*SERVE, "--inline-limit", "0")
+
+INLINE_OFF = "inline off"
+SWITCH_INTERVALS = {
+    f"switch {seconds * 1000:g} ms": (*ALWAYS_HOP, "--switch-interval", f"{seconds}")
+    for seconds in (0.005, 0.0005, 0.0001)
+}
+COMMANDS = {
+    REDIS: (REDIS, "--save", "", "--appendonly", "no", "--loglevel", "warning"),
+    TENSORKEEP: SERVE,
+    INLINE_OFF: ALWAYS_HOP,
+    **SWITCH_INTERVALS,
+}
+
+
+class BenchError(Exception):
+    """A measurement cannot be made, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cores:
+    """The core of the server and the core of the load; None where nothing can be pinned."""
+
+    server: int | None
+    load: int | None
+
+    @classmethod
+    def here(cls) -> Cores:
+        """Choose two of the cores that this process may use."""
+        if not hasattr(os, "sched_setaffinity"):
+            return cls(None, None)
+        usable = sorted(os.sched_getaffinity(0))
+        return cls(usable[0], usable[1]) if len(usable) > 1 else cls(None, None)
+
+    @property
+    def note(self) -> str:
+        """Say how the cores are shared."""
+        if self.server is None:
+            return "Server and load share all cores: there is one only, or no way to choose."
+        return "The server has one core for itself and the load another."
+
+
+@contextmanager
+def on_core(core: int | None) -> Iterator[None]:
+    """Run the block, and the processes that it starts, on one core."""
+    if core is None:
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running server.
+
+    Attributes:
+        name: Its name in the tables.
+        process: Its process.
+        port: Where it listens.
+        start_seconds: From the start of the process to the first PONG.
+    """
+
+    name: str
+    process: subprocess.Popen[bytes]
+    port: int
+    start_seconds: float
+
+    def cpu_seconds(self) -> float | None:
+        """Return the CPU time of all its threads so far, None where the system hides it."""
+        tasks = Path(f"/proc/{self.process.pid}/task").glob("*/schedstat")
+        try:
+            spent = [int(task.read_text().split()[0]) for task in tasks]
+        except (OSError, IndexError, ValueError):  # a thread that has just ended, another system
+            return None
+        return sum(spent) / 1e9 if spent else None
+
+    def memory_mb(self) -> float | None:
+        """Return the megabytes that it has in memory, None where the system hides it."""
+        status = Path(f"/proc/{self.process.pid}/status")
+        if not status.exists():
+            return None
+        lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
+        return int(lines["VmRSS"].split()[0]) * 1024 / 1e6
+
+    def connect(self) -> Wire:
+        """Return a new connection."""
+        return Wire(self.port)
+
+
+@contextmanager
+def serving(name: str, cores: Cores) -> Iterator[Server]:
+    """Run a server on a free port for the length of a `with` block.
+
+    Raises:
+        BenchError: It did not start; the text holds the last lines that it wrote.
+    """
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="tensorkeep-bench-") as folder:
+        log = Path(folder, "log")
+        with on_core(cores.server), log.open("wb") as output:
+            began = time.perf_counter()
+            process = subprocess.Popen(
+                [*COMMANDS[name], "--port", str(port)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=folder,
+                start_new_session=True,
+            )
+        try:
+            wait_for_pong(name, process, port, log)
+            yield Server(name, process, port, time.perf_counter() - began)
+        finally:
+            stop(process)
+
+
+def free_port() -> int:
+    """Return a port on which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for_pong(name: str, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    """Return once the server answers PING."""
+    deadline = time.monotonic() + START_LIMIT
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            with Wire(port) as wire:
+                if wire.ask("PING") == b"+PONG\r\n":
+                    return
+        except (ConnectionError, EOFError):
+            time.sleep(LOOK_EVERY)
+    lines = log.read_text(errors="replace").splitlines()[-SHOWN_LINES:]
+    raise BenchError("\n".join([f"{name} did not answer PING; it wrote:", *lines]))
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a server, in good order if it will."""
+    process.terminate()
+    try:
+        process.wait(STOP_LIMIT)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+class Servers:
+    """The servers of a run: each starts when it is first asked for and ends with the block."""
+
+    def __init__(self, cores: Cores) -> None:
+        self.cores = cores
+        self._stack = ExitStack()
+        self._running: dict[str, Server] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stack.__exit__(kind, error, traceback)
+
+    def __getitem__(self, name: str) -> Server:
+        """Return a running server by its name in the tables."""
+        if name not in self._running:
+            self._running[name] = self._stack.enter_context(serving(name, self.cores))
+        return self._running[name]
+
+
+def missing_tools() -> list[str]:
+    """Return which of Redis' programs are not installed."""
+    return [tool for tool in (REDIS, "redis-benchmark") if shutil.which(tool) is None]

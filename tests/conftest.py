@@ -1,0 +1,167 @@
+"""A real server in a process of its own, with the installed backends, and the model to ask it for.
+
+Every server that a test gets is ended with SIGTERM. It must have lived until then, must end with
+exit code 0, and must not have logged a failure that nobody foresaw.
+"""
+
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import redis
+
+from tensorkeep_server.testing import Wire
+
+ROOT = Path(__file__).parents[1]
+LISTENS = re.compile(r"127\.0\.0\.1:(\d+)")
+UNFORESEEN = re.compile(r"Traceback|unexpectedly|Exception in|never awaited")
+START_LIMIT = STOP_LIMIT = 30.0  # seconds
+
+
+@dataclass(frozen=True)
+class Serving:
+    """A running server."""
+
+    process: subprocess.Popen
+    port: int
+    log_file: Path
+
+    def log(self):
+        return self.log_file.read_text(encoding="utf-8", errors="replace")
+
+    def wire(self):
+        """Opens a raw connection."""
+        return Wire(self.port)
+
+    def client(self, **options):
+        """Makes a client of redis-py that never waits for ever."""
+        return redis.Redis(port=self.port, socket_timeout=30, **options)
+
+    def memory(self):
+        """Returns the bytes of memory that the process has in use."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
+        return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) * 1024
+
+
+@contextmanager
+def serve(folder, *options):
+    """Runs `tensorkeep serve` on a free port."""
+    log_file = folder / "server.log"
+    with log_file.open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tensorkeep_server", "serve", "--port", "0", *options],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            cwd=folder,
+        )
+    serving = Serving(process, 0, log_file)
+    try:
+        yield Serving(process, port_of(serving), log_file)
+        assert process.poll() is None, f"the server ended by itself:\n{serving.log()}"
+        process.send_signal(signal.SIGTERM)
+        process.wait(STOP_LIMIT)
+        assert process.returncode == 0, serving.log()
+        assert not UNFORESEEN.search(serving.log()), serving.log()
+    finally:
+        process.kill()  # does nothing when it has ended
+        process.wait()
+
+
+def port_of(serving):
+    """Waits until the server says where it listens."""
+    deadline = time.monotonic() + START_LIMIT
+    while time.monotonic() < deadline:
+        ready = LISTENS.search(serving.log())
+        if ready:
+            return int(ready[1])
+        assert serving.process.poll() is None, f"the server did not start:\n{serving.log()}"
+        time.sleep(0.01)
+    raise TimeoutError(f"the server did not start within {START_LIMIT} s:\n{serving.log()}")
+
+
+@pytest.fixture(scope="session")
+def start(tmp_path_factory):
+    """Starts a server of a test's own: `with start("--threads-per-queue", "2") as serving`."""
+    return lambda *options: serve(tmp_path_factory.mktemp("server"), *options)
+
+
+@pytest.fixture(scope="module")
+def serving(start):
+    """The server that the tests of a module share; each test uses keys of its own."""
+    with start() as serving:
+        yield serving
+
+
+@pytest.fixture
+def wire(serving):
+    """A raw connection."""
+    with serving.wire() as wire:
+        yield wire
+
+
+@pytest.fixture
+def client(serving):
+    """A plain client of redis-py."""
+    with serving.client() as client:
+        yield client
+
+
+@dataclass(frozen=True)
+class Digits:
+    """The network of examples/digits and the pictures that it was not trained with."""
+
+    blob: bytes
+    pictures: np.ndarray
+    labels: np.ndarray
+
+    @cached_property
+    def session(self):
+        """The network in ONNX Runtime, without us."""
+        return onnxruntime.InferenceSession(self.blob, providers=["CPUExecutionProvider"])
+
+    def expected(self, pictures):
+        """Returns what ONNX Runtime itself answers to a batch of pictures."""
+        return self.session.run(None, {"images": pictures})[0]
+
+    @cached_property
+    def one_by_one(self):
+        """What ONNX Runtime itself answers to each picture alone."""
+        return np.concatenate([self.expected(picture[None]) for picture in self.pictures])
+
+    def store(self, client, key="digits", *options):
+        """Stores the network with any client of redis-py."""
+        return client.execute_command(
+            "AI.MODELSTORE", key, "ONNX", "CPU", *options, "BLOB", self.blob
+        )
+
+
+@pytest.fixture(scope="session")
+def digits():
+    folder = ROOT / "examples/digits"
+    with np.load(folder / "heldout.npz") as held_out:
+        pictures = (held_out["images"][:, None] / 16).astype(np.float32)
+        return Digits((folder / "digits.onnx").read_bytes(), pictures, held_out["labels"])
+
+
+@pytest.fixture(scope="session")
+def tool():
+    """Gives the path of one of Redis' own programs, or skips the test."""
+
+    def find(name):
+        path = shutil.which(name)
+        if path is None:
+            pytest.skip(f"{name} is not installed (Debian: apt-get install redis-tools)")
+        return path
+
+    return find
