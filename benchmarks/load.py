@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 PATIENCE = 120.0
 FIRST_REQUESTS = 200  # a first guess of the rate
+MOST_RATE = 2e6  # redis-benchmark counts milliseconds: so few requests may take none
 TRIAL_SECONDS = 0.2  # a better one, and the server warms up
 MOST_REQUESTS = 1_000_000  # of one repetition
 CHUNK = 64  # calls between two looks at the clock that ends a repetition
@@ -98,8 +99,8 @@ def own_seconds() -> float:
 def by_benchmark(server: Server, command: Command, load: Load, seconds: float) -> Repetition:
     """Return repetitions of about `seconds` seconds, driven by redis-benchmark."""
     burst = load.clients * load.pipeline
-    rate = benchmark(server, command, load, max(burst, FIRST_REQUESTS)).rate
-    trial = round(rate * min(seconds, TRIAL_SECONDS))
+    guess = benchmark(server, command, load, max(burst, FIRST_REQUESTS)).rate
+    trial = round(min(guess, MOST_RATE) * min(seconds, TRIAL_SECONDS))
     rate = benchmark(server, command, load, max(burst, trial)).rate
     bursts = max(1, round(min(rate * seconds, MOST_REQUESTS) / burst))
     return lambda: watched(server, lambda: benchmark(server, command, load, bursts * burst))

@@ -19,7 +19,7 @@ from rich.table import Table as RichTable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from figures import Group, Measured, Run
+    from figures import Measured, Run
     from rich.console import Console
 
 NONE = "-"
@@ -30,7 +30,17 @@ TITLES = {
     RUNS: "Model runs beside a PING of Redis",
     LARGE: "Large tensors beside strings of Redis",
 }
-CLIENTS = "clients x pipeline"
+CLIENTS = "clients"
+HOW = (
+    "Median (best, or least); `50 x 16` is 50 clients, each with 16 requests under way. CPU: of the "
+    "server's process, per request. Others: CPUs that anything else took meanwhile."
+)
+DETAILS = {
+    SMALL: f"{HOW} Redis is asked PING, SET and GET.",
+    RUNS: f"{HOW} Redis is asked PING. Inline off: with `--inline-limit 0` every run goes to a worker.",
+    LARGE: f"{HOW} Redis is asked SET and GET. One socket asks.",
+    SETTINGS: f"{HOW} Every run goes to a worker, with `--inline-limit 0`.",
+}
 PREFACE = """\
 # Speed
 
@@ -178,31 +188,27 @@ def details(run: Run) -> list[Table]:
 
 
 def every_contender(run: Run, family: str) -> Table:
-    """Show rate, latency and CPU time of each contender of a family."""
+    """Show rate, latency and CPU time of each contender of a family, under the group's title."""
+    header = ["", "requests/s", "p50 ms", "p99 ms", "CPU µs", "others"]
     sections = [
-        [contender_row(group, measured) for measured in group.measured]
+        [
+            [f"{group.name}, {group.load}", *[""] * (len(header) - 1)],
+            *map(contender_row, group.measured),
+        ]
         for group in run.groups
         if group.family == family
     ]
-    figures = ["requests/s", "p50 ms", "p99 ms", "CPU µs", "others"]
-    note = (
-        "Median (best, or least). CPU: of the server's process, per request. Others: CPUs that "
-        "anything else took meanwhile. Inline off: `--inline-limit 0`, every run goes to a worker."
-    )
-    header = ["", CLIENTS, "", *figures]
-    return Table(f"In detail: {family}", note, header, 3, sections)
+    return Table(f"In detail: {family}", DETAILS[family], header, 1, sections)
 
 
-def contender_row(group: Group, measured: Measured) -> list[str]:
+def contender_row(measured: Measured) -> list[str]:
     """Return one contender's row."""
     others = measured.other_cpus
     return [
-        group.name,
-        str(group.load),
         measured.who,
         rates(measured),
-        f"{measured.p50_ms:.3f}",
-        f"{measured.p99_ms:.3f}",
+        milliseconds(measured.p50_ms),
+        milliseconds(measured.p99_ms),
         cpu(measured),
         NONE if others is None else f"{others:.2f}",
     ]
@@ -231,43 +237,36 @@ def cpu(measured: Measured) -> str:
     return f"{measured.cpu_us:,.{digits}f} ({measured.least_cpu_us:,.{digits}f})"
 
 
+def milliseconds(time: float) -> str:
+    """Return a time with the digits that count."""
+    return f"{time:.{3 if time < 10 else 1}f}"
+
+
 # ---------------------------------------------------------------- drawing
-def without_repeats(section: Sequence[Sequence[str]]) -> list[list[str]]:
-    """Return the rows with the first cells blank where they say the same as those above."""
-    shown = []
-    above: Sequence[str] = ()
-    for row in section:
-        same = 0
-        while same < min(2, len(above)) and row[same] == above[same]:
-            same += 1
-        shown.append([""] * same + list(row[same:]))
-        above = row
-    return shown
-
-
 def as_rich(table: Table) -> RichTable:
     """Return a table for the terminal."""
     drawn = RichTable(
         title=table.title,
-        caption=table.note,
         title_justify="left",
-        caption_justify="left",
         title_style="bold",
+        caption=table.note,
+        caption_justify="left",
         box=SIMPLE_HEAD,
+        collapse_padding=True,
         pad_edge=False,
     )
     for number, name in enumerate(table.header):
         label = number < table.labels
-        drawn.add_column(name, justify="left" if label else "right", no_wrap=number > 0)
+        drawn.add_column(name, justify="left" if label else "right")
     for section in table.sections:
-        for row in without_repeats(section):
-            drawn.add_row(*row)
+        for row in section:
+            drawn.add_row(*row, style=None if any(row[1:]) else "italic")
     return drawn
 
 
 def as_markdown(table: Table) -> str:
     """Return a table as Markdown with its title and note."""
-    rows = [row for section in table.sections for row in without_repeats(section)]
+    rows = [row for section in table.sections for row in section]
     marks = ["---" if number < table.labels else "---:" for number in range(len(table.header))]
-    lines = ["| " + " | ".join(row) + " |" for row in [list(table.header), marks, *rows]]
+    lines = ["| " + " | ".join(row) + " |" for row in [table.header, marks, *rows]]
     return f"## {table.title}\n\n{table.note}\n\n" + "\n".join(lines)

@@ -19,6 +19,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import redis
+from onnx import TensorProto, helper, numpy_helper
 
 from tensorkeep_server.testing import Wire
 
@@ -152,6 +153,39 @@ def digits():
     with np.load(folder / "heldout.npz") as held_out:
         pictures = (held_out["images"][:, None] / 16).astype(np.float32)
         return Digits((folder / "digits.onnx").read_bytes(), pictures, held_out["labels"])
+
+
+@pytest.fixture(scope="session")
+def counting():
+    """A model that takes `turns` and `x`, counts to `turns` and returns `x`.
+
+    Two million turns take about a second.
+    """
+    value = helper.make_tensor_value_info
+    turns, x, y = (
+        value("turns", TensorProto.INT64, [1]),
+        value("x", TensorProto.FLOAT, [1]),
+        value("y", TensorProto.FLOAT, [1]),
+    )
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["going"], ["go"]),
+            helper.make_node("Identity", ["value"], ["same"]),
+        ],
+        "body",
+        [
+            value("turn", TensorProto.INT64, []),
+            value("going", TensorProto.BOOL, []),
+            value("value", TensorProto.FLOAT, [1]),
+        ],
+        [value("go", TensorProto.BOOL, []), value("same", TensorProto.FLOAT, [1])],
+    )
+    loop = helper.make_node("Loop", ["turns", "yes", "x"], ["y"], body=body)
+    yes = numpy_helper.from_array(np.array(True), "yes")
+    graph = helper.make_graph([loop], "counting", [turns, x], [y], [yes])
+    return helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8
+    ).SerializeToString()
 
 
 @pytest.fixture(scope="session")

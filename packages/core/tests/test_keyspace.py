@@ -179,7 +179,7 @@ def test_what_was_noted_of_deleted_volatile_keys_does_not_pile_up(keys):
 def test_what_was_noted_of_moved_expiries_does_not_pile_up(keys):
     keys.set(b"k", 1)
     for number in range(10_000):
-        keys.expire(b"k", START + number)
+        keys.expire(b"k", START + 1 + number)
     keys.validate()  # bounds the marks that are left
 
 
@@ -204,9 +204,12 @@ def test_renaming_a_lasting_key_takes_the_targets_expiry_away(keys):
 
 def test_renaming_a_key_to_itself_changes_nothing(keys):
     keys.set(b"a", "a", START + 5)
+    keys.set(b"b", "b")
+    cursor, _ = keys.scan(0, 1)
     keys.rename(b"a", b"a")
     assert keys.get(b"a") == "a"
     assert keys.entry(b"a").expires_at == START + 5
+    assert keys.scan(cursor, 1) == (0, [b"a"])
 
 
 def test_a_missing_key_cannot_be_renamed(keys, clock):

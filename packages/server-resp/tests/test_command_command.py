@@ -206,17 +206,15 @@ def redis(tmp_path_factory):
         pytest.skip("needs redis-server 7.0, whose table ours follows")
     folder = tmp_path_factory.mktemp("redis")
     path = folder / "redis.sock"
-    process = subprocess.Popen(
-        [program, "--port", "0", "--unixsocket", str(path), "--save", "", "--dir", str(folder)],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    with process:
-        assert any("Ready to accept" in line for line in process.stdout)
-        with Wire(str(path)) as wire:
-            wire.ask("HELLO", "3")
-            yield wire
-        process.terminate()
+    arguments = ["--port", "0", "--unixsocket", str(path), "--save", "", "--dir", str(folder)]
+    with subprocess.Popen([program, *arguments], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert any("ready to accept" in line for line in process.stdout)
+            with Wire(str(path)) as wire:
+                wire.ask("HELLO", "3")
+                yield wire
+        finally:
+            process.terminate()
 
 
 def table(wire):

@@ -2,8 +2,12 @@
 
 import json
 import time
+from dataclasses import replace
 
 import pytest
+
+from tensorkeep.tensor import DType, Tensor
+from tensorkeep_server import values
 
 ARITY = "-ERR wrong number of arguments for '%s' command\r\n"
 NULL = b"$-1\r\n"
@@ -181,6 +185,26 @@ def test_ai_values_are_not_copied(wire):
         assert wire.ask("COPY", key, key, "DB", "1") == NOT_COPIED
     assert wire.ask("COPY", "t", "m", "REPLACE") == NOT_COPIED
     assert keys_of(wire) == [b"m", b"t"]
+
+
+@pytest.fixture
+def copyable(monkeypatch):
+    """Tensors can be copied, as values of a type to come."""
+    known = values.type_of(Tensor.zeros(DType.INT8, (1,)))
+    monkeypatch.setitem(values._TYPES, Tensor, replace(known, copy=lambda tensor: tensor))
+
+
+def test_a_copy_has_the_value_and_the_expiry(wire, copyable):
+    seed(wire, "a", "b")
+    wire.ask("EXPIREAT", "a", "4102444800")
+    assert wire.ask("COPY", "a", "new") == b":1\r\n"
+    assert wire.ask("COPY", "a", "new") == b":0\r\n"
+    assert wire.ask("COPY", "b", "new", "REPLACE") == b":1\r\n"
+    assert wire.ask("EXPIRETIME", "new") == b":-1\r\n"
+    assert wire.ask("COPY", "a", "a", "DB", "3", "DB", "1") == b":1\r\n"
+    assert keys_of(wire) == [b"a", b"b", b"new"]
+    wire.ask("SELECT", "1")
+    assert wire.ask("EXPIRETIME", "a") == b":4102444800\r\n"
 
 
 def test_copying_answers_zero_when_source_or_target_forbid_it(wire):

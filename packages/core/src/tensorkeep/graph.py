@@ -6,6 +6,7 @@ given with the request, every other one is an output of an operation. Nothing he
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from tensorkeep.errors import RunFailed
@@ -48,10 +49,15 @@ class Graph(NamedTuple):
     @classmethod
     def of(cls, model: Model) -> Graph:
         """Returns the plan of a single run: inputs first, outputs after them."""
-        given = len(model.loaded.inputs)
-        slots = given + len(model.loaded.outputs)
-        operation = Operation(model, tuple(range(given)), tuple(range(given, slots)))
-        return cls((operation,), given, slots)
+        loaded = model.loaded
+        inputs, outputs = _slots_of_one(len(loaded.inputs), len(loaded.outputs))
+        given = len(inputs)
+        return cls((Operation(model, inputs, outputs),), given, given + len(outputs))
+
+
+@lru_cache
+def _slots_of_one(inputs: int, outputs: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    return tuple(range(inputs)), tuple(range(inputs, inputs + outputs))
 
 
 class GraphRun:
@@ -107,11 +113,10 @@ class GraphRun:
         ready = []
         given = self.graph.given
         for index, operation in enumerate(self.graph.operations):
-            missing = {slot for slot in operation.inputs if slot >= given}
-            if missing:
-                self._missing[index] = missing
-            else:
+            if max(operation.inputs, default=-1) < given:
                 ready.append(index)
+            else:
+                self._missing[index] = {slot for slot in operation.inputs if slot >= given}
         self.running = len(ready)
         return ready
 

@@ -59,7 +59,7 @@ class Outbox:
         self._items.append((outcomes, worker))
         if not self._announced:
             self._announced = True
-            self._loop.call_soon_threadsafe(self._drain)
+            _tell(self._loop, self._drain)
 
     def _drain(self) -> None:
         # Cleared first: what is added from here on announces itself again.
@@ -132,7 +132,7 @@ class Loader:
                 result = job()
             except BaseException as error:  # noqa: BLE001 - handed to `done`, which decides
                 failure = error
-            self._loop.call_soon_threadsafe(done, result, failure)
+            _tell(self._loop, done, result, failure)
             del item, job, done, result, failure
 
 
@@ -166,6 +166,14 @@ class Watchdog:
                         context.cancel()
                     except Exception:  # noqa: BLE001 - a plugin's own code; the watch goes on
                         _log.exception("cancelling a run failed")
+
+
+def _tell(loop: Loop, callback: Callable[..., object], *args: object) -> None:
+    """Calls back on the loop's thread; once the loop is closed, nobody is left to be told."""
+    try:
+        loop.call_soon_threadsafe(callback, *args)
+    except RuntimeError:  # what asyncio and uvloop raise then, and only then
+        _log.debug("the loop was closed before it could be told of %r", callback)
 
 
 def start_thread(name: str, target: Callable[[], None]) -> Thread:

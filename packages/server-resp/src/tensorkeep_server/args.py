@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _INTEGER: Final = re.compile(rb"-?[1-9][0-9]{0,18}|0")
 _INT64: Final = range(-(2**63), 2**63)
+# Sizes, counts and the like, nearly all integers there are: a look-up saves their parsing.
+_SMALL: Final[dict[Argument, int]] = {b"%d" % value: value for value in range(4097)}
 NOT_AN_INTEGER: Final = "ERR value is not an integer or out of range"
 SYNTAX: Final = "ERR syntax error"
 
@@ -27,6 +29,9 @@ def parse_integer(text: Argument) -> int | None:
 
     An optional `-` and decimal digits without leading zeros, in the range of int64.
     """
+    small = _SMALL.get(text)
+    if small is not None:
+        return small
     if not _INTEGER.fullmatch(text):
         return None
     value = int(bytes(text))

@@ -321,7 +321,10 @@ class RequestParser:
             # Not a bytearray: that one is filled with zeros first, which for the largest bulk
             # stops the server for 0.2 s and takes the memory of bytes that may never come. With
             # room for the line break, one read takes both.
-            self._large = np.empty(size + 2, np.uint8).data
+            try:
+                self._large = np.empty(size + 2, np.uint8).data
+            except MemoryError as error:
+                raise ProtocolError("not enough memory for a bulk of that length") from error
             piece = window[start:]
             self._large[: len(piece)] = piece
             self._rest = self._large[len(piece) :]

@@ -128,12 +128,15 @@ def nothing(args: Args) -> None:
     """Parses a command without arguments; the table's arity has made sure of it."""
 
 
-def container(base: Command, subcommands: Iterable[Command]) -> Command:
+def container(
+    base: Command, subcommands: Iterable[Command], *, help_since: str = "5.0.0"
+) -> Command:
     """Makes a command with subcommands, and gives it a HELP that is read from them.
 
     Args:
         base: The command itself.
         subcommands: All but HELP.
+        help_since: First version of Redis that had its HELP.
     """
     subs = tuple(subcommands)
 
@@ -148,7 +151,7 @@ def container(base: Command, subcommands: Iterable[Command]) -> Command:
         group=base.group,
         arity=2,
         flags=(LOADING, STALE),
-        since="5.0.0",
+        since=help_since,
         categories=base.categories,
     )
     lines = [f"{base.name.upper()} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"]

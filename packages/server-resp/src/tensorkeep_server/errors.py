@@ -78,6 +78,7 @@ _LINES: Final[tuple[tuple[type[Exception], Callable[[Any], str]], ...]] = (
     (core.BackendUnavailable, lambda _: "ERR Could not load backend"),
     (core.BatchSizeMismatch, _batch_size),
     (core.EngineClosed, lambda _: "ERR the server is shutting down"),
+    (MemoryError, lambda _: "OOM not enough memory for this command"),
     # The framework's own words, as they are.
     (core.ModelRejected, str),
     (core.RunFailed, str),

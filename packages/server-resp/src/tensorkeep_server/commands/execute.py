@@ -112,7 +112,7 @@ def _read_names(args: Args, word: bytes, name: str, capital: str, expected: int)
             f"ERR number of {name} keys to AI.MODELEXECUTE command does not match"
             " the number of given arguments"
         )
-    return [bytes(item) for item in items[at - count : at]]
+    return list(map(bytes, items[at - count : at]))
 
 
 def wrong_count(word: str) -> CommandError:

@@ -40,9 +40,6 @@ WIRE_DTYPES: Final[dict[Argument, DType]] = {
 }
 _NAMES: Final = {dtype: dtype.name.encode() for dtype in WIRE_DTYPES.values()}
 
-# Small sizes as they are written, which saves parsing nearly all there are.
-_SMALL: Final[dict[Argument, int]] = {b"%d" % size: size for size in range(1, 4097)}
-
 # How `array` names the elements of each type; it refuses integers that do not fit.
 _ELEMENTS: Final = {
     DType.FLOAT: "f",
@@ -99,7 +96,7 @@ def read_tensor(args: Args, max_bytes: int) -> Tensor:
     sizes: list[int] = []
     for at in range(args.at + 1, len(items)):
         item = items[at]
-        size = (_SMALL.get(item) if type(item) is bytes else None) or parse_integer(item)
+        size = parse_integer(item)
         if size is not None and size > 0:
             sizes.append(size)
             continue
