@@ -10,6 +10,8 @@ REDIS = "redis-server"
 TENSORKEEP = "Tensorkeep"
 ONNX_RUNTIME = "ONNX Runtime"
 
+WITH_MODELS = "with the three models"
+
 
 @dataclass(frozen=True, slots=True)
 class Load:
@@ -18,14 +20,11 @@ class Load:
     clients: int = 1
     pipeline: int = 1
 
-    def __str__(self) -> str:
-        return f"{self.clients}" if self.pipeline == 1 else f"{self.clients} x {self.pipeline}"
-
     @property
     def text(self) -> str:
-        """Say it in words."""
+        """Say it in words: `50 clients x 16` send 16 requests at once, each."""
         clients = "1 client" if self.clients == 1 else f"{self.clients} clients"
-        return clients if self.pipeline == 1 else f"{clients}, pipeline {self.pipeline}"
+        return clients if self.pipeline == 1 else f"{clients} x {self.pipeline}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from figures import REDIS, TENSORKEEP, Group, Measured, Run
+from figures import REDIS, TENSORKEEP, WITH_MODELS, Group, Measured, Run
 from models import models
 from plan import large, prepare, send, store
 from servers import Servers, on_core, serving
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 STARTS = "start"
 MEMORY = "memory"
 START_REPETITIONS = 5
-PACKAGES = ("tensorkeep", "onnxruntime", "numpy", "hiredis", "uvloop")
+PACKAGES = ("tensorkeep", "onnxruntime", "numpy", "uvloop")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ def measure_memory(cores: Cores, tell: Tell) -> dict[str, dict[str, float]]:
             if who == TENSORKEEP:
                 for model in models().values():
                     store(wire, model)
-                found["with the three models"] = server.memory_mb()
+                found[WITH_MODELS] = server.memory_mb()
                 large_tensor = ("AI.TENSORSET", "t", "FLOAT", 16 * 1024 * 1024, "BLOB")
                 send(wire, (*large_tensor, large("64 MB")))
             else:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from figures import REDIS, TENSORKEEP, Load
 from matplotlib.figure import Figure
+from matplotlib.patheffects import Normal, Stroke
 from published import REDISAI
-from report import short
+from report import ratio, short
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 
 LOADS = (Load(1), Load(50), Load(50, 16))
 THICKNESS = 0.38
-TICKS = (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2)
-LIMITS = (0.004, 4.0)
+TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2)
+LIMITS = (0.004, 9.0)
 WIDTH, GROUP_HEIGHT = 8.5, 0.42  # inches
 
 
@@ -52,7 +53,8 @@ def draw(run: Run, path: Path) -> None:
 def panel(axes: Axes, groups: Sequence[Group]) -> None:
     """Draw a pair of bars for each group."""
     axes.set(xscale="log", xlim=LIMITS)
-    axes.axvline(1, color="#24292f", linewidth=1, label=REDIS)
+    axes.axvline(1, color="#d1242f", linewidth=1, label=f"{REDIS} = 1", zorder=1)
+    halo = [Stroke(linewidth=2, foreground="white"), Normal()]
     pairs = (
         (TENSORKEEP, "#1f6feb", -THICKNESS / 2, [ours(group) for group in groups]),
         ("RedisAI, as published", "#b8bec7", THICKNESS / 2, [published(group) for group in groups]),
@@ -60,16 +62,16 @@ def panel(axes: Axes, groups: Sequence[Group]) -> None:
     for label, colour, shift, bars in pairs:
         places = [place + shift for place, bar in enumerate(bars) if bar]
         known = [bar for bar in bars if bar]
-        ratios = [ratio for _, ratio in known]
-        drawn = axes.barh(places, ratios, THICKNESS, color=colour, label=label)
-        texts = [f"{ratio:.2f}  ({short(rate)}/s)" for rate, ratio in known]
-        axes.bar_label(drawn, texts, padding=3, fontsize=7)
+        ratios = [value for _, value in known]
+        drawn = axes.barh(places, ratios, THICKNESS, color=colour, label=label, zorder=2)
+        texts = [f"{ratio(value)}  ({short(rate)}/s)" for rate, value in known]
+        for text in axes.bar_label(drawn, texts, padding=3, fontsize=7):
+            text.set_path_effects(halo)
     axes.set_yticks(range(len(groups)), [group.name for group in groups], fontsize=8)
     axes.set_xticks(TICKS, [f"{tick:g}" for tick in TICKS], fontsize=8)
     axes.minorticks_off()
     axes.invert_yaxis()
-    axes.grid(axis="x", alpha=0.3)
-    axes.set_axisbelow(True)
+    axes.grid(axis="x", alpha=0.3, zorder=0)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(left=False)
 

@@ -10,14 +10,14 @@ from math import prod
 from statistics import median
 from typing import TYPE_CHECKING
 
-from figures import ONNX_RUNTIME, REDIS, TENSORKEEP, Load
+from figures import ONNX_RUNTIME, REDIS, TENSORKEEP, WITH_MODELS
 from plan import LARGE, RUNS, SETTINGS, SHAPES, SMALL
 from published import MEMORY_MB, ORIGIN, REDISAI
 from rich.box import SIMPLE_HEAD
 from rich.table import Table as RichTable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from figures import Measured, Run
     from rich.console import Console
@@ -30,16 +30,15 @@ TITLES = {
     RUNS: "Model runs beside a PING of Redis",
     LARGE: "Large tensors beside strings of Redis",
 }
-CLIENTS = "clients"
 HOW = (
-    "Median (best, or least); `50 x 16` is 50 clients, each with 16 requests under way. CPU: of the "
-    "server's process, per request. Others: CPUs that anything else took meanwhile."
+    "Median (best, or least). `x 16`: each client sends 16 requests at once. CPU: of the server's "
+    "process, per request. Others: CPUs that anything else took meanwhile."
 )
 DETAILS = {
     SMALL: f"{HOW} Redis is asked PING, SET and GET.",
-    RUNS: f"{HOW} Redis is asked PING. Inline off: with `--inline-limit 0` every run goes to a worker.",
+    RUNS: f"{HOW} Redis is asked PING. Inline off: `--inline-limit 0`, all runs go to a worker.",
     LARGE: f"{HOW} Redis is asked SET and GET. One socket asks.",
-    SETTINGS: f"{HOW} Every run goes to a worker, with `--inline-limit 0`.",
+    SETTINGS: f"{HOW} All runs go to a worker, with `--inline-limit 0`.",
 }
 PREFACE = """\
 # Speed
@@ -110,74 +109,70 @@ def summaries(run: Run) -> list[Table]:
 
 def against_redis(run: Run, family: str) -> Table:
     """Compare Tensorkeep's rates with Redis', and the ratio with RedisAI's."""
-    sections: dict[str, list[list[str]]] = {}
+    rows: dict[str, list[list[str]]] = {}
     for group in run.groups:
         ours, redis = group.of(TENSORKEEP), group.of(REDIS)
         if group.family != family or ours is None or redis is None:
             continue
-        row = [group.name, str(group.load), rates(redis), rates(ours)]
-        row.append(f"{ours.rate / redis.rate:.2f} ({ours.best / redis.best:.2f})")
+        row = [group.load.text, rates(redis), rates(ours)]
+        row.append(ratios(ours.rate / redis.rate, ours.best / redis.best))
         published = REDISAI.get((group.name, group.load))
-        row.append(NONE)
-        if published is not None:
-            row[-1] = f"{published.ratio:.2f} ({published.best_ratio:.2f})"
+        row.append(NONE if published is None else ratios(published.ratio, published.best_ratio))
         if family == LARGE:
             size = SIZES[group.name.partition(", ")[2]]
             row.append(f"{ours.rate * size / 1e6:,.0f}")
-        sections.setdefault(group.name, []).append(row)
-    header = ["", CLIENTS, REDIS, TENSORKEEP, "ratio", "RedisAI's ratio"]
+        rows.setdefault(group.name, []).append(row)
+    header = ["", REDIS, TENSORKEEP, "ratio", "RedisAI's ratio"]
     if family == LARGE:
-        header.append("Tensorkeep, MB/s")
+        header.append("MB/s")
     note = "Requests per second, and their ratio to redis-server's: median (best)."
-    return Table(TITLES[family], note, header, 2, list(sections.values()))
+    return Table(TITLES[family], note, header, 1, titled(rows, len(header)))
 
 
 def overhead(run: Run) -> Table:
     """Show what a run over the wire costs beside a call of ONNX Runtime."""
-    sections = []
-    direct: dict[str, float] = {}
+    rows: dict[str, list[list[str]]] = {}
+    direct: dict[str, str] = {}
     for group in run.groups:
         ours, called = group.of(TENSORKEEP), group.of(ONNX_RUNTIME)
         if group.family != RUNS or ours is None:
             continue
         if called is not None:
-            direct[group.name] = 1e6 / called.best
-            sections.append([])
+            direct[group.name] = f"{1e6 / called.best:.0f}"
         published = REDISAI.get((group.name, group.load))
-        theirs = published and published.cpu_us
-        least = published and published.least_cpu_us
-        row = [group.name, str(group.load)]
-        row.append(f"{direct[group.name]:.0f}" if group.name in direct else NONE)
-        row += [cpu(ours), f"{theirs:g} ({least:g})" if theirs and least else NONE]
-        row.append(f"{ours.p50_ms * 1000:.0f}" if group.load == Load(1) else NONE)
-        sections = sections or [[]]
-        sections[-1].append(row)
-    header = ["", CLIENTS, "direct call", "server's CPU", "RedisAI's CPU", "wait of a lone client"]
+        theirs = NONE
+        if published is not None and published.cpu_us and published.least_cpu_us:
+            theirs = f"{published.cpu_us:g} ({published.least_cpu_us:g})"
+        waits = f"{ours.p50_ms * 1000:,.0f}"
+        row = [group.load.text, direct.get(group.name, NONE), cpu(ours), theirs, waits]
+        rows.setdefault(group.name, []).append(row)
+    header = ["", "direct call", "server's CPU", "RedisAI's CPU", "client waits"]
     note = (
         "Microseconds of one run: a call of ONNX Runtime without any server (best), the CPU time "
-        "of the server's process (median, and least), and what a lone client waits (median)."
+        "of the server's process (median, and least), and what a client waits (median)."
     )
-    return Table("What the way to the model costs", note, header, 2, sections)
+    return Table("What the way to the model costs", note, header, 1, titled(rows, len(header)))
+
+
+def titled(rows: Mapping[str, list[list[str]]], width: int) -> list[list[list[str]]]:
+    """Return one section for each name, which stands in a row of its own above."""
+    return [[[name, *[""] * (width - 1)], *those] for name, those in rows.items()]
 
 
 def process(run: Run) -> Table:
     """Show how long the servers take to start, and their memory."""
-    sections = [
-        [
-            ["seconds to the first PONG", who, f"{median(found):.3f} ({min(found):.3f})", NONE]
-            for who, found in run.starts.items()
-        ]
-    ]
+    rows: dict[str, list[list[str]]] = {}
+    for who, found in run.starts.items():
+        times = f"{median(found):.3f} ({min(found):.3f})"
+        rows.setdefault(who, []).append(["seconds to the first PONG", times, NONE])
     for who, moments in run.memory.items():
-        published = {"with the three models": f"{MEMORY_MB}"} if who == TENSORKEEP else {}
-        sections.append(
-            [
-                [f"MB in memory {moment}", who, f"{mb:.0f}", published.get(moment, NONE)]
-                for moment, mb in moments.items()
-            ]
+        published = {WITH_MODELS: f"{MEMORY_MB}"} if who == TENSORKEEP else {}
+        rows.setdefault(who, []).extend(
+            [f"MB in memory {moment}", f"{mb:.0f}", published.get(moment, NONE)]
+            for moment, mb in moments.items()
         )
-    note = "Seconds: median (best)."
-    return Table("Start and memory", note, ["", "", "measured", "RedisAI's"], 2, sections)
+    note = "Seconds: median (best). RedisAI's memory: with the same three models in ONNX Runtime."
+    return Table("Start and memory", note, ["", "measured", "RedisAI's"], 1, titled(rows, 3))
 
 
 # ---------------------------------------------------------------- every contender
@@ -190,15 +185,12 @@ def details(run: Run) -> list[Table]:
 def every_contender(run: Run, family: str) -> Table:
     """Show rate, latency and CPU time of each contender of a family, under the group's title."""
     header = ["", "requests/s", "p50 ms", "p99 ms", "CPU µs", "others"]
-    sections = [
-        [
-            [f"{group.name}, {group.load}", *[""] * (len(header) - 1)],
-            *map(contender_row, group.measured),
-        ]
+    rows = {
+        f"{group.name}, {group.load.text}": [contender_row(each) for each in group.measured]
         for group in run.groups
         if group.family == family
-    ]
-    return Table(f"In detail: {family}", DETAILS[family], header, 1, sections)
+    }
+    return Table(f"In detail: {family}", DETAILS[family], header, 1, titled(rows, len(header)))
 
 
 def contender_row(measured: Measured) -> list[str]:
@@ -218,6 +210,16 @@ def contender_row(measured: Measured) -> list[str]:
 def rates(measured: Measured) -> str:
     """Return median and best rate."""
     return f"{short(measured.rate)} ({short(measured.best)})"
+
+
+def ratios(median_ratio: float, best_ratio: float) -> str:
+    """Return the ratio of the medians and that of the bests."""
+    return f"{ratio(median_ratio)} ({ratio(best_ratio)})"
+
+
+def ratio(value: float) -> str:
+    """Return a ratio with two digits that count."""
+    return f"{value:.{2 if value >= 0.1 else 3}f}"
 
 
 def short(rate: float) -> str:

@@ -193,6 +193,7 @@ def address_of(wire):
 
 def test_kill_by_address_ends_one_connection(wire, connect):
     other = connect()
+    other.ask("PING")  # now the server knows it
     assert wire.ask("CLIENT", "KILL", address_of(other)) == b"+OK\r\n"
     assert is_closed(other)
     assert wire.ask("PING") == b"+PONG\r\n"
@@ -250,6 +251,7 @@ def test_killing_does_not_wait_for_one_that_does_not_read(wire, connect):
     wire.ask("AI.TENSORSET", "big", "UINT8", 8_000_000)
     victim = connect()
     victim.socket.sendall(request("AI.TENSORGET", "big", "BLOB") * 3)
+    assert victim.socket.recv(1) == b"$"  # and no more
     assert wire.ask("CLIENT", "KILL", "TYPE", "normal") == b":1\r\n"
     assert listed(wire) == {number(wire)}
 

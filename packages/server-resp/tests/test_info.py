@@ -234,7 +234,7 @@ def test_runs_that_wait_are_counted(wire, connect, fake):
     while fields(info(wire, "clients"))["blocked_clients"] != "3":
         pass
     told = fields(info(wire, "devices"))["device_CPU"]
-    fake.release()
+    fake.release(3)
     assert told == "workers=1,busy=1,waiting=2"
 
 
@@ -277,7 +277,7 @@ def test_a_backend_is_shown_once_it_is_loaded(wire):
     assert info(wire, "ai_backends_info") == "# ai_backends_info\r\n"
     store(wire, "m")
     told = fields(info(wire, "ai_backends_info"))
-    assert list(told)[0] == "ai_onnxruntime_version"
+    assert next(iter(told)) == "ai_onnxruntime_version"
     assert told["ai_onnxruntime_maximum_run_sessions_number"] == "1"
 
 

@@ -60,23 +60,31 @@ def test_config_get_answers_a_map_in_resp3(wire):
         ),
         (
             ("CONFIG", "SET", "maxclients", "0"),
-            "ERR CONFIG SET failed (possibly related to argument 'maxclients') - "
-            "argument must be between 1 and 4294967295 inclusive",
+            (
+                "ERR CONFIG SET failed (possibly related to argument 'maxclients') - "
+                "argument must be between 1 and 4294967295 inclusive"
+            ),
         ),
         (
             ("CONFIG", "SET", "lua-time-limit", "x"),
-            "ERR CONFIG SET failed (possibly related to argument 'lua-time-limit') - "
-            "argument couldn't be parsed into an integer",
+            (
+                "ERR CONFIG SET failed (possibly related to argument 'lua-time-limit') - "
+                "argument couldn't be parsed into an integer"
+            ),
         ),
         (
             ("CONFIG", "SET", "databases", "3"),
-            "ERR CONFIG SET failed (possibly related to argument 'databases') - "
-            "can't set immutable config",
+            (
+                "ERR CONFIG SET failed (possibly related to argument 'databases') - "
+                "can't set immutable config"
+            ),
         ),
         (
             ("CONFIG", "SET", "maxclients", "5", "MAXCLIENTS", "6"),
-            "ERR CONFIG SET failed (possibly related to argument 'MAXCLIENTS') - "
-            "duplicate parameter",
+            (
+                "ERR CONFIG SET failed (possibly related to argument 'MAXCLIENTS') - "
+                "duplicate parameter"
+            ),
         ),
         (("CONFIG", "REWRITE"), "ERR The server is running without a config file"),
         (("CONFIG", "FOO"), "ERR unknown subcommand 'FOO'. Try CONFIG HELP."),

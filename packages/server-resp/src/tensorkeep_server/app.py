@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 _BACKLOG: Final = 1024  # connections that may wait to be accepted
 _EXPIRY_INTERVAL: Final = 0.1  # seconds between two looks for keys whose time has come
-_EXPIRY_LIMIT: Final = 200  # keys removed per look and database, so that clients get their turn
+_EXPIRY_LIMIT: Final = 200  # keys removed before clients get their turn
 
 
 async def serve(
@@ -132,11 +132,13 @@ async def _listen(server: Server) -> list[asyncio.Server]:
 
 
 async def _expire(server: Server) -> None:
+    """Removes keys whose time has come, in portions between which clients are served."""
     while True:
         await asyncio.sleep(_EXPIRY_INTERVAL)
         for keys in server.databases:
-            removed = keys.remove_expired(_EXPIRY_LIMIT)
-            server.counters["expired_keys"] += len(removed)
+            while removed := keys.remove_expired(_EXPIRY_LIMIT):
+                server.counters["expired_keys"] += len(removed)
+                await asyncio.sleep(0)
 
 
 async def _until(condition: Callable[[], object], limit: float) -> None:

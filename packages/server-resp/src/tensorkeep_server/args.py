@@ -29,7 +29,7 @@ def parse_integer(text: Argument) -> int | None:
 
     An optional `-` and decimal digits without leading zeros, in the range of int64.
     """
-    small = _SMALL.get(text)
+    small = _SMALL.get(text) if type(text) is bytes else None  # a view cannot be looked up
     if small is not None:
         return small
     if not _INTEGER.fullmatch(text):

@@ -230,8 +230,9 @@ def _arguments(syntax: str) -> Iterator[Reply]:
         if word.startswith("[") and "|" not in _outer_words(word):
             name = word[1:-1]
             flags.append("optional")
-        if name.endswith(" ...") or words[at + 1 : at + 2] == ["..."]:
-            name = name.removesuffix(" ...")
+        single = name.removesuffix(" ...")
+        if (single != name and " " not in single) or words[at + 1 : at + 2] == ["..."]:
+            name = single
             flags.append("multiple")
         is_token = name.isupper() and " " not in name
         pairs: list[tuple[Reply, Reply]] = [

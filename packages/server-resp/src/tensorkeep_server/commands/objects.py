@@ -145,9 +145,11 @@ COMMANDS: Final[tuple[Command, ...]] = (
     container(
         only_subcommands("object", summary="Tells about keys.", group="generic", since="2.2.3"),
         _OBJECT,
+        help_since="6.2.0",
     ),
     container(
         only_subcommands("memory", summary="Tells about memory.", group="server", since="4.0.0"),
         _MEMORY,
+        help_since="4.0.0",
     ),
 )

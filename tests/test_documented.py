@@ -1,0 +1,204 @@
+"""What is documented is there, what is there is documented, and what is shown runs."""
+
+import ast
+import importlib.util
+import re
+import shlex
+import subprocess
+import sys
+from doctest import ELLIPSIS, NORMALIZE_WHITESPACE, OutputChecker
+from pathlib import Path
+
+import pytest
+
+from tensorkeep_server.commands import COMMANDS
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted(
+    page
+    for pattern in ("*.md", "docs/*.md", "examples/*/README.md", "packages/*/README.md")
+    for page in ROOT.glob(pattern)
+)
+TESTS = sorted(
+    test
+    for pattern in ("tests/test_*.py", "packages/*/tests/test_*.py")
+    for test in ROOT.glob(pattern)
+    if test.name != Path(__file__).name
+)
+ASKABLE = [
+    item
+    for command in COMMANDS
+    for item in ((command, *command.subcommands) if command.arity >= -1 else command.subcommands)
+    or (command,)
+]
+FLAGS = {
+    "write", "readonly", "fast", "denyoom", "admin", "loading", "stale", "noscript", "no_auth",
+    "no_multi", "allow_busy", "module", "movablekeys",
+}  # fmt: skip
+
+every_command = pytest.mark.parametrize("item", ASKABLE, ids=lambda item: item.full_name)
+
+
+def page_id(page):
+    return page.relative_to(ROOT).as_posix()
+
+
+def blocks(page, language):
+    """Returns the fenced blocks of a page that are in a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text("utf-8"), re.DOTALL | re.M)
+
+
+def pages_with(language):
+    """Parametrizes a test by the pages that have blocks in a language."""
+    found = [page for page in PAGES if blocks(page, language)]
+    return pytest.mark.parametrize("page", found, ids=page_id)
+
+
+# ------------------------------------------------------------------ commands
+@every_command
+def test_a_command_says_what_people_and_clients_want_to_know(item):
+    assert re.fullmatch(r"[A-Z].*\.", item.summary)
+    assert item.group in {"module", "generic", "connection", "server"}
+    assert re.fullmatch(r"\d+\.\d+\.\d+", item.since)
+    assert set(item.flags) <= FLAGS
+    assert not {"write", "readonly"} <= set(item.flags)
+    assert item.syntax == item.syntax.strip()
+    for opening, closing in ("[]", "()"):
+        assert item.syntax.count(opening) == item.syntax.count(closing)
+
+
+@every_command
+def test_a_command_that_takes_arguments_names_them(item):
+    alone = 2 if item.parent else 1  # words of a request without arguments
+    if item.arity == alone:
+        assert item.syntax == ""
+    if item.arity > alone or item.arity < -alone:
+        assert item.syntax
+
+
+@every_command
+def test_a_command_is_on_the_page_of_commands(item):
+    usage = f"{item.full_name.upper().replace('|', ' ')} {item.syntax}".strip()
+
+    assert f"| `{usage}` |".replace("|", r"\|")[1:-2] in (ROOT / "docs/commands.md").read_text()
+
+
+def test_the_page_of_commands_is_what_the_command_table_says():
+    program = ROOT / "docs/render_commands.py"
+    spec = importlib.util.spec_from_file_location(program.stem, program)
+    render_commands = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(render_commands)
+
+    written = (ROOT / "docs/commands.md").read_text("utf-8")
+
+    assert written == render_commands.render(COMMANDS), "run python docs/render_commands.py"
+
+
+@pytest.fixture(scope="module")
+def asked():
+    """The text of all tests."""
+    return "\n".join(test.read_text("utf-8") for test in TESTS)
+
+
+@every_command
+def test_a_command_is_asked_in_some_test(asked, item):
+    words = [re.escape(word) for word in item.full_name.upper().split("|")]
+    name = r"""(?:["', ]|\\r\\n)+""".join(words)
+
+    assert re.search(rf"""["'/(]{name}(?:["' ]|\\r)""", asked), f"no test asks {item.full_name}"
+
+
+# ------------------------------------------------------------------ what is shown
+@pages_with("python")
+def test_the_python_on_a_page_runs(serving, digits, tmp_path, page):
+    """All of a page runs as one program, so that its later blocks can build on its first ones.
+
+    Paths on it start at the root of the repository, or at the folder of an example. A server on
+    port 6379 is the one that the tests have started.
+    """
+    program = "\n".join(blocks(page, "python"))
+    if "redis" in program:
+        assert "6379" in program, "name the port, so that this test can put in another one"
+    program = program.replace("6379", str(serving.port))
+    folder = page.parent if "examples" in page.parts else ROOT
+
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def transcript(block):
+    """Yields each command of a console block with what it is said to print."""
+    for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+        command, _, expected = part.replace("\\\n", "").partition("\n")
+        yield command, expected
+
+
+def runnable(command):
+    """Returns whether a test may run a command: it installs nothing and comes to an end."""
+    words = shlex.split(command)
+    return words[0] in {"redis-cli", "tensorkeep"} and words[1:2] != ["serve"]
+
+
+@pages_with("console")
+def test_the_commands_on_a_page_print_what_it_says(serving, tool, page):
+    cli = f"{tool('redis-cli')} --no-raw -p {serving.port}"
+    tensorkeep = f"{sys.executable} -m tensorkeep_server"
+    checker, options = OutputChecker(), ELLIPSIS | NORMALIZE_WHITESPACE
+    for block in blocks(page, "console"):
+        for command, expected in transcript(block):
+            if not runnable(command):
+                continue
+            shown = re.sub(r"^redis-cli\b", cli, command)
+            shown = re.sub(r"^tensorkeep\b", tensorkeep, shown)
+            done = subprocess.run(
+                ["bash", "-c", shown], cwd=ROOT, capture_output=True, text=True, timeout=60,
+                check=False,
+            )  # fmt: skip
+            assert (done.returncode, done.stderr) == (0, ""), command
+            assert checker.check_output(expected, done.stdout, options), (
+                f"$ {command}\n{done.stdout}\ninstead of\n{expected}"
+            )
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_the_tasks_that_a_page_names_are_in_the_noxfile(page):
+    tree = ast.parse((ROOT / "noxfile.py").read_text("utf-8"))
+    tasks = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+    assert set(re.findall(r"nox (?:-\w )*-s ([a-z0-9]+)", page.read_text("utf-8"))) <= tasks
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_the_files_that_a_page_links_to_are_there(page):
+    links = re.findall(r"\]\((?!\w+:|#)([^)#\s]+)", page.read_text("utf-8"))
+
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.fixture(scope="module")
+def flags():
+    """The options of `tensorkeep serve`."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tensorkeep_server", "serve", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+        env={"COLUMNS": "200", "PATH": ""},
+    )
+    return set(re.findall(r"--[a-z][a-z-]+", done.stdout))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_the_options_that_a_page_gives_to_serve_are_its_own(flags, page):
+    used = re.findall(r"tensorkeep serve([^`\n]*)", page.read_text("utf-8"))
+
+    assert {flag for line in used for flag in re.findall(r"--[a-z][a-z-]+", line)} <= flags
