@@ -199,9 +199,7 @@ def test_a_million_arguments_are_counted_and_refused(serving, wire):
     count = 1024 * 1024
     began = time.perf_counter()
     with connect(serving) as peer:
-        peer.sendall(
-            b"*%d\r\n$12\r\nAI.TENSORSET\r\n" % count + b"$1\r\n1\r\n" * (count - 1)
-        )
+        peer.sendall(b"*%d\r\n$12\r\nAI.TENSORSET\r\n" % count + b"$1\r\n1\r\n" * (count - 1))
         assert peer.recv(1000) == b"-ERR invalid data type\r\n"
     print(f"\n{time.perf_counter() - began:.1f} s")
 
@@ -429,9 +427,7 @@ def test_a_client_that_reads_nothing_makes_nobody_else_wait_and_fills_no_memory(
         assert grown < 100 * MEGABYTE, f"{grown / MEGABYTE:.0f} MB of 800 MB wait to be read"
 
 
-def test_a_client_that_sends_and_never_stops_is_read_no_further_while_it_waits(
-    serving, wire, slow
-):
+def test_a_client_that_sends_and_never_stops_is_read_no_further_while_it_waits(serving, wire, slow):
     before = serving.memory()
     with connect(serving) as peer:
         peer.sendall(request(*run(slow, ["turns", "one"], ["out:a"])))

@@ -25,11 +25,10 @@ TESTS = sorted(
     for test in ROOT.glob(pattern)
     if test.name != Path(__file__).name
 )
+CONTAINERS = [command for command in COMMANDS if command.subcommands]
 ASKABLE = [
-    item
-    for command in COMMANDS
-    for item in ((command, *command.subcommands) if command.arity >= -1 else command.subcommands)
-    or (command,)
+    *(command for command in COMMANDS if not command.subcommands or command.arity >= -1),
+    *(item for container in CONTAINERS for item in container.subcommands),
 ]
 FLAGS = {
     "write", "readonly", "fast", "denyoom", "admin", "loading", "stale", "noscript", "no_auth",
@@ -45,7 +44,9 @@ def page_id(page):
 
 def blocks(page, language):
     """Returns the fenced blocks of a page that are in a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text("utf-8"), re.DOTALL | re.M)
+    return re.findall(
+        rf"^```{language}\n(.*?)^```$", page.read_text("utf-8"), re.DOTALL | re.MULTILINE
+    )
 
 
 def pages_with(language):
@@ -102,10 +103,21 @@ def asked():
 
 @every_command
 def test_a_command_is_asked_in_some_test(asked, item):
+    if item.parent and item.name == "help":
+        return  # all of them are asked below
     words = [re.escape(word) for word in item.full_name.upper().split("|")]
     name = r"""(?:["', ]|\\r\\n)+""".join(words)
 
     assert re.search(rf"""["'/(]{name}(?:["' ]|\\r)""", asked), f"no test asks {item.full_name}"
+
+
+@pytest.mark.parametrize("container", CONTAINERS, ids=lambda item: item.name)
+def test_a_command_with_subcommands_explains_them_all(wire, container):
+    lines = wire.read(container.name.upper(), "HELP")
+
+    for item in container.subcommands:
+        at = lines.index(f"{item.name.upper()} {item.syntax}".strip())
+        assert lines[at + 1] == f"    {item.summary}"
 
 
 # ------------------------------------------------------------------ what is shown

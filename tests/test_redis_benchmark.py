@@ -53,10 +53,11 @@ def test_its_own_pings_are_answered(benchmark, options):
     assert all(float(row["rps"]) > 0 for row in rows)
 
 
+RUN = "AI.MODELEXECUTE digits INPUTS 1 x OUTPUTS 1 y"
 COMMANDS = [
     "AI.TENSORSET t FLOAT 2 VALUES 1 2",
     "AI.TENSORGET t META VALUES",
-    "AI.MODELEXECUTE digits INPUTS 1 x OUTPUTS 1 y",
+    RUN,
     "EXISTS t",
 ]
 
@@ -72,7 +73,7 @@ def test_every_reply_to_a_command_is_good(serving, benchmark, options, command):
 def test_all_requests_were_run(serving, benchmark):
     with serving.wire() as wire:
         wire.ask("AI.INFO", "digits", "RESETSTAT")
-        benchmark("-c", "20", *"AI.MODELEXECUTE digits INPUTS 1 x OUTPUTS 1 y".split())
+        benchmark("-c", "20", *RUN.split())
         known = wire.read("AI.INFO", "digits")
 
     assert known[known.index(b"calls") + 1] >= REQUESTS

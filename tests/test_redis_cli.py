@@ -57,9 +57,7 @@ def test_a_model_is_stored_from_a_file_and_run(cli, digits_by_cli, digits):
 
 
 def test_an_error_is_shown_and_ends_with_a_code_when_that_is_asked_for(cli, version_7):
-    assert cli("AI.TENSORGET", "nowhere") == (
-        "ERR tensor key is empty or in a different shard\n\n"
-    )
+    assert cli("AI.TENSORGET", "nowhere") == ("ERR tensor key is empty or in a different shard\n\n")
     shown = "ERR tensor key is empty or in a different shard\n"
     assert cli("-e", "AI.TENSORGET", "nowhere", code=1, stderr=shown) == ""
 
@@ -124,7 +122,10 @@ def test_a_pipe_counts_errors(cli):
 
 
 def test_commands_are_read_line_by_line_with_quotes(cli):
-    lines = b"""AI.TENSORSET "two words" STRING 2 VALUES "a b" "c\\x01"\nAI.TENSORGET "two words" BLOB\n"""
+    lines = rb"""
+AI.TENSORSET "two words" STRING 2 VALUES "a b" "c\x01"
+AI.TENSORGET "two words" BLOB
+"""
 
     assert cli(stdin=lines) == "OK\na b\0c\x01\0\n"
 

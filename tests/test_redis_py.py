@@ -70,7 +70,9 @@ def test_every_kind_of_reply_arrives_as_what_it_is(client, protocol):
     ]  # fmt: skip
     assert client.execute_command("AI.CONFIG", "GET", "no such setting") is None
     values = client.execute_command("AI.TENSORGET", "kinds", "VALUES")
-    assert values == ([1.0, 0.5, -math.inf, 0.0] if protocol == 3 else [b"1", b"0.5", b"-inf", b"0"])
+    assert values == (
+        [1.0, 0.5, -math.inf, 0.0] if protocol == 3 else [b"1", b"0.5", b"-inf", b"0"]
+    )
 
 
 def test_an_error_is_raised_with_its_text(client):

@@ -1,6 +1,7 @@
 """While one client keeps the server busy for seconds, every other one is answered at once.
 
-The limits are generous, so that a slow and busy machine passes; `pytest -s` shows what was measured.
+The limits are generous, so that a slow and busy machine passes; `pytest -s` shows what was
+measured.
 """
 
 import time

@@ -134,9 +134,11 @@ def test_the_installed_backends_are_found_by_their_entry_points():
         [
             sys.executable,
             "-c",
-            "import sys; from tensorkeep.backends import Backends; b = Backends();"
-            "print(*b.names()); print([s.distribution for s in b.status()], file=sys.stderr);"
-            "assert not {'onnxruntime', 'torch', 'tensorflow'} & set(sys.modules)",
+            (
+                "import sys; from tensorkeep.backends import Backends; b = Backends();"
+                "print(*b.names()); print([s.distribution for s in b.status()], file=sys.stderr);"
+                "assert not {'onnxruntime', 'torch', 'tensorflow'} & set(sys.modules)"
+            ),
         ],
         capture_output=True,
         text=True,

@@ -19,6 +19,7 @@ from tensorkeep.errors import (
     DeviceUnavailable,
     EngineClosed,
     ModelRejected,
+    QueueFull,
     RunAbandoned,
     RunExpired,
     RunFailed,
@@ -328,6 +329,64 @@ def test_an_abandoned_request_leaves_the_queue_and_its_running_work_is_not_looke
     assert len(bench.fake.calls_of("model_run")) == 1
 
 
+def test_by_option_a_deadline_ends_a_run_that_nobody_shares(make):
+    bench = make(EngineConfig(inline_limit=0, deadline_ends_runs=True))
+    graph = bench.start(bench.create("block"), [0], timeout=0.5)
+    answered = []
+    graph.on_done = lambda g: answered.append(type(g.error))
+    bench.loop.turn()
+    bench.fake.await_calls("model_run")
+    bench.loop.advance(0.49)
+    assert not answered
+    bench.loop.advance(0.02)
+    assert answered == [RunExpired]
+    bench.loop.run_until(lambda: graph.done)  # without a release: the run itself was ended
+    assert len(answered) == 1
+
+
+def test_by_option_a_deadline_of_one_leaves_the_run_to_those_who_share_it(make):
+    bench = make(EngineConfig(inline_limit=0, deadline_ends_runs=True))
+    model = bench.create("block", batching=Batching(8))
+    hasty, patient = bench.start(model, [[1]], timeout=0.5), bench.start(model, [[2]])
+    answered = []
+    hasty.on_done = lambda g: answered.append(type(g.error))
+    bench.loop.turn()
+    bench.fake.await_calls("model_run")
+    bench.loop.advance(0.6)
+    assert answered == [RunExpired]
+    bench.fake.release()
+    assert bench.finish(patient) == [[[2]]]
+
+
+def test_by_option_a_request_beyond_the_bound_is_refused_at_once_and_nothing_else_changes(make):
+    bench = make(EngineConfig(inline_limit=0, max_waiting=2))
+    model, elsewhere = bench.create("block"), bench.create("identity", device="CPU:1")
+    running = bench.start(model, [0])
+    bench.loop.turn()
+    waiting = [bench.start(model, [n]) for n in (1, 2)]
+    refused = bench.start(model, [3])
+    assert isinstance(refused.error, QueueFull)
+    assert "CPU" in str(refused.error)
+    assert refused.done
+    assert bench.run(elsewhere, [4]) == [[4]]
+    bench.fake.release(3)
+    assert bench.finish(running, *waiting) == [[[0]], [[1]], [[2]]]
+    assert model.stats.calls == 3
+
+
+def test_a_device_tells_its_batches_and_how_long_requests_waited(bench):
+    model, blocker = bench.create("identity", batching=Batching(8)), bench.create("block")
+    blocked = bench.start(blocker, [0])
+    bench.loop.turn()
+    graphs = [bench.start(model, [[n]]) for n in range(3)]
+    bench.loop.advance(2.0)
+    bench.fake.release()
+    bench.finish(blocked, *graphs)
+    lane = bench.engine.lanes["CPU"]
+    assert lane.batches == {1: 1, 3: 1}
+    assert lane.waited == pytest.approx(6.0)
+
+
 # ------------------------------------------------------------------------- graphs
 def test_a_graph_runs_across_devices_and_each_operation_once(bench):
     double = bench.create("multiply", by=2)
@@ -361,8 +420,10 @@ def test_a_graph_whose_input_turns_out_to_be_no_tensor_fails_there(bench):
     none, after = bench.create("none_output"), bench.create("identity")
     operations = (Operation(none, (0,), (1,)), Operation(after, (1,), (2,)))
     graph = GraphRun(Graph(operations, 1, 3), [Tensor.from_numpy(np.float32([1]))])
+    done = []
+    graph.on_done = done.append
     bench.engine.execute(graph)
-    bench.loop.run_until(lambda: graph.done)
+    bench.loop.run_until(lambda: done)
     assert "no tensor" in str(graph.errors[1])
     assert after.stats.errors == 1
 

@@ -92,7 +92,7 @@ def test_a_run_waits_for_its_minimum_while_others_pass(queue):
     queue.push(other, 0.0)
     assert queue.next_batch(0.0) == [other]
     assert queue.next_batch(0.0) == []
-    assert queue.wake_at() is None  # without a timeout only another request ends the wait
+    assert queue.wake_at(0.0) is None  # without a timeout only another request ends the wait
     joined = run(held.model)
     queue.push(joined, 1.0)
     assert queue.next_batch(1.0) == [held, joined]
@@ -104,9 +104,15 @@ def test_a_run_that_waited_out_its_minimum_runs_alone(queue):
     queue.push(first, 0.0)
     queue.push(second, 0.05)
     assert queue.next_batch(0.05) == []
-    assert queue.wake_at() == pytest.approx(0.1)
+    assert queue.wake_at(0.05) == pytest.approx(0.1)
     assert queue.next_batch(0.1) == [first]
-    assert queue.wake_at() == pytest.approx(0.15)
+    assert queue.wake_at(0.1) == pytest.approx(0.15)
+
+
+def test_what_may_go_already_asks_for_no_waking(queue):
+    held = run(model(size=8, minimum=4, timeout_ms=100))
+    queue.push(held, 0.0)
+    assert queue.wake_at(0.2) is None, "its time is up: it goes when a worker is free"
 
 
 def test_an_expired_run_leaves_the_queue_and_the_rest_stays(queue):
@@ -114,7 +120,7 @@ def test_an_expired_run_leaves_the_queue_and_the_rest_stays(queue):
     queue.push(expiring, 0.0)
     queue.push(staying, 0.0)
     assert queue.expire(0.9) == []
-    assert queue.wake_at() is not None
+    assert queue.wake_at(0.9) == 1.0
     assert queue.expire(1.0) == [expiring]
     assert queue.next_batch(1.0) == [staying]
 
@@ -125,7 +131,7 @@ def test_a_discarded_run_is_gone_and_discarding_it_again_does_nothing(queue):
     assert queue.discard(first)
     assert not queue.discard(first)
     assert queue.expire(2.0) == []
-    assert queue.wake_at() is None
+    assert queue.wake_at(2.0) is None
     queue.validate()
 
 
@@ -219,7 +225,7 @@ class QueueMachine(RuleBasedStateMachine):
             pass
         self.queue.expire(self.now)
         self.waiting = [r for r in self.waiting if r.waiting]
-        wake_at = self.queue.wake_at()
+        wake_at = self.queue.wake_at(self.now)
         if wake_at is None:
             return
         before = (self.now + wake_at) / 2

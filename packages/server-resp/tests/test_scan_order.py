@@ -1,5 +1,6 @@
 """The order of AI._MODELSCAN."""
 
+import json
 import os
 import subprocess
 import sys
@@ -75,4 +76,4 @@ def test_with_one_more_round_the_hash_is_the_one_that_python_has(monkeypatch):
         siphash_1_2(item)
         a, b, c, d = plain(*last[-1])
         hashes.append(a ^ b ^ c ^ d)
-    assert hashes == eval(expected)  # noqa: S307 - what the line above printed
+    assert hashes == json.loads(expected)

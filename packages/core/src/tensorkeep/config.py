@@ -37,6 +37,11 @@ class EngineConfig:
         inline_limit: A run that is known to take less than this many seconds stays on the
             caller's loop when its device is idle, which saves the hop to a worker thread and
             back; 0 sends every run to a worker.
+        max_waiting: Runs that may wait for one device; a request beyond it is refused at once.
+            0 sets no limit.
+        deadline_ends_runs: Whether a request that may wait no longer than some time is also
+            answered when that time is up while it runs, and its run is ended if the backend can
+            and nobody else shares it. Otherwise the time only counts until it starts.
     """
 
     threads_per_queue: int = 1
@@ -45,6 +50,8 @@ class EngineConfig:
     model_execution_timeout: float = 5.0
     backend_memory_limit: int = 0
     inline_limit: float = 100e-6
+    max_waiting: int = 0
+    deadline_ends_runs: bool = False
 
     @property
     def backend_options(self) -> BackendOptions:

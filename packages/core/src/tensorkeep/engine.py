@@ -17,6 +17,7 @@ from tensorkeep.device import CPU
 from tensorkeep.errors import (
     EngineClosed,
     ModelRejected,
+    QueueFull,
     RunAbandoned,
     RunExpired,
     RunFailed,
@@ -172,13 +173,38 @@ class Engine:
         if self._closing is not None:
             self._give_up(graph, EngineClosed())
             return
+        full = self._full_queue(graph) if self.config.max_waiting else None
+        if full is not None:
+            self._give_up(graph, QueueFull(full, self.config.max_waiting))
+            return
         self._start(graph, graph.start())
         if not graph.done:
             self._unfinished.add(graph)
+            if self.config.deadline_ends_runs and graph.expires_at is not None:
+                self._loop.call_at(graph.expires_at, self._end_overdue, graph)
 
     def abandon(self, graph: GraphRun) -> None:
         """Takes what waits of a request out of the queues; what runs ends, and is not looked at."""
         self._give_up(graph, RunAbandoned())
+
+    def _full_queue(self, graph: GraphRun) -> str | None:
+        """Returns the name of a queue that a request would need and that is full."""
+        for operation in graph.graph.operations:
+            lane = self.lane(operation.model.spec.device)
+            if len(lane.queue) >= self.config.max_waiting:
+                return lane.device.queue
+        return None
+
+    def _end_overdue(self, graph: GraphRun) -> None:
+        """Answers a request whose time is up, and ends its runs that nobody shares."""
+        if graph.done:
+            return
+        self._give_up(graph, RunExpired())
+        self._call_back(graph)
+        for lane in self.lanes.values():
+            for handed in (h for batches in lane.workers.values() for h in batches):
+                if all(run.graph.error is not None for run in handed.batch):
+                    handed.context.cancel()
 
     def _give_up(self, graph: GraphRun, error: TensorkeepError) -> None:
         graph.give_up(error)
@@ -211,6 +237,7 @@ class Engine:
             except RunFailed as error:
                 model.stats.fail()
                 graph.fail(index, error)
+                self._settle(graph)
                 continue
             run = Run(model, inputs, graph, index, expires_at=graph.expires_at)
             lane = self.lanes.get(model.spec.device.queue) or self.lane(model.spec.device)
@@ -252,15 +279,17 @@ class Engine:
         if lane.timer is not None:
             lane.timer.cancel()
             lane.timer = None
-        wake_at = queue.wake_at()
+        wake_at = queue.wake_at(now)
         if wake_at is not None:
-            lane.timer = self._loop.call_at(max(wake_at, now), self._pump, lane)
+            lane.timer = self._loop.call_at(wake_at, self._pump, lane)
 
     def _hand(self, lane: Lane, worker: Worker, batch: Sequence[Run]) -> None:
         model = batch[0].model
         context = self._context(lane)
-        lane.workers[worker].append(Handed(context, model.stats.usual(_shapes(batch))))
+        lane.workers[worker].append(Handed(batch, context, model.stats.usual(_shapes(batch))))
         lane.running += 1
+        now = self._loop.time()
+        lane.waited += sum(now - run.queued_at for run in batch)
         worker.hand(self.backends.loaded[model.spec.backend], batch, context)
 
     # ------------------------------------------------------------------ running on the loop
@@ -278,6 +307,7 @@ class Engine:
         outcomes = execute(self.backends.loaded[batch[0].model.spec.backend], batch, context)
         self._inline = None
         batch[0].model.stats.note(_shapes(batch), outcomes[0].seconds)
+        lane.batches[len(batch)] += 1
         return outcomes
 
     # ------------------------------------------------------------------ what comes back
@@ -287,6 +317,7 @@ class Engine:
         lane = self.lanes[first.model.spec.device.queue]
         lane.workers[worker].popleft()
         lane.running -= 1
+        lane.batches[len(outcomes)] += 1
         first.model.stats.note(_shapes([o.run for o in outcomes]), outcomes[0].seconds)
         for outcome in outcomes:
             self._start(outcome.run.graph, self._settle_outcome(outcome))
@@ -313,9 +344,12 @@ class Engine:
         """Calls back when a request is done."""
         if graph.done:
             self._unfinished.discard(graph)
-            on_done, graph.on_done = graph.on_done, None
-            if on_done is not None:
-                on_done(graph)
+            self._call_back(graph)
+
+    def _call_back(self, graph: GraphRun) -> None:
+        on_done, graph.on_done = graph.on_done, None
+        if on_done is not None:
+            on_done(graph)
 
     # ------------------------------------------------------------------ the end
     def close(self, grace: float, done: Callable[[], None]) -> None:

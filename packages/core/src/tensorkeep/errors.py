@@ -138,6 +138,20 @@ class RunAbandoned(TensorkeepError):
         super().__init__("the run was abandoned: nobody waits for it any more")
 
 
+class QueueFull(TensorkeepError):
+    """Too many runs wait for a device already.
+
+    Attributes:
+        device: Name of the device's queue.
+        limit: How many may wait.
+    """
+
+    def __init__(self, device: str, limit: int) -> None:
+        super().__init__(f"{limit} runs wait for device {device} already, which is the limit")
+        self.device = device
+        self.limit = limit
+
+
 class EngineClosed(TensorkeepError):
     """The engine is shutting down and takes no new work."""
 

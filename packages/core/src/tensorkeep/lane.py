@@ -5,17 +5,18 @@ Pure like the queue itself: the engine asks, hands and takes.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tensorkeep.runqueue import RunQueue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from tensorkeep.device import Device
     from tensorkeep.hookspecs import RunContext
     from tensorkeep.loop import Handle
+    from tensorkeep.runqueue import Run
     from tensorkeep.worker import Worker
 
 # Seconds of work, known to be that little, on top of which a busy worker is handed more: it spares
@@ -27,10 +28,12 @@ class Handed(NamedTuple):
     """A batch that a worker was handed.
 
     Attributes:
+        batch: Its runs.
         context: Its context.
         seconds: How long such a batch usually takes; infinite when that is not known.
     """
 
+    batch: Sequence[Run]
     context: RunContext
     seconds: float
 
@@ -43,6 +46,8 @@ class Lane:
         queue: The runs that wait.
         workers: Its workers, each with the batches that it was handed and has not returned.
         running: Number of batches that were handed out.
+        batches: How many batches of each number of requests were run.
+        waited: Seconds that requests have waited before they were run, summed up.
     """
 
     def __init__(self, device: Device, workers: Iterable[Worker]) -> None:
@@ -50,6 +55,8 @@ class Lane:
         self.queue = RunQueue()
         self.workers: dict[Worker, deque[Handed]] = {worker: deque() for worker in workers}
         self.running = 0
+        self.batches: Counter[int] = Counter()
+        self.waited = 0.0
         self.timer: Handle | None = None
         self.pump_is_due = False
 

@@ -180,15 +180,19 @@ class RunQueue:
         self._size -= len(batch)
         return batch
 
-    def wake_at(self) -> float | None:
+    def wake_at(self, now: float) -> float | None:
         """Returns when `expire` or `next_batch` may have something new although nothing came.
 
-        Only for a queue from which `next_batch` has just returned nothing, or whose device is
-        busy: a run that may go at once needs no waking.
+        None when there will be no such time. What may go already needs no waking: it goes when a
+        worker is free.
         """
         while self._expiring and not self._expiring[0][2].waiting:
             heappop(self._expiring)
-        times = [held for g in self._groups.values() if (held := g.held_until()) is not None]
+        times = [
+            held
+            for g in self._groups.values()
+            if (held := g.held_until()) is not None and held > now
+        ]
         if self._expiring:
             times.append(self._expiring[0][0])
         earliest = min(times, default=float("inf"))

@@ -1,20 +1,8 @@
-"""The command line."""
+"""`python -m tensorkeep_server` and the command `tensorkeep` are the same."""
 
 from __future__ import annotations
 
-import signal
-import sys
-
-from tensorkeep_server.app import serve
-from tensorkeep_server.settings import Settings
-
-
-def main() -> None:
-    """Temporary."""
-    import uvloop
-    port = int(sys.argv[sys.argv.index("--port") + 1]) if "--port" in sys.argv else 6379
-    uvloop.run(serve(Settings(port=port), lambda s: print('ready on', s.address, flush=True), signals=(signal.SIGTERM, signal.SIGINT)))
-
+from tensorkeep_server.cli import app as main
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="tensorkeep")

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import os
 import secrets
+import socket
 import sys
 import time
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from tensorkeep.engine import Engine
@@ -18,7 +23,7 @@ from tensorkeep_server.settings import DATABASES
 from tensorkeep_server.state import Server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from tensorkeep.backends import Backend, Backends
     from tensorkeep.errors import TensorkeepError
@@ -88,6 +93,8 @@ async def serve(
     expiry.cancel()
     for client in list(server.clients.values()):
         client.close()
+    if settings.unix_socket:
+        Path(settings.unix_socket).unlink(missing_ok=True)
     await _until(lambda: not server.clients, limit=1.0)
 
 
@@ -116,19 +123,48 @@ async def _listen(server: Server) -> list[asyncio.Server]:
     listeners: list[asyncio.Server] = []
     addresses = []
     if settings.port is not None:
-        tcp = await loop.create_server(
-            connect, settings.bind, settings.port, backlog=_BACKLOG, reuse_address=True
-        )
+        with _naming(f"{settings.bind}:{settings.port}"):
+            tcp = await loop.create_server(
+                connect, settings.bind, settings.port, backlog=_BACKLOG, reuse_address=True
+            )
         listeners.append(tcp)
         host, server.port, *_ = tcp.sockets[0].getsockname()
-        addresses.append(f"{host}:{server.port}")
+        addresses.append(f"[{host}]:{server.port}" if ":" in host else f"{host}:{server.port}")
     if settings.unix_socket:
-        listeners.append(
-            await loop.create_unix_server(connect, settings.unix_socket, backlog=_BACKLOG)
-        )
+        with _naming(settings.unix_socket):
+            _remove_if_stale(settings.unix_socket)
+            listeners.append(
+                await loop.create_unix_server(connect, settings.unix_socket, backlog=_BACKLOG)
+            )
         addresses.append(settings.unix_socket)
     server.address = " and ".join(addresses)
     return listeners
+
+
+@contextmanager
+def _naming(address: str) -> Iterator[None]:
+    """Lets an error say at which address it happened."""
+    try:
+        yield
+    except OSError as error:
+        known = error.errno in errno.errorcode
+        reason = os.strerror(error.errno or 0) if known else error.strerror or str(error)
+        raise OSError(error.errno, f"cannot listen on {address}: {reason}") from error
+
+
+def _remove_if_stale(path: str) -> None:
+    """Removes what a server that was killed left behind.
+
+    Raises:
+        OSError: Another server listens there, or it is no socket.
+    """
+    if not os.path.lexists(path):
+        return
+    with socket.socket(socket.AF_UNIX) as probe:
+        # A file that is no socket cannot be connected to either, but for another reason.
+        if probe.connect_ex(path) != errno.ECONNREFUSED or not Path(path).is_socket():
+            raise OSError(errno.EADDRINUSE, "in use")
+    Path(path).unlink()
 
 
 async def _expire(server: Server) -> None:

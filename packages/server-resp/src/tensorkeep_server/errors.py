@@ -77,6 +77,7 @@ _LINES: Final[tuple[tuple[type[Exception], Callable[[Any], str]], ...]] = (
     (core.DeviceUnavailable, _device_unavailable),
     (core.BackendUnavailable, lambda _: "ERR Could not load backend"),
     (core.BatchSizeMismatch, _batch_size),
+    (core.QueueFull, lambda error: f"ERR {error}"),
     (core.EngineClosed, lambda _: "ERR the server is shutting down"),
     (MemoryError, lambda _: "OOM not enough memory for this command"),
     # The framework's own words, as they are.

@@ -1,0 +1,46 @@
+"""The command line: `tensorkeep serve`, `plugins`, `store-model` and `info`.
+
+To start the server must be quick, so nothing that it does not need is imported at the top here or
+in the modules of the commands: no redis-py, and of rich only what typer itself imports.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tensorkeep_server.cli.info import info
+from tensorkeep_server.cli.plugins import plugins
+from tensorkeep_server.cli.serve import serve
+from tensorkeep_server.cli.store_model import store_model
+from tensorkeep_server.identity import tensorkeep_version
+
+app = typer.Typer(
+    name="tensorkeep",
+    help="An in-memory tensor store and model server that speaks the Redis protocol.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+# Every setting of `serve` can be given by a variable such as TENSORKEEP_PORT.
+app.command(context_settings={"auto_envvar_prefix": "TENSORKEEP"})(serve)
+app.command()(plugins)
+app.command()(store_model)
+app.command()(info)
+
+
+def _show_version(wanted: bool) -> None:  # noqa: FBT001 - a callback
+    if wanted:
+        typer.echo(f"tensorkeep {tensorkeep_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def tensorkeep(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, help="Show the version.")
+    ] = False,
+) -> None:
+    """Holds what comes before a command."""

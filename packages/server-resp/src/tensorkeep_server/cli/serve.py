@@ -1,0 +1,314 @@
+"""`tensorkeep serve`: where each setting comes from, and the process around the server.
+
+A setting is named once, as a parameter of `serve`. Its flag, its environment variable and its key
+in a file follow from that name, its default from `Settings`. A flag wins over the environment, and
+that over a file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import time
+import tomllib
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, get_args, get_origin, get_type_hints
+
+import typer
+
+from tensorkeep.backends import Backends
+from tensorkeep.config import EngineConfig
+from tensorkeep.errors import BackendUnavailable
+from tensorkeep_server import app
+from tensorkeep_server.codec import Limits
+from tensorkeep_server.identity import tensorkeep_version
+from tensorkeep_server.settings import MEGABYTE, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from tensorkeep_server.state import Server
+
+_log = logging.getLogger(__name__)
+
+_DEFAULTS: Final = Settings()
+_ENGINE: Final = _DEFAULTS.engine
+_LIMITS: Final = _DEFAULTS.limits
+_MILLISECOND: Final = 1e-3
+_MICROSECOND: Final = 1e-6
+
+_HOW_IT_RUNS: Final = "How models run (RedisAI's settings)"
+_LIMITED: Final = "Limits"
+
+# What a value of a file must be, by the type of the setting.
+_EXPECTED: Final[Mapping[type, tuple[Callable[[Any], bool], str]]] = {
+    bool: (lambda value: isinstance(value, bool), "true or false"),
+    int: (lambda value: isinstance(value, int) and not isinstance(value, bool), "a whole number"),
+    float: (
+        lambda value: isinstance(value, int | float) and not isinstance(value, bool),
+        "a number",
+    ),
+    list: (
+        lambda value: isinstance(value, list) and all(isinstance(item, str) for item in value),
+        "a list of strings",
+    ),
+    str: (lambda value: isinstance(value, str), "a string"),
+}
+
+
+class LogLevel(StrEnum):
+    """What is logged: this and what is graver."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+def _read_file(context: typer.Context, path: Path | None) -> Path | None:
+    """Makes what a file says the default of every other setting."""
+    if path is None:
+        return None
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise typer.BadParameter(f"cannot read {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise typer.BadParameter(f"{path} is not TOML: {error}") from error
+    types = _types_by_key()
+    for key, value in content.items():
+        if key not in types:
+            known = ", ".join(sorted(types))
+            raise typer.BadParameter(f"{path}: unknown key {key!r}; expected one of {known}")
+        fits, expected = _EXPECTED[types[key]]
+        if not fits(value):
+            raise typer.BadParameter(f"{path}: {key} must be {expected}, not {value!r}")
+    context.default_map = {key.replace("-", "_"): value for key, value in content.items()}
+    return path
+
+
+def _types_by_key() -> dict[str, type]:
+    """Returns what a file may say: keys, spelled as the flags are, and the types of their values."""
+    hints = {
+        name: hint
+        for name, hint in get_type_hints(serve).items()
+        if name not in {"context", "config", "return"}
+    }
+    return {name.replace("_", "-"): _plain_type(hint) for name, hint in hints.items()}
+
+
+def _plain_type(hint: Any) -> type:  # noqa: ANN401 - whatever stands behind a colon
+    origin = get_origin(hint) or hint
+    found: type = str if issubclass(origin, str) else origin
+    return found
+
+
+def _check_installed(names: list[str]) -> list[str]:
+    """Refuses backends that are not installed."""
+    installed = Backends().names() if names else []
+    for name in names:
+        if name.upper() not in installed:
+            known = ", ".join(installed) or "none"
+            raise typer.BadParameter(f"{name} is not an installed backend (installed: {known})")
+    return [name.upper() for name in names]
+
+
+def serve(  # noqa: PLR0913 - one parameter for each setting is the point
+    context: typer.Context,
+    *,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            is_eager=True,
+            callback=_read_file,
+            help="TOML file with settings: keys are spelled as the flags, without dashes before.",
+        ),
+    ] = None,
+    bind: Annotated[str, typer.Option(help="Address to listen on.")] = _DEFAULTS.bind,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="TCP port to listen on; 0 takes a free one.")
+    ] = _DEFAULTS.port or 0,
+    tcp: Annotated[
+        bool, typer.Option(help="Whether to listen on a TCP port, or on the Unix socket only.")
+    ] = True,
+    unix_socket: Annotated[
+        str, typer.Option(help="Path of a Unix socket to listen on as well.")
+    ] = _DEFAULTS.unix_socket,
+    load: Annotated[
+        list[str] | None,
+        typer.Option(
+            callback=_check_installed,
+            help="Backend to load before the server is ready; may be given several times."
+            " Others are loaded when they are first needed.",
+        ),
+    ] = None,
+    threads_per_queue: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Worker threads of each device.", rich_help_panel=_HOW_IT_RUNS
+        ),
+    ] = _ENGINE.threads_per_queue,
+    intra_op_parallelism: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Threads inside one operator; 0 leaves it to the backend.",
+            rich_help_panel=_HOW_IT_RUNS,
+        ),
+    ] = _ENGINE.intra_op_parallelism,
+    inter_op_parallelism: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Threads across operators; 0 leaves it to the backend.",
+            rich_help_panel=_HOW_IT_RUNS,
+        ),
+    ] = _ENGINE.inter_op_parallelism,
+    model_execution_timeout: Annotated[
+        int,
+        typer.Option(
+            min=1000,
+            help="Milliseconds after which a running model is cancelled.",
+            rich_help_panel=_HOW_IT_RUNS,
+        ),
+    ] = round(_ENGINE.model_execution_timeout / _MILLISECOND),
+    backend_memory_limit: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Megabytes (of 1,000,000 bytes) that each backend may allocate on the CPU;"
+            " 0 sets no limit.",
+            rich_help_panel=_HOW_IT_RUNS,
+        ),
+    ] = _ENGINE.backend_memory_limit // MEGABYTE,
+    model_chunk_size: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Bytes of the pieces in which AI.MODELGET hands out a model.",
+            rich_help_panel=_HOW_IT_RUNS,
+        ),
+    ] = _DEFAULTS.model_chunk_size,
+    inline_limit: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            help="Microseconds: a run that is known to take less needs no worker thread while"
+            " its device is idle; 0 sends every run to one.",
+            rich_help_panel=_HOW_IT_RUNS,
+        ),
+    ] = round(_ENGINE.inline_limit / _MICROSECOND, 3),
+    max_clients: Annotated[
+        int,
+        typer.Option(min=1, help="Connections beyond it are refused.", rich_help_panel=_LIMITED),
+    ] = _DEFAULTS.max_clients,
+    max_argument_bytes: Annotated[
+        int,
+        typer.Option(min=1, help="Bytes of one argument of a request.", rich_help_panel=_LIMITED),
+    ] = _LIMITS.max_bulk,
+    max_arguments: Annotated[
+        int, typer.Option(min=1, help="Arguments of one request.", rich_help_panel=_LIMITED)
+    ] = _LIMITS.max_arguments,
+    max_inline_bytes: Annotated[
+        int,
+        typer.Option(min=64, help="Bytes of one inline command.", rich_help_panel=_LIMITED),
+    ] = _LIMITS.max_inline,
+    max_request_bytes: Annotated[
+        int, typer.Option(min=1, help="Bytes of one request.", rich_help_panel=_LIMITED)
+    ] = _LIMITS.max_request,
+    shutdown_grace: Annotated[
+        float,
+        typer.Option(min=0, help="Seconds that running work may take when the server ends."),
+    ] = _DEFAULTS.shutdown_grace,
+    log_level: Annotated[
+        LogLevel, typer.Option(help="What is logged to stderr: this and what is graver.")
+    ] = LogLevel(_DEFAULTS.log_level),
+) -> None:
+    """Start the server, and stay until SIGTERM, Ctrl-C or SHUTDOWN ends it.
+
+    Each setting may also stand in an environment variable, such as TENSORKEEP_MAX_CLIENTS for
+    --max-clients, or in a TOML file. A flag wins over the environment, and that over the file.
+    """
+    if not tcp and not unix_socket:
+        raise typer.BadParameter("needs --unix-socket: there is nothing to listen on", param_hint="--no-tcp")
+    settings = Settings(
+        bind=bind,
+        port=port if tcp else None,
+        unix_socket=unix_socket,
+        load=tuple(load or ()),
+        engine=EngineConfig(
+            threads_per_queue=threads_per_queue,
+            intra_op_parallelism=intra_op_parallelism,
+            inter_op_parallelism=inter_op_parallelism,
+            model_execution_timeout=model_execution_timeout * _MILLISECOND,
+            backend_memory_limit=backend_memory_limit * MEGABYTE,
+            inline_limit=inline_limit * _MICROSECOND,
+        ),
+        model_chunk_size=model_chunk_size,
+        limits=Limits(
+            max_bulk=max_argument_bytes,
+            max_arguments=max_arguments,
+            max_inline=max_inline_bytes,
+            max_request=max_request_bytes,
+        ),
+        max_clients=max_clients,
+        shutdown_grace=shutdown_grace,
+        log_level=log_level.value,
+        config_file=str(config.resolve()) if config else "",
+    )
+    logging.basicConfig(
+        level=log_level.upper(),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    _log_changed(context)
+    _run(settings)
+
+
+def _log_changed(context: typer.Context) -> None:
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        value = context.params.get(name)
+        source = context.get_parameter_source(name)
+        if source is None or source.name == "DEFAULT" or value == parameter.default:
+            continue
+        shown = ", ".join(value) if isinstance(value, list) else value
+        _log.info("Setting %s parameter to: %s", name.upper(), shown)
+
+
+def _run(settings: Settings) -> None:
+    """Serves; an error that a person can do something about becomes one line."""
+    ends = (signal.SIGTERM, signal.SIGINT)
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(app.serve(settings, _say_ready, signals=ends))
+    except (OSError, BackendUnavailable) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        typer.echo(f"tensorkeep: {reason}", err=True)
+        raise typer.Exit(1) from error
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Returns uvloop's where it can be installed."""
+    if sys.platform == "win32":
+        return None
+    import uvloop  # noqa: PLC0415 - it is not there on Windows
+
+    return uvloop.new_event_loop
+
+
+def _say_ready(server: Server) -> None:
+    """Tells people, and programs that wait for it, that clients can connect."""
+    backends = ", ".join(server.engine.backends.names()) or "none"
+    typer.echo(
+        f"Tensorkeep {tensorkeep_version()} is ready on {server.address}"
+        f" (pid {os.getpid()}, backends: {backends}, started in {_age():.0f} ms)"
+    )
+    sys.stdout.flush()
+
+
+_BEGAN: Final = time.perf_counter()
