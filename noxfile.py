@@ -153,8 +153,9 @@ def train(session: nox.Session) -> None:
 def wheels(session: nox.Session) -> None:
     """Build a wheel of each package into build/wheels."""
     shutil.rmtree(WHEELS, ignore_errors=True)
+    pip = ("python", "-m", "pip", "--quiet")
     paths = [f"./{path}" for path in PACKAGES]
-    session.run("python", "-m", "pip", "wheel", "--no-deps", "--wheel-dir", str(WHEELS), *paths)
+    session.run(*pip, "wheel", "--no-deps", "--wheel-dir", str(WHEELS), *paths)
 
 
 @nox.session(venv_backend="none")

@@ -106,12 +106,13 @@ def convolutions(
         "w": rng.normal(0, 0.06, (16 * 4 * 4, 10)),
         "b": rng.normal(0, 0.1, 10),
     }
-    same = {"kernel_shape": [5, 5], "pads": [2, 2, 2, 2]}
     nodes = [
-        helper.make_node("Conv", ["x", "c1", "b1"], ["a1"], **same),
+        helper.make_node("Conv", ["x", "c1", "b1"], ["a1"], kernel_shape=[5, 5], pads=[2, 2, 2, 2]),
         helper.make_node("Relu", ["a1"], ["r1"]),
         helper.make_node("MaxPool", ["r1"], ["p1"], kernel_shape=[2, 2], strides=[2, 2]),
-        helper.make_node("Conv", ["p1", "c2", "b2"], ["a2"], **same),
+        helper.make_node(
+            "Conv", ["p1", "c2", "b2"], ["a2"], kernel_shape=[5, 5], pads=[2, 2, 2, 2]
+        ),
         helper.make_node("Relu", ["a2"], ["r2"]),
         helper.make_node("MaxPool", ["r2"], ["p2"], kernel_shape=[3, 3], strides=[3, 3]),
         helper.make_node("Flatten", ["p2"], ["f"], axis=1),

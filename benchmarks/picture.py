@@ -87,4 +87,4 @@ def ours(group: Group) -> Bar | None:
 def published(group: Group) -> Bar | None:
     """Return RedisAI's bar."""
     known = REDISAI.get((group.name, group.load))
-    return known and (known.best, known.best_ratio)
+    return None if known is None else (known.best, known.best_ratio)

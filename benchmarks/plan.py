@@ -187,7 +187,7 @@ def after(before: Command, command: Command, wire: Wire) -> Command:
 
 
 def stored_model(name: str, wire: Wire) -> Command:
-    """Store a model and its input, run it, and compare the answer with ONNX Runtime's own."""
+    """Store a model, and run it."""
     store(wire, models()[name])
     return execute(name)
 
@@ -200,7 +200,7 @@ def large_string(verb: str, size: str, wire: Wire) -> Command:
 
 def large_tensor(verb: str, size: str, wire: Wire) -> Command:
     """Store bytes as a tensor."""
-    put = ("AI.TENSORSET", size, "FLOAT", *SHAPES[size], "BLOB", large(size))
+    put: Command = ("AI.TENSORSET", size, "FLOAT", *SHAPES[size], "BLOB", large(size))
     return after(put, put if verb == "SET" else ("AI.TENSORGET", size, "BLOB"), wire)
 
 

@@ -22,7 +22,7 @@ from figures import REDIS, TENSORKEEP
 from tensorkeep_server.testing import Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from types import TracebackType
 
 HOST = "127.0.0.1"
@@ -35,9 +35,11 @@ SHOWN_LINES = 20
 SERVE = (sys.executable, "-m", "tensorkeep_server", "serve", "--intra-op-parallelism", "1")
 ALWAYS_HOP = (*SERVE, "--inline-limit", "0")
 
+SWITCHING = Path(__file__).with_name("switching.py")
+
 INLINE_OFF = "inline off"
 SWITCH_INTERVALS = {
-    f"switch {seconds * 1000:g} ms": (*ALWAYS_HOP, "--switch-interval", f"{seconds}")
+    f"switch {seconds * 1000:g} ms": (sys.executable, str(SWITCHING), f"{seconds}")
     for seconds in (0.005, 0.0005, 0.0001)
 }
 COMMANDS = {
@@ -145,6 +147,7 @@ def serving(name: str, cores: Cores) -> Iterator[Server]:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=folder,
+                env=without_settings(os.environ),
                 start_new_session=True,
             )
         try:
@@ -152,6 +155,11 @@ def serving(name: str, cores: Cores) -> Iterator[Server]:
             yield Server(name, process, port, time.perf_counter() - began)
         finally:
             stop(process)
+
+
+def without_settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment without what would change a server's settings."""
+    return {key: text for key, text in environment.items() if not key.startswith("TENSORKEEP_")}
 
 
 def free_port() -> int:

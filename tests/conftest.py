@@ -4,6 +4,7 @@ Every server that a test gets is ended with SIGTERM. It must have lived until th
 exit code 0, and must not have logged a failure that nobody foresaw.
 """
 
+import os
 import re
 import shutil
 import signal
@@ -65,6 +66,7 @@ def serve(folder, *options):
             stdout=log,
             stderr=subprocess.STDOUT,
             cwd=folder,
+            env={k: v for k, v in os.environ.items() if not k.startswith("TENSORKEEP_")},
         )
     serving = Serving(process, 0, log_file)
     try:

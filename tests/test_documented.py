@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import os
 import re
 import shlex
 import subprocess
@@ -10,7 +11,9 @@ from doctest import ELLIPSIS, NORMALIZE_WHITESPACE, OutputChecker
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
+from tensorkeep_server.cli import app
 from tensorkeep_server.commands import COMMANDS
 
 ROOT = Path(__file__).parents[1]
@@ -38,15 +41,17 @@ FLAGS = {
 every_command = pytest.mark.parametrize("item", ASKABLE, ids=lambda item: item.full_name)
 
 
+def text_of(page):
+    return page.read_text("utf-8")
+
+
 def page_id(page):
     return page.relative_to(ROOT).as_posix()
 
 
 def blocks(page, language):
     """Returns the fenced blocks of a page that are in a language."""
-    return re.findall(
-        rf"^```{language}\n(.*?)^```$", page.read_text("utf-8"), re.DOTALL | re.MULTILINE
-    )
+    return re.findall(rf"^```{language}\n(.*?)^```$", text_of(page), re.DOTALL | re.MULTILINE)
 
 
 def pages_with(language):
@@ -163,6 +168,7 @@ def runnable(command):
 def test_the_commands_on_a_page_print_what_it_says(serving, tool, page):
     cli = f"{tool('redis-cli')} --no-raw -p {serving.port}"
     tensorkeep = f"{sys.executable} -m tensorkeep_server"
+    env = os.environ | {"TENSORKEEP_URL": f"redis://127.0.0.1:{serving.port}"}
     checker, options = OutputChecker(), ELLIPSIS | NORMALIZE_WHITESPACE
     for block in blocks(page, "console"):
         for command, expected in transcript(block):
@@ -172,7 +178,7 @@ def test_the_commands_on_a_page_print_what_it_says(serving, tool, page):
             shown = re.sub(r"^tensorkeep\b", tensorkeep, shown)
             done = subprocess.run(
                 ["bash", "-c", shown], cwd=ROOT, capture_output=True, text=True, timeout=60,
-                check=False,
+                env=env, check=False,
             )  # fmt: skip
             assert (done.returncode, done.stderr) == (0, ""), command
             assert checker.check_output(expected, done.stdout, options), (
@@ -185,32 +191,31 @@ def test_the_tasks_that_a_page_names_are_in_the_noxfile(page):
     tree = ast.parse((ROOT / "noxfile.py").read_text("utf-8"))
     tasks = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
 
-    assert set(re.findall(r"nox (?:-\w )*-s ([a-z0-9]+)", page.read_text("utf-8"))) <= tasks
+    assert set(re.findall(r"nox (?:-\w )*-s ([a-z0-9]+)", text_of(page))) <= tasks
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
 def test_the_files_that_a_page_links_to_are_there(page):
-    links = re.findall(r"\]\((?!\w+:|#)([^)#\s]+)", page.read_text("utf-8"))
+    links = re.findall(r"\]\((?!\w+:|#)([^)#\s]+)", text_of(page))
 
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
-@pytest.fixture(scope="module")
-def flags():
-    """The options of `tensorkeep serve`."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tensorkeep_server", "serve", "--help"],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=30,
-        env={"COLUMNS": "200", "PATH": ""},
-    )
-    return set(re.findall(r"--[a-z][a-z-]+", done.stdout))
-
-
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
-def test_the_options_that_a_page_gives_to_serve_are_its_own(flags, page):
-    used = re.findall(r"tensorkeep serve([^`\n]*)", page.read_text("utf-8"))
+def test_the_commands_and_options_of_tensorkeep_that_a_page_shows_are_there(page):
+    there = {
+        name: {"--help", *(flag for each in command.params for flag in flags_of(each))}
+        for name, command in get_command(app).commands.items()
+    }
 
-    assert {flag for line in used for flag in re.findall(r"--[a-z][a-z-]+", line)} <= flags
+    shown = re.findall(
+        r"(?:^(?:\$ )?|`)tensorkeep ([a-z][a-z-]*)([^`\n]*)", text_of(page), re.MULTILINE
+    )
+
+    for name, rest in shown:
+        assert name in there
+        assert set(re.findall(r"--[a-z][a-z-]*", rest)) <= there[name]
+
+
+def flags_of(option):
+    return [*option.opts, *option.secondary_opts]

@@ -180,6 +180,7 @@ def test_keys_of_a_request_are_found_without_doing_it(wire):
         (("echo", "x"), "ERR The command has no key arguments"),
         (("config", "get", "x"), "ERR The command has no key arguments"),
         (("ai.config", "get", "x"), "ERR The command has no key arguments"),
+        (("ai.modelexecute", "m"), "ERR Invalid arguments specified for command"),
         (("rename", "a"), "ERR Invalid number of arguments specified for command"),
         (("rename", "a", "b", "c"), "ERR Invalid number of arguments specified for command"),
     ],

@@ -52,9 +52,9 @@ def test_buckets_ascend_and_the_newest_of_a_bucket_comes_first(names):
 
 @pytest.mark.parametrize(("count", "buckets"), [(4, 4), (5, 8), (8, 8), (9, 16)])
 def test_the_table_doubles_when_it_is_full(count, buckets):
-    names = [b"%d" % number for number in range(count)]
-    expected = sorted(reversed(names), key=lambda name: siphash_1_2(name) % buckets)
-    assert scan_order(names) == expected
+    newest_first = [b"%d" % number for number in range(count)]
+    expected = sorted(newest_first, key=lambda name: siphash_1_2(name) % buckets)
+    assert scan_order(newest_first[::-1]) == expected
 
 
 @pytest.mark.skipif(sys.hash_info.algorithm != "siphash13", reason="Python hashes another way")

@@ -10,9 +10,7 @@ SET_ARITY = "ERR wrong number of arguments for 'AI.TENSORSET' command"
 GET_ARITY = "ERR wrong number of arguments for 'AI.TENSORGET' command"
 NO_TYPE = "ERR invalid data type"
 NO_SHAPE = "ERR invalid or negative value found in tensor shape"
-NO_BLOB = (
-    "ERR a single binary string should come after the BLOB argument in 'AI.TENSORSET' command"
-)
+NO_BLOB = "ERR a single binary string should come after the BLOB argument in 'AI.TENSORSET' command"
 NO_VALUES = "ERR wrong number of values was given in 'AI.TENSORSET' command"
 NO_FIT = "ERR data length does not match tensor shape and type"
 NO_BOOL = "ERR BOOL tensor elements must be 0 or 1"

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+# Runs of one request that stay on the loop in one turn of it: other requests want their turn too.
+_STAY_PER_TURN: Final = 10
 _LOOKS_PER_TIMEOUT: Final = 20  # the watchdog ends a run at most 5 % after its time
 
 
@@ -208,11 +210,15 @@ class Engine:
 
     def _give_up(self, graph: GraphRun, error: TensorkeepError) -> None:
         graph.give_up(error)
+        self._withdraw(graph)
+        self._settle(graph)
+
+    def _withdraw(self, graph: GraphRun) -> None:
+        """Takes what waits of a request out of the queues: it will not start any more."""
         for lane in self.lanes.values():
             for run in lane.queue.runs_of(graph):
                 lane.queue.discard(run)
-                graph.fail(run.operation, error)
-        self._settle(graph)
+                graph.skip(run.operation)
 
     def lane(self, device: Device) -> Lane:
         """Returns a device's lane; the first call for a device makes it."""
@@ -229,20 +235,34 @@ class Engine:
         A list instead of recursion: a graph may be long.
         """
         todo = operations
+        stayed = 0
         while todo:
+            if stayed == _STAY_PER_TURN:
+                self._loop.call_soon(self._start, graph, todo)
+                return
             index = todo.pop(0)
+            if graph.failed:  # by an operation that could start together with this one
+                graph.skip(index)
+                self._settle(graph)
+                continue
             model = graph.graph.operations[index].model
             try:
                 inputs = graph.inputs(index)
             except RunFailed as error:
                 model.stats.fail()
-                graph.fail(index, error)
+                self._fail(graph, index, error)
                 self._settle(graph)
                 continue
             run = Run(model, inputs, graph, index, expires_at=graph.expires_at)
             lane = self.lanes.get(model.spec.device.queue) or self.lane(model.spec.device)
-            if not model.spec.batching.size and not lane.queue and self._may_stay(lane, run):
+            if (
+                not model.spec.batching.size
+                and not lane.queue
+                and self._may_stay(lane, run)
+                and (run.expires_at is None or self._loop.time() < run.expires_at)
+            ):
                 todo += self._settle_outcome(self._run_inline(lane, [run])[0])
+                stayed += 1
                 continue
             lane.queue.push(run, self._loop.time())
             self._pump_soon(lane)
@@ -330,7 +350,7 @@ class Engine:
         if outcome.error is not None:
             let_go(outcome.error)
             run.model.stats.fail()
-            run.graph.fail(run.operation, outcome.error)
+            self._fail(run.graph, run.operation, outcome.error)
             freed = []
         else:
             first = outcome.outputs[0] if outcome.outputs else None
@@ -339,6 +359,12 @@ class Engine:
             freed = run.graph.finish(run.operation, outcome.outputs)
         self._settle(run.graph)
         return freed
+
+    def _fail(self, graph: GraphRun, operation: int, error: TensorkeepError) -> None:
+        """Tells a request that one of its operations failed; nothing more of it starts."""
+        graph.fail(operation, error)
+        if graph.running:
+            self._withdraw(graph)
 
     def _settle(self, graph: GraphRun) -> None:
         """Calls back when a request is done."""

@@ -26,11 +26,14 @@ class Operation(NamedTuple):
         model: The model.
         inputs: Slots that it reads, one per input.
         outputs: Slots that it writes, one per output.
+        after: An earlier operation that must have ended well before it starts, beside those whose
+            outputs it reads; -1 for none.
     """
 
     model: Model
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    after: int = -1
 
 
 class Graph(NamedTuple):
@@ -71,15 +74,17 @@ class GraphRun:
         ran: Whether each operation ended well.
         error: Why the request as a whole was given up, None when it was not.
         running: Number of operations that were started and have not ended.
+        failed: Whether what has not started never will.
         on_done: Called once when the request is done, unless it was done before this was set.
     """
 
     __slots__ = (
-        "_failed",
-        "_missing",
+        "_frees",
+        "_waits",
         "error",
         "errors",
         "expires_at",
+        "failed",
         "graph",
         "on_done",
         "ran",
@@ -99,24 +104,35 @@ class GraphRun:
         self.error: Exception | None = None
         self.running = 0
         self.on_done: Callable[[GraphRun], None] | None = None
-        self._failed = False
-        # for each operation that has not started: the slots that it waits for
-        self._missing: dict[int, set[int]] = {}
+        self.failed = False
+        # For each operation that waits: for how many others. And who waits for each of those.
+        self._waits: dict[int, int] = {}
+        self._frees: dict[int, list[int]] = {}
 
     @property
     def done(self) -> bool:
         """Whether nothing of it runs, or will start, any more."""
-        return not self.running and (self._failed or not self._missing)
+        return not self.running and (self.failed or not self._waits)
 
     def start(self) -> list[int]:
         """Returns the operations that may start at once."""
+        operations = self.graph.operations
+        if len(operations) == 1:  # it can only read what is given
+            self.running = 1
+            return [0]
         ready = []
-        given = self.graph.given
-        for index, operation in enumerate(self.graph.operations):
-            if max(operation.inputs, default=-1) < given:
+        makers: dict[int, int] = {}
+        for index, operation in enumerate(operations):
+            before = {makers[slot] for slot in operation.inputs if slot in makers}
+            if operation.after >= 0:
+                before.add(operation.after)
+            makers.update(dict.fromkeys(operation.outputs, index))
+            if not before:
                 ready.append(index)
-            else:
-                self._missing[index] = {slot for slot in operation.inputs if slot >= given}
+                continue
+            self._waits[index] = len(before)
+            for each in before:
+                self._frees.setdefault(each, []).append(index)
         self.running = len(ready)
         return ready
 
@@ -143,28 +159,33 @@ class GraphRun:
         slots = self.graph.operations[index].outputs
         for slot, output in zip(slots, outputs, strict=True):
             self.values[slot] = output
-        if self._failed or not self._missing:
+        if self.failed:
             return []
         ready = []
-        for waiting, missing in list(self._missing.items()):
-            missing.difference_update(slots)
-            if not missing:
-                del self._missing[waiting]
-                ready.append(waiting)
+        for each in self._frees.pop(index, ()):
+            self._waits[each] -= 1
+            if not self._waits[each]:
+                del self._waits[each]
+                ready.append(each)
         self.running += len(ready)
         return ready
+
+    def skip(self, index: int) -> None:
+        """Takes back an operation that was to run, has not begun and never will."""
+        self.running -= 1
+        self.failed = True
 
     def fail(self, index: int, error: Exception) -> None:
         """Takes the failure of an operation: what has not started will not."""
         self.running -= 1
         self.errors[index] = error
-        self._failed = True
+        self.failed = True
 
     def give_up(self, error: Exception) -> None:
         """Gives up the request as a whole: what has not started will not."""
         if self.error is None:
             self.error = error
-        self._failed = True
+        self.failed = True
 
     def __repr__(self) -> str:
         return f"GraphRun({sum(self.ran)} of {len(self.ran)} done, {self.running} running)"

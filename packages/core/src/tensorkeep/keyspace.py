@@ -10,7 +10,7 @@ from bisect import bisect_left
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 from random import randrange
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from tensorkeep.errors import KeyMissing, WrongType
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 _FEW = 64  # below this many stale marks, tidying up costs more than it saves
+# What a keyspace holds, and two of them can exchange; not who watches it.
+_CONTENT: Final = ("_entries", "_serials", "_names", "_next_serial", "_expiring", "_volatile")
 
 
 @dataclass(slots=True)
@@ -44,6 +46,10 @@ class Keyspace:
 
     Args:
         clock: Returns the Unix time in seconds.
+
+    Attributes:
+        watches: Who watches which key. Each `Watch` enters and leaves by itself; there are nearly
+            never any, and then a change costs no more than a look at this.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -58,6 +64,7 @@ class Keyspace:
         # Expiry times, with stale ones among them: (expires_at, key).
         self._expiring: list[tuple[float, bytes]] = []
         self._volatile = 0
+        self.watches: dict[bytes, set[Watch]] = {}
 
     # ------------------------------------------------------------------ reading
     def time(self) -> float:
@@ -132,6 +139,8 @@ class Keyspace:
                 entry.expires_at = None
                 self._volatile -= 1
                 self._tidy_expiring()
+        if self.watches:
+            self._tell_watches(key)
         if expires_at is not None:
             self.expire(key, expires_at)
 
@@ -140,6 +149,8 @@ class Keyspace:
         entry = self._entries.pop(key, None)
         if entry is None:
             return False
+        if self.watches:
+            self._tell_watches(key)
         self._names[bisect_left(self._serials, entry.serial)] = None
         self._tidy_scan_index()
         if entry.expires_at is None:
@@ -163,6 +174,9 @@ class Keyspace:
 
     def clear(self) -> int:
         """Removes every key; returns how many there were."""
+        for key in tuple(self.watches):
+            if key in self:
+                self._tell_watches(key)
         count = len(self._entries)
         self._entries.clear()
         self._serials.clear()
@@ -170,6 +184,18 @@ class Keyspace:
         self._expiring.clear()
         self._volatile = 0
         return count
+
+    def swap(self, other: Keyspace) -> None:
+        """Exchanges all keys with another keyspace. Who watches a key goes on watching it here."""
+        if other is self:
+            return
+        for key in (*self.watches, *other.watches):
+            if key in self or key in other:
+                for keys in (self, other):
+                    keys._tell_watches(key)  # noqa: SLF001 - of the same class
+        mine, others = vars(self), vars(other)
+        for name in _CONTENT:
+            mine[name], others[name] = others[name], mine[name]
 
     # ------------------------------------------------------------------ expiry
     def expire(self, key: bytes, expires_at: float | None) -> None:
@@ -186,6 +212,8 @@ class Keyspace:
         if expires_at is not None:
             heappush(self._expiring, (expires_at, key))
         self._tidy_expiring()
+        if self.watches:
+            self._tell_watches(key)
 
     def next_expiry(self) -> float | None:
         """Returns when a key may expire next, None when none will."""
@@ -240,6 +268,11 @@ class Keyspace:
                 return name
         return None
 
+    # ------------------------------------------------------------------ watching
+    def _tell_watches(self, key: bytes) -> None:
+        for watch in tuple(self.watches.get(key, ())):
+            watch.notice()
+
     # ------------------------------------------------------------------ tidiness
     def _tidy_scan_index(self) -> None:
         if len(self._names) <= 2 * len(self._entries) + _FEW:
@@ -274,6 +307,54 @@ class Keyspace:
         assert {(at, key) for key, at in volatile.items()} <= set(self._expiring)  # noqa: S101
         assert len(self._names) <= 2 * len(self._entries) + _FEW  # noqa: S101
         assert len(self._expiring) <= 2 * len(volatile) + _FEW  # noqa: S101
+        assert all(self.watches.values())  # noqa: S101
 
     def __repr__(self) -> str:
         return f"Keyspace({len(self._entries)} keys, {self._volatile} volatile)"
+
+
+class Watch:
+    """Notices when one of some keys is stored, removed or given another time to vanish.
+
+    The keys may be in several keyspaces, and need not be there yet. After a change nothing is
+    watched any more.
+
+    Attributes:
+        changed: Whether there was a change.
+    """
+
+    __slots__ = ("_watched", "changed")
+
+    def __init__(self) -> None:
+        self.changed = False
+        self._watched: set[tuple[Keyspace, bytes]] = set()
+
+    def add(self, keys: Keyspace, key: bytes) -> None:
+        """Watches one key more. One that has expired by now is not there to begin with."""
+        keys.get(key, touch=False)
+        if not self.changed:
+            self._watched.add((keys, key))
+            keys.watches.setdefault(key, set()).add(self)
+
+    def look(self) -> bool:
+        """Returns whether there was a change, and finds out first what has expired."""
+        for keys, key in tuple(self._watched):
+            keys.get(key, touch=False)
+        return self.changed
+
+    def notice(self) -> None:
+        """Notes that there was a change."""
+        self.changed = True
+        self.end()
+
+    def end(self) -> None:
+        """Watches no key any more."""
+        for keys, key in self._watched:
+            watches = keys.watches[key]
+            watches.discard(self)
+            if not watches:
+                del keys.watches[key]
+        self._watched.clear()
+
+    def __repr__(self) -> str:
+        return f"Watch({len(self._watched)} keys, changed={self.changed})"

@@ -94,7 +94,7 @@ async def serve(
     for client in list(server.clients.values()):
         client.close()
     if settings.unix_socket:
-        Path(settings.unix_socket).unlink(missing_ok=True)
+        _remove(settings.unix_socket)
     await _until(lambda: not server.clients, limit=1.0)
 
 
@@ -164,7 +164,11 @@ def _remove_if_stale(path: str) -> None:
         # A file that is no socket cannot be connected to either, but for another reason.
         if probe.connect_ex(path) != errno.ECONNREFUSED or not Path(path).is_socket():
             raise OSError(errno.EADDRINUSE, "in use")
-    Path(path).unlink()
+    _remove(path)
+
+
+def _remove(path: str) -> None:
+    Path(path).unlink(missing_ok=True)
 
 
 async def _expire(server: Server) -> None:

@@ -10,10 +10,7 @@ from typing import Annotated
 
 import typer
 
-from tensorkeep_server.cli.info import info
-from tensorkeep_server.cli.plugins import plugins
-from tensorkeep_server.cli.serve import serve
-from tensorkeep_server.cli.store_model import store_model
+from tensorkeep_server.cli import info, plugins, serve, store_model
 from tensorkeep_server.identity import tensorkeep_version
 
 app = typer.Typer(
@@ -24,10 +21,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 # Every setting of `serve` can be given by a variable such as TENSORKEEP_PORT.
-app.command(context_settings={"auto_envvar_prefix": "TENSORKEEP"})(serve)
-app.command()(plugins)
-app.command()(store_model)
-app.command()(info)
+app.command(context_settings={"auto_envvar_prefix": "TENSORKEEP"})(serve.serve)
+app.command()(plugins.plugins)
+app.command()(store_model.store_model)
+app.command()(info.info)
 
 
 def _show_version(wanted: bool) -> None:  # noqa: FBT001 - a callback

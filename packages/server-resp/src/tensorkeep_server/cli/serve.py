@@ -15,7 +15,9 @@ import sys
 import time
 import tomllib
 from enum import StrEnum
-from pathlib import Path
+from functools import partial
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
+from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Final, get_args, get_origin, get_type_hints
 
 import typer
@@ -23,7 +25,7 @@ import typer
 from tensorkeep.backends import Backends
 from tensorkeep.config import EngineConfig
 from tensorkeep.errors import BackendUnavailable
-from tensorkeep_server import app
+from tensorkeep_server import IMPORTED_AT, app
 from tensorkeep_server.codec import Limits
 from tensorkeep_server.identity import tensorkeep_version
 from tensorkeep_server.settings import MEGABYTE, Settings
@@ -38,8 +40,11 @@ _log = logging.getLogger(__name__)
 _DEFAULTS: Final = Settings()
 _ENGINE: Final = _DEFAULTS.engine
 _LIMITS: Final = _DEFAULTS.limits
-_MILLISECOND: Final = 1e-3
-_MICROSECOND: Final = 1e-6
+_MILLISECONDS: Final = 1000  # in a second
+_MICROSECONDS: Final = 1_000_000
+
+# One sentence of the help says how the variables are called.
+_setting: Final = partial(typer.Option, show_envvar=False)
 
 _HOW_IT_RUNS: Final = "How models run (RedisAI's settings)"
 _LIMITED: Final = "Limits"
@@ -69,6 +74,9 @@ class LogLevel(StrEnum):
     ERROR = "error"
 
 
+_LOG_LEVEL: Final = LogLevel(_DEFAULTS.log_level)
+
+
 def _read_file(context: typer.Context, path: Path | None) -> Path | None:
     """Makes what a file says the default of every other setting."""
     if path is None:
@@ -92,7 +100,7 @@ def _read_file(context: typer.Context, path: Path | None) -> Path | None:
 
 
 def _types_by_key() -> dict[str, type]:
-    """Returns what a file may say: keys, spelled as the flags are, and the types of their values."""
+    """Returns what a file may say: keys, spelled as the flags, and the types of their values."""
     hints = {
         name: hint
         for name, hint in get_type_hints(serve).items()
@@ -102,19 +110,23 @@ def _types_by_key() -> dict[str, type]:
 
 
 def _plain_type(hint: Any) -> type:  # noqa: ANN401 - whatever stands behind a colon
-    origin = get_origin(hint) or hint
-    found: type = str if issubclass(origin, str) else origin
-    return found
+    """Returns the type that a value of a setting has in a file."""
+    if get_origin(hint) is UnionType:  # with None, for not given
+        hint = get_args(hint)[0]
+    found: type = get_origin(hint) or hint
+    return str if issubclass(found, str) else found
 
 
-def _check_installed(names: list[str]) -> list[str]:
+def _installed(names: list[str]) -> tuple[str, ...]:
     """Refuses backends that are not installed."""
     installed = Backends().names() if names else []
     for name in names:
         if name.upper() not in installed:
             known = ", ".join(installed) or "none"
-            raise typer.BadParameter(f"{name} is not an installed backend (installed: {known})")
-    return [name.upper() for name in names]
+            raise typer.BadParameter(
+                f"{name} is not an installed backend (installed: {known})", param_hint="'--load'"
+            )
+    return tuple(name.upper() for name in names)
 
 
 def serve(  # noqa: PLR0913 - one parameter for each setting is the point
@@ -122,39 +134,36 @@ def serve(  # noqa: PLR0913 - one parameter for each setting is the point
     *,
     config: Annotated[
         Path | None,
-        typer.Option(
+        _setting(
             is_eager=True,
             callback=_read_file,
             help="TOML file with settings: keys are spelled as the flags, without dashes before.",
         ),
     ] = None,
-    bind: Annotated[str, typer.Option(help="Address to listen on.")] = _DEFAULTS.bind,
+    bind: Annotated[str, _setting(help="Address to listen on.")] = _DEFAULTS.bind,
     port: Annotated[
-        int, typer.Option(min=0, max=65535, help="TCP port to listen on; 0 takes a free one.")
+        int, _setting(min=0, max=65535, help="TCP port to listen on; 0 takes a free one.")
     ] = _DEFAULTS.port or 0,
     tcp: Annotated[
-        bool, typer.Option(help="Whether to listen on a TCP port, or on the Unix socket only.")
+        bool, _setting(help="Whether to listen on a TCP port, or on the Unix socket only.")
     ] = True,
     unix_socket: Annotated[
-        str, typer.Option(help="Path of a Unix socket to listen on as well.")
+        str, _setting(help="Path of a Unix socket to listen on as well.")
     ] = _DEFAULTS.unix_socket,
     load: Annotated[
         list[str] | None,
-        typer.Option(
-            callback=_check_installed,
+        _setting(
             help="Backend to load before the server is ready; may be given several times."
             " Others are loaded when they are first needed.",
         ),
     ] = None,
     threads_per_queue: Annotated[
         int,
-        typer.Option(
-            min=1, help="Worker threads of each device.", rich_help_panel=_HOW_IT_RUNS
-        ),
+        _setting(min=1, help="Worker threads of each device.", rich_help_panel=_HOW_IT_RUNS),
     ] = _ENGINE.threads_per_queue,
     intra_op_parallelism: Annotated[
         int,
-        typer.Option(
+        _setting(
             min=0,
             help="Threads inside one operator; 0 leaves it to the backend.",
             rich_help_panel=_HOW_IT_RUNS,
@@ -162,7 +171,7 @@ def serve(  # noqa: PLR0913 - one parameter for each setting is the point
     ] = _ENGINE.intra_op_parallelism,
     inter_op_parallelism: Annotated[
         int,
-        typer.Option(
+        _setting(
             min=0,
             help="Threads across operators; 0 leaves it to the backend.",
             rich_help_panel=_HOW_IT_RUNS,
@@ -170,15 +179,15 @@ def serve(  # noqa: PLR0913 - one parameter for each setting is the point
     ] = _ENGINE.inter_op_parallelism,
     model_execution_timeout: Annotated[
         int,
-        typer.Option(
+        _setting(
             min=1000,
             help="Milliseconds after which a running model is cancelled.",
             rich_help_panel=_HOW_IT_RUNS,
         ),
-    ] = round(_ENGINE.model_execution_timeout / _MILLISECOND),
+    ] = round(_ENGINE.model_execution_timeout * _MILLISECONDS),
     backend_memory_limit: Annotated[
         int,
-        typer.Option(
+        _setting(
             min=0,
             help="Megabytes (of 1,000,000 bytes) that each backend may allocate on the CPU;"
             " 0 sets no limit.",
@@ -187,7 +196,7 @@ def serve(  # noqa: PLR0913 - one parameter for each setting is the point
     ] = _ENGINE.backend_memory_limit // MEGABYTE,
     model_chunk_size: Annotated[
         int,
-        typer.Option(
+        _setting(
             min=1,
             help="Bytes of the pieces in which AI.MODELGET hands out a model.",
             rich_help_panel=_HOW_IT_RUNS,
@@ -195,38 +204,38 @@ def serve(  # noqa: PLR0913 - one parameter for each setting is the point
     ] = _DEFAULTS.model_chunk_size,
     inline_limit: Annotated[
         float,
-        typer.Option(
+        _setting(
             min=0,
             help="Microseconds: a run that is known to take less needs no worker thread while"
             " its device is idle; 0 sends every run to one.",
             rich_help_panel=_HOW_IT_RUNS,
         ),
-    ] = round(_ENGINE.inline_limit / _MICROSECOND, 3),
+    ] = round(_ENGINE.inline_limit * _MICROSECONDS, 3),
     max_clients: Annotated[
         int,
-        typer.Option(min=1, help="Connections beyond it are refused.", rich_help_panel=_LIMITED),
+        _setting(min=1, help="Connections beyond it are refused.", rich_help_panel=_LIMITED),
     ] = _DEFAULTS.max_clients,
     max_argument_bytes: Annotated[
         int,
-        typer.Option(min=1, help="Bytes of one argument of a request.", rich_help_panel=_LIMITED),
+        _setting(min=1, help="Bytes of one argument of a request.", rich_help_panel=_LIMITED),
     ] = _LIMITS.max_bulk,
     max_arguments: Annotated[
-        int, typer.Option(min=1, help="Arguments of one request.", rich_help_panel=_LIMITED)
+        int, _setting(min=1, help="Arguments of one request.", rich_help_panel=_LIMITED)
     ] = _LIMITS.max_arguments,
     max_inline_bytes: Annotated[
         int,
-        typer.Option(min=64, help="Bytes of one inline command.", rich_help_panel=_LIMITED),
+        _setting(min=64, help="Bytes of one inline command.", rich_help_panel=_LIMITED),
     ] = _LIMITS.max_inline,
     max_request_bytes: Annotated[
-        int, typer.Option(min=1, help="Bytes of one request.", rich_help_panel=_LIMITED)
+        int, _setting(min=1, help="Bytes of one request.", rich_help_panel=_LIMITED)
     ] = _LIMITS.max_request,
     shutdown_grace: Annotated[
         float,
-        typer.Option(min=0, help="Seconds that running work may take when the server ends."),
+        _setting(min=0, help="Seconds that running work may take when the server ends."),
     ] = _DEFAULTS.shutdown_grace,
     log_level: Annotated[
-        LogLevel, typer.Option(help="What is logged to stderr: this and what is graver.")
-    ] = LogLevel(_DEFAULTS.log_level),
+        LogLevel, _setting(help="What is logged to stderr: this and what is graver.")
+    ] = _LOG_LEVEL,
 ) -> None:
     """Start the server, and stay until SIGTERM, Ctrl-C or SHUTDOWN ends it.
 
@@ -234,19 +243,21 @@ def serve(  # noqa: PLR0913 - one parameter for each setting is the point
     --max-clients, or in a TOML file. A flag wins over the environment, and that over the file.
     """
     if not tcp and not unix_socket:
-        raise typer.BadParameter("needs --unix-socket: there is nothing to listen on", param_hint="--no-tcp")
+        raise typer.BadParameter(
+            "needs --unix-socket: there is nothing to listen on", param_hint="'--no-tcp'"
+        )
     settings = Settings(
         bind=bind,
         port=port if tcp else None,
         unix_socket=unix_socket,
-        load=tuple(load or ()),
+        load=_installed(load or []),
         engine=EngineConfig(
             threads_per_queue=threads_per_queue,
             intra_op_parallelism=intra_op_parallelism,
             inter_op_parallelism=inter_op_parallelism,
-            model_execution_timeout=model_execution_timeout * _MILLISECOND,
+            model_execution_timeout=model_execution_timeout / _MILLISECONDS,
             backend_memory_limit=backend_memory_limit * MEGABYTE,
-            inline_limit=inline_limit * _MICROSECOND,
+            inline_limit=inline_limit / _MICROSECONDS,
         ),
         model_chunk_size=model_chunk_size,
         limits=Limits(
@@ -304,11 +315,9 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 def _say_ready(server: Server) -> None:
     """Tells people, and programs that wait for it, that clients can connect."""
     backends = ", ".join(server.engine.backends.names()) or "none"
+    took = (time.perf_counter() - IMPORTED_AT) * _MILLISECONDS
     typer.echo(
         f"Tensorkeep {tensorkeep_version()} is ready on {server.address}"
-        f" (pid {os.getpid()}, backends: {backends}, started in {_age():.0f} ms)"
+        f" (pid {os.getpid()}, backends: {backends}, started in {took:.0f} ms)"
     )
     sys.stdout.flush()
-
-
-_BEGAN: Final = time.perf_counter()

@@ -89,7 +89,7 @@ def config(
             return encoded(server.backends_path)
         case GetSetting(b"MODEL_CHUNK_SIZE"):
             return server.model_chunk_size
-        case GetSetting():
+        case _:  # any other setting
             return None
     return OK
 

@@ -46,7 +46,7 @@ def info(client: Client, request: Info) -> Reply:
     if request.reset:
         stats.reset()
         return OK
-    return [
+    return (
         b"key",
         request.key,
         b"type",
@@ -65,7 +65,7 @@ def info(client: Client, request: Info) -> Reply:
         stats.calls,
         b"errors",
         stats.errors,
-    ]
+    )
 
 
 # --------------------------------------------------------------------------- AI._MODELSCAN
@@ -79,7 +79,7 @@ def model_scan(client: Client, _: None) -> Reply:
     """Lists all models with their tags."""
     _log.warning("AI._MODELSCAN is experimental and might be removed in a future version")
     models = dict(client.server.engine.catalog)
-    return [[key, encoded(models[key].spec.tag)] for key in scan_order(models)]
+    return tuple((key, encoded(models[key].spec.tag)) for key in scan_order(models))
 
 
 COMMANDS: Final[tuple[Command, ...]] = (

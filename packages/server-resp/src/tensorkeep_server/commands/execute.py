@@ -15,8 +15,9 @@ from tensorkeep_server.later import Later
 from tensorkeep_server.reply import OK, Simple
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from tensorkeep.engine import Engine
     from tensorkeep.graph import GraphRun
     from tensorkeep.model import Model
     from tensorkeep_server.codec import Argument
@@ -132,17 +133,37 @@ def run_model(client: Client, model: Model, request: ModelExecute) -> Reply | La
     inputs = [stored_tensor(client, key) for key in request.inputs]
     expires_at = engine.time() + request.timeout_ms / 1000 if request.timeout_ms else None
     graph = run_of(model, inputs, expires_at)
+    return run_graph(engine, graph, lambda: _store_outputs(client, request.outputs, graph))
+
+
+def run_graph(engine: Engine, graph: GraphRun, finish: Callable[[], Reply]) -> Reply | Later:
+    """Runs the models of a request; the reply may be there at once.
+
+    Args:
+        engine: Where they run.
+        graph: The request.
+        finish: Makes the reply once all has ended, unless the request was given up as a whole or
+            its client went away.
+    """
     engine.execute(graph)
     if graph.done:
-        return _store_outputs(client, request.outputs, graph)
+        return _given_up(graph.error) if graph.error is not None else finish()
 
     def abandon() -> None:
         graph.on_done = None
         engine.abandon(graph)
 
+    def done(_: GraphRun) -> None:
+        error = graph.error
+        later.resolve(finish if error is None else lambda: _given_up(error))
+
     later = Later(abandon)
-    graph.on_done = lambda _: later.resolve(lambda: _store_outputs(client, request.outputs, graph))
+    graph.on_done = done
     return later
+
+
+def _given_up(error: Exception) -> Reply:
+    return TIMED_OUT if type(error) is RunExpired else error_reply(error)
 
 
 def _store_outputs(client: Client, names: Sequence[bytes], graph: GraphRun) -> Reply:
@@ -150,9 +171,7 @@ def _store_outputs(client: Client, names: Sequence[bytes], graph: GraphRun) -> R
 
     An output that is no tensor is left out, as in the original.
     """
-    if type(graph.error) is RunExpired:
-        return TIMED_OUT
-    error = graph.error or graph.errors[0]
+    error = graph.errors[0]
     if error is not None:
         # Not raised: its traceback would hold the graph, which holds the error; and with it the
         # model and all tensors, until the garbage collector comes by.

@@ -258,7 +258,7 @@ def _blob(server: Server, model: Model) -> Reply:
     size = server.model_chunk_size
     if len(blob) < size:
         return blob
-    return [blob[start : start + size] for start in range(0, len(blob) + 1, size)]
+    return tuple(blob[start : start + size] for start in range(0, len(blob) + 1, size))
 
 
 def encoded(name: str) -> bytes:

@@ -169,15 +169,28 @@ def parse_tensor_get(args: Args) -> TensorGet:
 
 def tensor_get(client: Client, request: TensorGet) -> Reply:
     """Answers a stored tensor in the form that the words ask for."""
-    return show_tensor(stored_tensor(client, request.key), request.words)
+    return show_tensor(stored_tensor(client, request.key), read_form(request.words))
 
 
-def show_tensor(tensor: Tensor, words: Iterable[Argument]) -> Reply:
-    """Returns a tensor as the format words ask for it.
+class Form(NamedTuple):
+    """What is shown of a tensor.
+
+    Attributes:
+        meta: Whether its type and sizes are.
+        blob: Whether its data is, as one blob.
+        values: Whether its data is, as a list.
+    """
+
+    meta: bool
+    blob: bool
+    values: bool
+
+
+def read_form(words: Iterable[Argument]) -> Form:
+    """Reads the format words of AI.TENSORGET.
 
     Raises:
         CommandError: A word is unknown, or the words contradict each other.
-        UnsupportedDType: The type has no name on the wire.
     """
     meta = blob = values = False
     for word in words:
@@ -192,15 +205,26 @@ def show_tensor(tensor: Tensor, words: Iterable[Argument]) -> Reply:
                 raise CommandError("ERR unsupported data format")
     if blob and values:
         raise CommandError("ERR both BLOB and VALUES specified")
+    if not (meta or blob or values):
+        meta = blob = True
+    return Form(meta, blob, values)
+
+
+def show_tensor(tensor: Tensor, form: Form) -> Reply:
+    """Returns a tensor as it is to be shown.
+
+    Raises:
+        UnsupportedDType: The type has no name on the wire.
+    """
     check_dtype(tensor)
-    if not meta and (blob or values):
-        return tensor.blob if blob else _values(tensor)
-    head: list[Reply] = [b"dtype", _NAMES[tensor.dtype], b"shape", list(tensor.shape)]
-    if values:
-        return [*head, b"values", _values(tensor)]
-    if meta and not blob:
-        return head
-    return [*head, b"blob", tensor.blob]
+    if not form.meta:
+        return tensor.blob if form.blob else _values(tensor)
+    shown: list[Reply] = [b"dtype", _NAMES[tensor.dtype], b"shape", list(tensor.shape)]
+    if form.blob:
+        shown += (b"blob", tensor.blob)
+    elif form.values:
+        shown += (b"values", _values(tensor))
+    return shown
 
 
 def _values(tensor: Tensor) -> list[Reply]:

@@ -1,0 +1,136 @@
+"""`tensorkeep info`: what a running server says of itself and its models, for people."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from tensorkeep_server.cli.client import DEFAULT_URL, Host, Port, UnixSocket, Url, client_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from redis import Redis
+    from rich.console import Console
+
+_MEGABYTE: Final = 1_000_000
+_MILLISECOND: Final = 1000  # microseconds
+
+# The numbers of INFO's Server, Clients, Stats and Memory sections that people look for.
+_SERVER: Final = {
+    "version": "tensorkeep_version",
+    "pid": "process_id",
+    "uptime_seconds": "uptime_in_seconds",
+    "clients": "connected_clients",
+    "commands": "total_commands_processed",
+    "memory_bytes": "used_memory",
+}
+
+
+def info(  # noqa: PLR0913 - one parameter for each option
+    key: Annotated[str | None, typer.Argument(help="Only the model under this key.")] = None,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    url: Url = DEFAULT_URL,
+    host: Host = None,
+    port: Port = None,
+    unix_socket: UnixSocket = None,
+) -> None:
+    """Describe a running server and its models."""
+    with client_of(url, host, port, unix_socket) as client:
+        told = _everything(client) if key is None else {"models": [_model(client, key)]}
+    if as_json:
+        typer.echo(json.dumps(told, indent=2))
+    else:
+        _show(told)
+
+
+def _everything(client: Redis) -> dict[str, Any]:
+    # redis-py would take a version such as 1.20 for a number.
+    client.set_response_callback("INFO", bytes.decode)
+    fields = parsed(client.execute_command("INFO", "EVERYTHING"))
+    if "tensorkeep_version" not in fields:
+        raise ValueError("this server is not Tensorkeep")
+    keys = [key for key, _ in client.execute_command("AI._MODELSCAN")]
+    return {
+        "server": {name: _number(fields[field]) for name, field in _SERVER.items()},
+        "databases": dict(_described(fields, "db")),
+        "backends": dict(_described(fields, "backend_")),
+        "devices": dict(_described(fields, "device_")),
+        "models": [_model(client, key) for key in keys],
+    }
+
+
+def parsed(text: str) -> dict[str, str]:
+    """Returns the fields of INFO's text."""
+    lines = (line.partition(":") for line in text.splitlines() if not line.startswith("#"))
+    return {name: value for name, colon, value in lines if colon}
+
+
+def _described(fields: dict[str, str], prefix: str) -> Iterable[tuple[str, dict[str, Any]]]:
+    """Finds fields whose values are pairs, as in `db0:keys=1,expires=0`."""
+    for name, value in fields.items():
+        if name.startswith(prefix) and "=" in value:
+            pairs = (pair.partition("=") for pair in value.split(","))
+            yield name.removeprefix(prefix), {key: _number(part) for key, _, part in pairs}
+
+
+def _number(text: str) -> int | str:
+    return int(text) if text.isdecimal() else text
+
+
+def _model(client: Redis, key: str | bytes) -> dict[str, Any]:
+    reply = client.execute_command("AI.INFO", key)
+    pairs = zip(reply[::2], reply[1::2], strict=True)
+    return {_text(name): _text(value) for name, value in pairs}
+
+
+def _text(value: object) -> Any:  # noqa: ANN401 - what is not bytes stays as it is
+    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
+
+
+# --------------------------------------------------------------------------- for people
+def _show(told: dict[str, Any]) -> None:
+    from rich.console import Console  # noqa: PLC0415 - the server starts without it
+
+    console = Console()
+    if "server" in told:
+        server = told["server"]
+        keys = sum(database["keys"] for database in told["databases"].values())
+        console.print(
+            f"Tensorkeep {server['version']}, pid {server['pid']},"
+            f" up {timedelta(seconds=server['uptime_seconds'])}:"
+            f" {server['clients']} clients, {server['commands']} commands so far, {keys} keys,"
+            f" {server['memory_bytes'] / _MEGABYTE:.0f} MB of memory",
+            highlight=False,
+        )
+    for kind in ("backend", "device"):
+        rows = [{kind: name, **fields} for name, fields in told.get(f"{kind}s", {}).items()]
+        _print_table(console, rows)
+    _print_table(console, [_shown(model) for model in told["models"]])
+
+
+def _shown(model: dict[str, Any]) -> dict[str, Any]:
+    """Adds what people would work out from a model's counters."""
+    runs = model["calls"] - model["errors"]
+    mean = f"{model['duration'] / runs / _MILLISECOND:.3f}" if runs else "-"
+    shown = {
+        name: model[name] for name in ("backend", "device", "tag", "calls", "errors", "samples")
+    }
+    return {"model": model["key"], **shown, "ms per run": mean}
+
+
+def _print_table(console: Console, rows: list[dict[str, Any]]) -> None:
+    from rich.markup import escape  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    if not rows:
+        return
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    table = Table(*names)
+    for row in rows:
+        table.add_row(*(escape(str(row.get(name, ""))) for name in names))
+    console.print(table)

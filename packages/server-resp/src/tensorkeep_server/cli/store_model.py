@@ -1,0 +1,137 @@
+"""`tensorkeep store-model`: uploads a file to a running server, and shows how far it is.
+
+The bytes go to the socket as they are read, a piece at a time, so that a model of any size takes
+little memory here and the bar moves with what was sent.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from tensorkeep_server.cli.client import DEFAULT_URL, Host, Port, UnixSocket, Url, client_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from redis import Redis
+
+_PIECE: Final = 1024 * 1024  # bytes read and sent at a time
+
+
+def store_model(  # noqa: PLR0913 - one parameter for each option
+    file: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="The model.")
+    ],
+    *,
+    key: Annotated[str, typer.Option(help="Key to store it under.")],
+    backend: Annotated[str, typer.Option(help="Backend that runs it, such as ONNX.")],
+    device: Annotated[str, typer.Option(help="Device that it runs on.")] = "CPU",
+    tag: Annotated[str | None, typer.Option(help="Text to know it by, such as a version.")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=0, help="Most rows that are run as one batch.")
+    ] = None,
+    min_batch_size: Annotated[
+        int | None, typer.Option(min=0, help="Rows to wait for before a batch is run.")
+    ] = None,
+    min_batch_timeout: Annotated[
+        int | None, typer.Option(min=0, help="Milliseconds to wait for them at most.")
+    ] = None,
+    inputs: Annotated[
+        list[str] | None, typer.Option(help="Name of an input; may be given several times.")
+    ] = None,
+    outputs: Annotated[
+        list[str] | None, typer.Option(help="Name of an output; may be given several times.")
+    ] = None,
+    url: Url = DEFAULT_URL,
+    host: Host = None,
+    port: Port = None,
+    unix_socket: UnixSocket = None,
+) -> None:
+    """Store a model that lies in a file."""
+    head = ["AI.MODELSTORE", key, backend, device]
+    for word, value in (
+        ("TAG", tag),
+        ("BATCHSIZE", batch_size),
+        ("MINBATCHSIZE", min_batch_size),
+        ("MINBATCHTIMEOUT", min_batch_timeout),
+    ):
+        if value is not None:
+            head += [word, str(value)]
+    for word, names in (("INPUTS", inputs), ("OUTPUTS", outputs)):
+        if names:
+            head += [word, str(len(names)), *names]
+    with client_of(url, host, port, unix_socket) as client:
+        reply = _upload(client, [*head, "BLOB"], file)
+    typer.echo(f"{file} is stored under {key}: {reply}")
+
+
+def _upload(client: Redis, head: Sequence[str], file: Path) -> str:
+    """Sends the request and returns the reply."""
+    from rich.console import Console  # noqa: PLC0415 - the server starts without it
+    from rich.progress import (  # noqa: PLC0415 - the server starts without it
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TransferSpeedColumn,
+    )
+
+    size = file.stat().st_size
+    chunk_size = int(client.execute_command("AI.CONFIG", "GET", "MODEL_CHUNK_SIZE"))
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(file.name, total=size)
+        connection = client.connection_pool.get_connection()
+        request = packed(head, file, size, chunk_size, lambda sent: progress.advance(task, sent))
+        connection.send_packed_command(request)
+        progress.update(task, description="the server builds the model")
+        return str(connection.read_response(), "utf-8")
+
+
+def packed(
+    head: Sequence[str],
+    file: Path,
+    size: int,
+    chunk_size: int,
+    sent: Callable[[int], None] = lambda _: None,
+) -> Iterator[bytes]:
+    """Packs a request whose last arguments are a file in chunks.
+
+    Args:
+        head: The arguments before the file.
+        file: The file.
+        size: Its bytes.
+        chunk_size: Bytes of one argument at most.
+        sent: Called with the bytes of the file in each piece once the next one is asked for.
+
+    Yields:
+        The request in pieces, small enough to see them go.
+
+    Raises:
+        OSError: The file became shorter meanwhile.
+    """
+    chunks = [min(chunk_size, size - start) for start in range(0, size, chunk_size)] or [0]
+    yield b"*%d\r\n" % (len(head) + len(chunks))
+    for argument in head:
+        text = argument.encode("utf-8", "surrogateescape")
+        yield b"$%d\r\n%b\r\n" % (len(text), text)
+    with file.open("rb") as source:
+        for chunk in chunks:
+            yield b"$%d\r\n" % chunk
+            left = chunk
+            while left:
+                piece = source.read(min(left, _PIECE))
+                if not piece:
+                    raise OSError(f"{file} became shorter while it was sent")
+                yield piece
+                left -= len(piece)
+                sent(len(piece))
+            yield b"\r\n"

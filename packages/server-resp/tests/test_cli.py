@@ -1,0 +1,247 @@
+"""The command line for people, in this process: what it prints and how it ends."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from tensorkeep.backends import Backends
+from tensorkeep_server.cli import app, info, plugins
+from tensorkeep_server.cli.store_model import packed
+from tensorkeep_server.identity import tensorkeep_version
+from tensorkeep_server.testing import port_of
+
+
+def run(*arguments, env=None):
+    # Wide, so that no table breaks a line; plain, without colours.
+    return CliRunner().invoke(app, list(map(str, arguments)), env={"COLUMNS": "200"} | (env or {}))
+
+
+@pytest.fixture
+def model(tmp_path):
+    """A file with a model of the fake backend."""
+    path = tmp_path / "double.json"
+    path.write_text(json.dumps({"op": "multiply", "by": 2}))
+    return path
+
+
+def test_the_version_is_shown():
+    result = run("--version")
+    assert result.exit_code == 0
+    assert result.output == f"tensorkeep {tensorkeep_version()}\n"
+
+
+# ------------------------------------------------------------------------- plugins
+@pytest.fixture
+def installed(monkeypatch, fake):
+    """One backend that works and one that does not."""
+    backends = Backends(installed=lambda: ())
+    backends.add("GOOD", fake)
+    backends.add("BROKEN", object())
+    monkeypatch.setattr(plugins, "Backends", lambda: backends)
+
+
+def test_plugins_tells_what_works_and_why_something_does_not(installed):
+    result = run("plugins", "--json")
+    assert result.exit_code == 0
+    broken, good = json.loads(result.output)
+    assert broken["name"] == "BROKEN"
+    assert not broken["works"]
+    assert "lacks the required hooks" in broken["reason"]
+    assert good["works"]
+    assert good["framework"] == "fake"
+    assert good["devices"][0]["name"] == "CPU"
+    assert "FLOAT" in good["devices"][0]["dtypes"]
+
+
+def test_plugins_shows_a_table(installed):
+    result = run("plugins")
+    assert result.exit_code == 0
+    rows = [line for line in result.output.splitlines() if "GOOD" in line or "BROKEN" in line]
+    assert len(rows) == 2
+    assert "does not work: it lacks" in rows[0]
+    assert "CPU (a fake processor)" in rows[1]
+
+
+def test_plugins_says_when_there_is_none(monkeypatch):
+    monkeypatch.setattr(plugins, "Backends", lambda: Backends(installed=lambda: ()))
+    assert run("plugins").output == "No backend is installed.\n"
+    assert json.loads(run("plugins", "--json").output) == []
+
+
+# ------------------------------------------------------------------------- store-model
+def test_a_stored_model_runs(server, wire, model):
+    result = run("store-model", model, "--key", "m", "--backend", "onnx", "--port", port_of(server))
+    assert result.exit_code == 0, result.output
+    assert result.output.splitlines()[-1] == f"{model} is stored under m: OK"
+    wire.ask("AI.TENSORSET", "x", "FLOAT", 1, "VALUES", 2)
+    assert wire.ask("AI.MODELEXECUTE", "m", "INPUTS", 1, "x", "OUTPUTS", 1, "y") == b"+OK\r\n"
+    assert wire.read("AI.TENSORGET", "y", "VALUES") == [b"4"]
+
+
+def test_a_model_is_stored_with_what_was_said_of_it(server, wire, model):
+    said = {
+        "tag": "v1",
+        "batch-size": 8,
+        "min-batch-size": 2,
+        "min-batch-timeout": 10,
+        "device": "cpu:1",
+    }
+    options = [part for name, value in said.items() for part in (f"--{name}", value)]
+    url = f"redis://127.0.0.1:{port_of(server)}"
+    result = run(
+        "store-model",
+        model,
+        "--key",
+        "m",
+        "--backend",
+        "ONNX",
+        *options,
+        env={"TENSORKEEP_URL": url},
+    )
+    assert result.exit_code == 0, result.output
+    meta = wire.read("AI.MODELGET", "m", "META")
+    told = dict(zip(meta[::2], meta[1::2], strict=True))
+    assert told[b"tag"] == b"v1"
+    assert told[b"device"] == b"cpu:1"
+    assert (told[b"batchsize"], told[b"minbatchsize"], told[b"minbatchtimeout"]) == (8, 2, 10)
+
+
+def test_a_model_is_sent_in_the_chunks_that_the_server_wants(server, wire, model):
+    wire.ask("AI.CONFIG", "MODEL_CHUNK_SIZE", 5)
+    result = run("store-model", model, "--key", "m", "--backend", "ONNX", "--port", port_of(server))
+    assert result.exit_code == 0, result.output
+    wire.ask("AI.CONFIG", "MODEL_CHUNK_SIZE", 1000)
+    assert wire.read("AI.MODELGET", "m", "BLOB") == model.read_bytes()
+
+
+def test_names_of_inputs_and_outputs_are_counted(server, model):
+    names = ("--inputs", "a", "--inputs", "b", "--outputs", "c")
+    where = ("--backend", "ONNX", "--port", port_of(server))
+    result = run("store-model", model, "--key", "m", *names, *where)
+    assert result.exit_code == 1
+    # The server's own words: names are for other backends, and it understood the count.
+    assert "INPUTS argument should not be specified for this backend" in result.output
+
+
+MIB = 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    ("size", "chunk_size"),
+    [(0, 10), (1, 10), (9, 10), (10, 10), (11, 10), (25, 10), (3 * MIB, 10 * MIB), (3 * MIB, MIB)],
+)
+def test_a_request_is_packed_in_chunks_and_sent_in_pieces(tmp_path, size, chunk_size):
+    content = bytes(range(256)) * (size // 256) + bytes(size % 256)
+    file = tmp_path / "model"
+    file.write_bytes(content)
+    steps = []
+    pieces = list(packed(["A", "ä"], file, size, chunk_size, steps.append))
+    chunks = [content[at : at + chunk_size] for at in range(0, size, chunk_size)] or [b""]
+    arguments = [b"A", "ä".encode(), *chunks]
+    assert b"".join(pieces) == b"*%d\r\n" % len(arguments) + b"".join(
+        b"$%d\r\n%b\r\n" % (len(argument), argument) for argument in arguments
+    )
+    assert sum(steps) == size
+    assert max(map(len, pieces)) <= MIB
+
+
+def test_a_file_that_shrinks_while_it_is_sent_is_an_error(tmp_path):
+    file = tmp_path / "model"
+    file.write_bytes(b"short")
+    with pytest.raises(OSError, match="became shorter"):
+        list(packed(["A"], file, 10, 100))
+
+
+def test_a_model_that_the_server_refuses_is_an_error(server, tmp_path):
+    file = tmp_path / "broken"
+    file.write_bytes(b"no model")
+    result = run("store-model", file, "--key", "m", "--backend", "ONNX", "--port", port_of(server))
+    assert result.exit_code == 1
+    last = result.output.splitlines()[-1]
+    assert last.startswith("tensorkeep: ")
+    assert "Traceback" not in result.output
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path):
+    result = run("store-model", tmp_path / "nosuch", "--key", "m", "--backend", "ONNX")
+    assert result.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "where", [("--port", 1), ("--host", "127.0.0.1", "--port", 1), ("--unix-socket", "nosuch.sock")]
+)
+def test_a_server_that_is_not_there_is_an_error_of_one_line(model, where):
+    result = run("store-model", model, "--key", "m", "--backend", "ONNX", *where)
+    assert result.exit_code == 1
+    (line,) = [line for line in result.output.splitlines() if line.startswith("tensorkeep: ")]
+    assert "connect" in line or "No such file" in line
+
+
+def test_a_url_that_is_none_is_an_error_of_one_line():
+    result = run("info", "--url", "nonsense")
+    assert result.exit_code == 1
+    assert result.output.startswith("tensorkeep: ")
+
+
+# ------------------------------------------------------------------------- info
+@pytest.fixture
+def used(server, wire):
+    """A server with a model that was run, once well and once badly."""
+    blob = json.dumps({"op": "multiply", "by": 2})
+    wire.ask("AI.MODELSTORE", "m", "ONNX", "CPU", "TAG", "v1", "BLOB", blob)
+    wire.ask("AI.TENSORSET", "x", "FLOAT", 3, 1, "VALUES", 1, 2, 3)
+    wire.ask("AI.MODELEXECUTE", "m", "INPUTS", 1, "x", "OUTPUTS", 1, "y")
+    return server
+
+
+def test_info_describes_the_server_and_its_models(used):
+    result = run("info", "--json", "--port", port_of(used))
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.output)
+    assert told["server"]["version"] == tensorkeep_version()
+    assert told["server"]["clients"] == 2
+    assert told["databases"] == {"0": {"keys": 3, "expires": 0, "avg_ttl": 0}}
+    assert told["backends"]["ONNX"]["loaded"] == "yes"
+    assert told["devices"]["CPU"] == {"workers": 1, "busy": 0, "waiting": 0}
+    (model,) = told["models"]
+    assert (model["key"], model["tag"], model["calls"], model["samples"]) == ("m", "v1", 1, 3)
+
+
+def test_info_is_readable(used):
+    result = run("info", "--port", port_of(used))
+    assert result.exit_code == 0, result.output
+    assert result.output.startswith(f"Tensorkeep {tensorkeep_version()}, pid ")
+    assert "3 keys" in result.output
+    row = next(line for line in result.output.splitlines() if "v1" in line)
+    assert [cell.strip() for cell in row.strip("│").split("│")][:7] == [
+        *("m", "ONNX", "CPU", "v1", "1", "0", "3"),
+    ]
+
+
+def test_info_of_one_model_tells_of_nothing_else(used):
+    result = run("info", "m", "--json", "--port", port_of(used))
+    assert result.exit_code == 0
+    assert list(json.loads(result.output)) == ["models"]
+    assert "v1" in run("info", "m", "--port", port_of(used)).output
+
+
+def test_info_of_a_model_that_is_not_there_is_an_error(used):
+    result = run("info", "nosuch", "--port", port_of(used))
+    assert result.exit_code == 1
+    assert result.output == "tensorkeep: cannot find run info for key\n"
+
+
+def test_info_of_another_server_is_an_error(server, monkeypatch):
+    monkeypatch.setattr(info, "parsed", lambda _: {"redis_version": "7.0.15"})
+    result = run("info", "--port", port_of(server))
+    assert result.exit_code == 1
+    assert result.output == "tensorkeep: this server is not Tensorkeep\n"
+
+
+def test_the_lines_of_info_become_fields():
+    assert info.parsed("# A\r\nx:1\r\ny:a:b\r\n\r\n# B\r\nz:\r\n") == {
+        "x": "1",
+        "y": "a:b",
+        "z": "",
+    }

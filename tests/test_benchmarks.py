@@ -1,0 +1,121 @@
+"""The benchmarks read what redis-benchmark prints, and run from end to end; no speed is judged."""
+
+import json
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+HEADER = (
+    '"test","rps","avg_latency_ms","min_latency_ms","p50_latency_ms","p95_latency_ms",'
+    '"p99_latency_ms","max_latency_ms"\n'
+)
+FIGURES = '"1984.50","0.111","0.048","0.125","0.399","1.503","2.007"\n'
+
+
+@pytest.fixture
+def room(monkeypatch):
+    """Imports one of the benchmarks' files, as they import each other."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return import_module
+
+
+@pytest.mark.parametrize(
+    "command",
+    ['"PING",', '"SET t \x01",\n",",', '"AI.TENSORSET t FLOAT 1 4 BLOB \ufffd\r\n,1,2",'],
+)
+def test_figures_are_found_behind_whatever_the_command_holds(room, command):
+    timing = room("load").parse_benchmark(HEADER + command + FIGURES, 500)
+
+    assert (timing.count, timing.rate, timing.p50_ms, timing.p99_ms) == (500, 1984.5, 0.125, 1.503)
+
+
+def test_warnings_before_the_figures_are_passed_over(room):
+    output = "WARNING: Could not fetch server CONFIG\n" + HEADER + '"PING",' + FIGURES
+
+    assert room("load").parse_benchmark(output, 1).rate == 1984.5
+
+
+@pytest.mark.parametrize("output", ["", HEADER, "Error from server: ERR unknown command\n"])
+def test_output_without_figures_is_refused(room, output):
+    with pytest.raises(room("servers").BenchError, match="no figures"):
+        room("load").parse_benchmark(output, 1)
+
+
+def test_a_ratio_compares_medians_with_medians_and_bests_with_bests(room):
+    figures = room("figures")
+    run = handmade(figures, {"redis-server": [100.0, 200.0, 900.0], "Tensorkeep": [50, 100, 90]})
+
+    (small,) = [t for t in room("report").summaries(run) if t.title.startswith("Small")]
+
+    assert small.sections == [
+        [
+            ["PING", "", "", "", ""],
+            ["50 clients", "200 (900)", "90.0 (100)", "0.45 (0.11)", "1.00 (1.00)"],
+        ]
+    ]
+
+
+def test_a_run_comes_back_from_json_as_it_was(room):
+    figures = room("figures")
+    run = handmade(figures, {"redis-server": [1.0], "Tensorkeep": [2.0]})
+
+    assert figures.run_from(json.loads(json.dumps(room("dataclasses").asdict(run)))) == run
+
+
+def test_the_models_are_the_same_in_every_run(room):
+    models = room("models").models()
+    again = room("models").models.__wrapped__()
+
+    assert list(models) == ["x2", "mlp", "cnn"]
+    assert [m.blob for m in models.values()] == [m.blob for m in again.values()]
+
+
+def test_a_short_run_measures_both_servers_and_shows_it(tool, tmp_path):
+    tool("redis-server")
+    tool("redis-benchmark")
+    found = tmp_path / "run.json"
+    options = ["--quick", "--only", "PING, (1|50) clients?$", "--secs", "0.05", "--reps", "2"]
+
+    done = subprocess.run(
+        [sys.executable, str(BENCHMARKS / "run.py"), *options, "--json", str(found)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "PING" in done.stdout
+    groups = json.loads(found.read_text(encoding="utf-8"))["groups"]
+    assert [group["load"]["clients"] for group in groups] == [1, 50]
+    for group in groups:
+        assert [each["who"] for each in group["measured"]] == ["redis-server", "Tensorkeep"]
+        for each in group["measured"]:
+            assert [sample["rate"] > 0 for sample in each["samples"]] == [True, True]
+
+
+def test_a_pattern_that_finds_nothing_is_refused_with_what_there_is(tool):
+    tool("redis-server")
+    tool("redis-benchmark")
+
+    done = subprocess.run(
+        [sys.executable, str(BENCHMARKS / "run.py"), "--only", "no such thing"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert "MODELEXECUTE mlp" in done.stdout
+
+
+def handmade(figures, rates):
+    measured = tuple(
+        figures.Measured(who, tuple(figures.Sample(r, 1.0, 2.0, 3.0, 0.5) for r in each))
+        for who, each in rates.items()
+    )
+    group = figures.Group("small commands", "PING", figures.Load(50), measured)
+    return figures.Run("today", {"Python": "3"}, ("a note",), (group,), {}, {})

@@ -1,0 +1,245 @@
+"""The command line in processes of its own: starting, being found, being told, ending."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tensorkeep_server.identity import tensorkeep_version
+from tensorkeep_server.testing import Wire
+
+TENSORKEEP = [sys.executable, "-m", "tensorkeep_server"]
+LIMIT = 60  # seconds
+READY = re.compile(
+    r"Tensorkeep (?P<version>\S+) is ready on (?P<address>.+)"
+    r" \(pid (?P<pid>\d+), backends: (?P<backends>.+), started in (?P<ms>\d+) ms\)\n"
+)
+
+
+def tensorkeep(*arguments, **options):
+    """Runs a command to its end."""
+    return subprocess.run(
+        [*TENSORKEEP, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        check=False,
+        **options,
+    )
+
+
+@contextmanager
+def starting(*arguments, **options):
+    """Starts a server; gives the process, and what its first line says."""
+    with subprocess.Popen(
+        [*TENSORKEEP, "serve", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    ) as process:
+        try:
+            line = process.stdout.readline()
+            found = READY.fullmatch(line)
+            assert found, line + process.stderr.read()
+            yield process, found
+        finally:
+            process.kill()  # does nothing when it has ended
+
+
+def end(process, number=signal.SIGTERM):
+    """Ends a server; returns what it wrote to stderr."""
+    process.send_signal(number)
+    _, log = process.communicate(timeout=LIMIT)
+    assert process.returncode == 0, log
+    return log
+
+
+# ------------------------------------------------------------------------- starting
+def test_a_server_says_once_it_is_ready_what_one_needs_to_know():
+    with starting("--port", 0) as (process, ready):
+        host, port = ready["address"].split(":")
+        assert host == "127.0.0.1"
+        with Wire(int(port)) as wire:
+            assert wire.ask("PING") == b"+PONG\r\n"
+        assert ready["version"] == tensorkeep_version()
+        assert int(ready["pid"]) == process.pid
+        assert "ONNX" in ready["backends"].split(", ")
+        assert int(ready["ms"]) > 0
+        end(process)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_server_cleanly(number):
+    with starting("--port", 0) as (process, _):
+        assert "Traceback" not in end(process, number)
+
+
+def test_the_installed_command_is_the_same():
+    command = Path(sys.executable).parent / "tensorkeep"
+    done = subprocess.run([command, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"tensorkeep {tensorkeep_version()}\n"
+    assert tensorkeep("--version").stdout == done.stdout
+
+
+def test_a_flag_wins_over_the_environment_and_that_over_the_file(tmp_path):
+    (tmp_path / "s.toml").write_text(
+        "port = 0\nthreads-per-queue = 2\nmodel-chunk-size = 1001\nmax-clients = 1001\n"
+    )
+    env = os.environ | {"TENSORKEEP_MODEL_CHUNK_SIZE": "1002", "TENSORKEEP_MAX_CLIENTS": "1002"}
+    arguments = ("--config", "s.toml", "--max-clients", 1003)
+    with starting(*arguments, cwd=tmp_path, env=env) as (process, ready):
+        with Wire(int(ready["address"].rpartition(":")[2])) as wire:
+            assert b"ai_threads_per_queue:2\r\n" in wire.read("INFO", "ai_load_time_configs")
+            assert wire.read("AI.CONFIG", "GET", "MODEL_CHUNK_SIZE") == 1002
+            assert wire.read("CONFIG", "GET", "maxclients")[1] == b"1003"
+            assert f"config_file:{tmp_path / 's.toml'}".encode() in wire.read("INFO", "server")
+        log = end(process)
+    assert "Setting THREADS_PER_QUEUE parameter to: 2" in log
+    assert "Setting MAX_CLIENTS parameter to: 1003" in log
+
+
+def test_a_backend_can_be_loaded_before_the_server_is_ready():
+    with starting("--port", 0, "--load", "onnx") as (process, ready):
+        with Wire(int(ready["address"].rpartition(":")[2])) as wire:
+            assert b"ai_onnxruntime_version:" in wire.read("INFO", "ai_backends_info")
+        end(process)
+
+
+# ------------------------------------------------------------------------- not starting
+def failed(*arguments, **options):
+    """The one line that a server leaves which cannot start."""
+    done = tensorkeep("serve", *arguments, **options)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    lines = [line for line in done.stderr.splitlines() if " INFO " not in line]
+    assert len(lines) == 1, done.stderr
+    return lines[0]
+
+
+def test_a_port_in_use_is_one_line():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        line = failed("--port", port)
+    assert line == f"tensorkeep: cannot listen on 127.0.0.1:{port}: Address already in use"
+
+
+def test_an_address_that_is_not_ours_is_one_line():
+    line = failed("--port", 0, "--bind", "192.0.2.1")  # an address for documentation
+    assert line == "tensorkeep: cannot listen on 192.0.2.1:0: Cannot assign requested address"
+
+
+@pytest.fixture
+def broken(tmp_path):
+    """A folder with a distribution whose backend fails to import."""
+    (tmp_path / "broken_backend.py").write_text("raise ImportError('libfoo.so is missing')\n")
+    info = tmp_path / "broken_backend-1.5.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken-backend\nVersion: 1.5\n")
+    (info / "entry_points.txt").write_text("[tensorkeep.backends]\nBROKEN = broken_backend\n")
+    return tmp_path
+
+
+def test_a_backend_that_cannot_be_loaded_at_the_start_says_why(broken):
+    done = tensorkeep(
+        "serve", "--port", 0, "--load", "BROKEN", env=os.environ | {"PYTHONPATH": str(broken)}
+    )
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("tensorkeep: ")
+    assert "libfoo.so is missing" in last
+
+
+# ------------------------------------------------------------------------- Unix sockets
+@pytest.fixture
+def path(tmp_path, monkeypatch):
+    """Where a Unix socket may lie; the name is short, since the system takes no long ones."""
+    monkeypatch.chdir(tmp_path)
+    return Path("x.sock")
+
+
+def test_a_server_listens_on_a_unix_socket_as_well(path):
+    with starting("--port", 0, "--unix-socket", path) as (process, ready):
+        assert ready["address"].endswith(" and x.sock")
+        with Wire(str(path)) as wire:
+            assert wire.ask("PING") == b"+PONG\r\n"
+            assert b" addr=x.sock:0 " in wire.read("CLIENT", "INFO")
+            assert b" flags=U " in wire.read("CLIENT", "INFO")
+        end(process)
+    assert not path.exists()
+
+
+def test_a_server_can_listen_on_a_unix_socket_only(path):
+    with starting("--no-tcp", "--unix-socket", path) as (process, ready):
+        assert ready["address"] == "x.sock"
+        with Wire(str(path)) as wire:
+            assert b"tcp_port:0\r\n" in wire.read("INFO", "server")
+        end(process)
+
+
+def test_the_socket_of_a_server_that_was_killed_is_replaced(path):
+    with starting("--no-tcp", "--unix-socket", path) as (process, _):
+        process.kill()
+        process.wait(LIMIT)
+        assert path.exists()
+        with starting("--no-tcp", "--unix-socket", path) as (next_process, _):
+            with Wire(str(path)) as wire:
+                assert wire.ask("PING") == b"+PONG\r\n"
+            end(next_process)
+
+
+def test_the_socket_of_a_server_that_lives_is_left_alone(path):
+    with starting("--no-tcp", "--unix-socket", path) as (process, _):
+        line = failed("--no-tcp", "--unix-socket", path)
+        assert line == "tensorkeep: cannot listen on x.sock: Address already in use"
+        with Wire(str(path)) as wire:
+            assert wire.ask("PING") == b"+PONG\r\n"
+        end(process)
+
+
+def test_a_file_that_is_no_socket_is_left_alone(path):
+    path.write_text("mine")
+    line = failed("--no-tcp", "--unix-socket", path)
+    assert line == "tensorkeep: cannot listen on x.sock: Address already in use"
+    assert path.read_text() == "mine"
+
+
+# ------------------------------------------------------------------------- the other commands
+def test_plugins_lists_what_works_and_what_does_not(broken):
+    done = tensorkeep("plugins", "--json", env=os.environ | {"PYTHONPATH": str(broken)})
+    assert done.returncode == 0
+    assert done.stderr == ""
+    found = {backend["name"]: backend for backend in json.loads(done.stdout)}
+    assert found["ONNX"]["works"]
+    assert found["ONNX"]["devices"][0]["name"] == "CPU"
+    assert not found["BROKEN"]["works"]
+    assert found["BROKEN"]["distribution"] == "broken-backend 1.5"
+    assert "libfoo.so is missing" in found["BROKEN"]["reason"]
+
+
+def test_a_stored_model_classifies(serving, digits, tmp_path):
+    file = tmp_path / "digits.onnx"
+    file.write_bytes(digits.blob)
+    where = ("--port", serving.port)
+    done = tensorkeep("store-model", file, "--key", "digits", "--backend", "ONNX", *where)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{file} is stored under digits: OK\n"
+    with serving.wire() as wire:
+        assert wire.read("AI.MODELGET", "digits", "BLOB") == digits.blob
+    done = tensorkeep("info", "digits", "--json", *where)
+    assert json.loads(done.stdout)["models"][0]["backend"] == "ONNX"
+
+
+def test_info_over_a_unix_socket(path):
+    with starting("--no-tcp", "--unix-socket", path) as (process, _):
+        done = tensorkeep("info", "--json", "--unix-socket", path)
+        assert json.loads(done.stdout)["server"]["pid"] == process.pid
+        assert tensorkeep("info", "--url", f"unix://{path.resolve()}").returncode == 0
+        end(process)
