@@ -235,8 +235,11 @@ def send(wire: Wire, command: Command) -> None:
     """Send a command whose answer must be OK.
 
     Raises:
-        BenchError: It was another one.
+        BenchError: It was another one, or there was none.
     """
-    reply = wire.ask(*command)
+    try:
+        reply = wire.ask(*command)
+    except (OSError, EOFError) as error:
+        raise BenchError(f"{command[0]!r} is not answered: {error!r}") from error
     if reply != b"+OK\r\n":
         raise BenchError(f"{command[0]!r} is answered {reply[:300].decode(errors='replace')!r}")

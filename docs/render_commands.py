@@ -23,6 +23,7 @@ _SECTIONS: Final = {
     "module": "Tensors and models",
     "generic": "Keys",
     "connection": "Connections",
+    "transactions": "Transactions",
     "server": "The server",
 }
 _HEAD: Final = """\

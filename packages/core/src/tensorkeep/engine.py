@@ -218,7 +218,7 @@ class Engine:
         for lane in self.lanes.values():
             for run in lane.queue.runs_of(graph):
                 lane.queue.discard(run)
-                graph.skip(run.operation)
+                graph.skip()
 
     def lane(self, device: Device) -> Lane:
         """Returns a device's lane; the first call for a device makes it."""
@@ -242,7 +242,7 @@ class Engine:
                 return
             index = todo.pop(0)
             if graph.failed:  # by an operation that could start together with this one
-                graph.skip(index)
+                graph.skip()
                 self._settle(graph)
                 continue
             model = graph.graph.operations[index].model

@@ -170,7 +170,7 @@ class GraphRun:
         self.running += len(ready)
         return ready
 
-    def skip(self, index: int) -> None:
+    def skip(self) -> None:
         """Takes back an operation that was to run, has not begun and never will."""
         self.running -= 1
         self.failed = True

@@ -48,12 +48,14 @@ class Keyspace:
         clock: Returns the Unix time in seconds.
 
     Attributes:
+        clock: Returns the Unix time in seconds. Whoever wants time to stand still puts another one
+            here for that moment.
         watches: Who watches which key. Each `Watch` enters and leaves by itself; there are nearly
             never any, and then a change costs no more than a look at this.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
+        self.clock = clock
         self._entries: dict[bytes, Entry] = {}
         # The scan index: keys in the order of their serials; a removed key leaves None until the
         # lists are tidied. A cursor is a serial, so it stays valid whatever comes and goes. Scans
@@ -69,14 +71,14 @@ class Keyspace:
     # ------------------------------------------------------------------ reading
     def time(self) -> float:
         """Returns the Unix time in seconds by which keys expire."""
-        return self._clock()
+        return self.clock()
 
     def get(self, key: bytes, *, touch: bool = True) -> object | None:
         """Returns the value under a key, None when there is none."""
         entry = self._entries.get(key)
         if entry is None:
             return None
-        now = self._clock()
+        now = self.clock()
         if entry.expires_at is not None and entry.expires_at <= now:
             self.delete(key)
             return None
@@ -109,7 +111,7 @@ class Keyspace:
 
     def __iter__(self) -> Iterator[bytes]:
         """Iterates over a snapshot of the keys that have not expired."""
-        now = self._clock()
+        now = self.clock()
         live = [
             key
             for key, entry in self._entries.items()
@@ -129,12 +131,12 @@ class Keyspace:
         if entry is None:
             serial = self._next_serial
             self._next_serial = serial + 1
-            self._entries[key] = Entry(value, serial, self._clock())
+            self._entries[key] = Entry(value, serial, self.clock())
             self._serials.append(serial)
             self._names.append(key)
         else:
             entry.value = value
-            entry.touched = self._clock()
+            entry.touched = self.clock()
             if entry.expires_at is not None:
                 entry.expires_at = None
                 self._volatile -= 1
@@ -157,7 +159,7 @@ class Keyspace:
             return True
         self._volatile -= 1
         self._tidy_expiring()
-        return entry.expires_at > self._clock()
+        return entry.expires_at > self.clock()
 
     def rename(self, source: bytes, target: bytes) -> None:
         """Moves a value and its expiry to another key, replacing what is there.
@@ -229,7 +231,7 @@ class Keyspace:
             The removed keys.
         """
         removed: list[bytes] = []
-        now = self._clock()
+        now = self.clock()
         while self._expiring and self._expiring[0][0] <= now and len(removed) < limit:
             expires_at, key = heappop(self._expiring)
             entry = self._entries.get(key)
@@ -251,7 +253,7 @@ class Keyspace:
         """
         stop = bisect_left(self._serials, cursor) if cursor else len(self._serials)
         start = max(stop - count, 0)
-        now = self._clock()
+        now = self.clock()
         keys = []
         for name in reversed(self._names[start:stop]):
             if name is not None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from tensorkeep_server.args import Args, text
-from tensorkeep_server.errors import CommandError
+from tensorkeep_server.errors import Refused
 from tensorkeep_server.reply import Simple
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ STALE: Final = "stale"
 NOSCRIPT: Final = "noscript"
 NO_AUTH: Final = "no_auth"
 NO_MULTI: Final = "no_multi"
+SKIP_SLOWLOG: Final = "skip_slowlog"
 ALLOW_BUSY: Final = "allow_busy"
 MODULE: Final = "module"
 MOVABLE: Final = "movablekeys"
@@ -66,6 +67,10 @@ class Command:
         subcommands: Of a container, with HELP last; the container's own parser and handler are
             called only when its arity allows it to stand alone.
         parent: Of a subcommand: the container's name.
+        prepare: Of a command that may take long: begins the work without changing anything that
+            clients see, None if there is none. A transaction waits for it before it does all of
+            its commands in one go; the reply that comes of it then stands for the handler's.
+        runs: Whether it runs models or scripts, which a transaction cannot.
     """
 
     name: str
@@ -83,6 +88,8 @@ class Command:
     shown_keys: tuple[int, int, int] = NO_KEYS
     subcommands: tuple[Command, ...] = ()
     parent: str = ""
+    prepare: Callable[[Client, Any], Later | None] | None = None
+    runs: bool = False
 
     @property
     def full_name(self) -> str:
@@ -105,6 +112,8 @@ def command(  # noqa: PLR0913 - by keyword, one line per command in a table
     categories: tuple[str, ...] = (),
     tips: tuple[str, ...] = (),
     shown_keys: tuple[int, int, int] = NO_KEYS,
+    prepare: Callable[[Client, _T], Later | None] | None = None,
+    runs: bool = False,
 ) -> Command:
     """Makes a command; being generic, it lets the type checker match parser and handler."""
     return Command(
@@ -121,6 +130,8 @@ def command(  # noqa: PLR0913 - by keyword, one line per command in a table
         categories,
         tips,
         shown_keys,
+        prepare=prepare,
+        runs=runs,
     )
 
 
@@ -207,7 +218,7 @@ class CommandTable:
         """Returns the command that a request asks for, and a cursor at its first argument.
 
         Raises:
-            CommandError: There is no such command or subcommand, or the arity is wrong.
+            Refused: There is no such command or subcommand, or the arity is wrong.
         """
         found = self._by_name.get(request[0]) or self.get(request[0])
         if found is None:
@@ -218,7 +229,7 @@ class CommandTable:
         sub = self._subcommands.get((found.name, bytes(request[1]).upper()))
         if sub is None:
             name, parent = _beginning(request[1]), found.name.upper()
-            raise CommandError(f"ERR unknown subcommand '{text(name)}'. Try {parent} HELP.")
+            raise Refused(f"ERR unknown subcommand '{text(name)}'. Try {parent} HELP.")
         _check_arity(sub, request)
         return sub, Args(request, 2)
 
@@ -226,10 +237,10 @@ class CommandTable:
 def _check_arity(found: Command, request: Request) -> None:
     arity = found.arity
     if arity != -1 and (len(request) < -arity if arity < 0 else len(request) != arity):
-        raise CommandError(f"ERR wrong number of arguments for '{found.full_name}' command")
+        raise Refused(f"ERR wrong number of arguments for '{found.full_name}' command")
 
 
-def _unknown(request: Request) -> CommandError:
+def _unknown(request: Request) -> Refused:
     """Returns Redis' own error: the name and the beginnings of the first arguments."""
     shown = b""
     for argument in request[1:]:
@@ -237,7 +248,7 @@ def _unknown(request: Request) -> CommandError:
             break
         shown += b"'%b' " % _beginning(argument, _SHOWN - len(shown))
     name = text(_beginning(request[0]))
-    return CommandError(f"ERR unknown command '{name}', with args beginning with: {text(shown)}")
+    return Refused(f"ERR unknown command '{name}', with args beginning with: {text(shown)}")
 
 
 def _beginning(argument: Argument, size: int = _SHOWN) -> bytes:

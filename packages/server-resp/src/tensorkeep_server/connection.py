@@ -13,15 +13,18 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, cast
 
 from tensorkeep_server.codec import RequestParser
-from tensorkeep_server.errors import CommandError, error_reply
+from tensorkeep_server.command import NO_MULTI
+from tensorkeep_server.errors import CommandError, Refused, error_reply
 from tensorkeep_server.later import Later
-from tensorkeep_server.reply import Error, encode, joined
+from tensorkeep_server.reply import Error, Simple, encode, joined
 from tensorkeep_server.state import Client
 
 if TYPE_CHECKING:
+    from tensorkeep_server.args import Args
     from tensorkeep_server.codec import Request
+    from tensorkeep_server.command import Command
     from tensorkeep_server.reply import Blob, Reply
-    from tensorkeep_server.state import Server
+    from tensorkeep_server.state import Server, Transaction
 
 RECEIVE_SIZE: Final = 64 * 1024
 """Bytes of the buffer that all connections receive into: one thread, and nothing stays in it.
@@ -32,6 +35,10 @@ no longer than it takes to read this much.
 
 _BACKLOG: Final = 1024 * 1024  # bytes that a client may send ahead while it waits for a reply
 _FLUSH_ABOVE: Final = 64 * 1024  # a longer reply is sent before the next command is done
+
+_QUEUED: Final = Simple("QUEUED")
+# What is done at once even between MULTI and EXEC.
+_NEVER_QUEUED: Final = frozenset({"multi", "exec", "discard", "watch", "quit", "reset"})
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -90,6 +97,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._later is not None:
             self._later.abandon()
             self._later = None
+        self.client.discard()
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - we know better
         """Names where to receive: a large argument's own memory, or the shared buffer."""
@@ -150,8 +158,13 @@ class Connection(asyncio.BufferedProtocol):
         client.commands_done += 1
         try:
             command, args = self._server.commands.find(request)
-            client.last_command = command.full_name
-            reply = command.handle(client, command.parse(args))
+            client.last_command = name = command.full_name
+            if client.transaction is None or name in _NEVER_QUEUED:
+                reply = command.handle(client, command.parse(args))
+            else:
+                reply = self._queue(client.transaction, command, args)
+        except Refused as error:
+            reply = self._refuse(request, error.line)
         except CommandError as error:
             reply = Error(error.line)
         except Exception as error:  # noqa: BLE001 - the table names it, or logs it
@@ -159,25 +172,46 @@ class Connection(asyncio.BufferedProtocol):
         if not isinstance(reply, Later):
             self._answer(reply)
         elif reply.resolved:
-            self._answer(reply.reply)
+            self._answer(reply.finish())
         else:
             self._later = reply
             client.blocked = True
             reply.then(self._resume)
+
+    def _queue(self, transaction: Transaction, command: Command, args: Args) -> Reply:
+        """Keeps a command for EXEC, unless it is known that nothing will be done then."""
+        if NO_MULTI in command.flags:
+            raise Refused("ERR Command not allowed inside a transaction")
+        if not transaction.failed and not self.client.watch.changed:
+            transaction.queue.append((command, args))
+        return _QUEUED
+
+    def _refuse(self, request: Request, line: str) -> Error:
+        """Returns the error for a command that is not even tried, which spoils a transaction."""
+        client = self.client
+        command = self._server.commands.get(request[0])
+        if command is not None and command.name == "exec":
+            client.discard()
+            reason = line.removeprefix("ERR ")
+            return Error(f"EXECABORT Transaction discarded because of: {reason}")
+        if client.transaction is not None:
+            client.transaction.failed = True
+        return Error(line)
 
     def _resume(self) -> None:
         """Sends the reply that was to come, and goes on."""
         later, self._later = self._later, None
         self.client.blocked = False
         if later is not None:
-            self._answer(later.reply)
+            self._serving = True  # what is done now may close the connection: after the answer
+            self._answer(later.finish())
         self._serve()
 
     # ------------------------------------------------------------------ answering
     def _answer(self, reply: Reply) -> None:
         client = self.client
         if type(reply) is Error:
-            self._server.counters[f"errorstat_{_code(reply.line)}"] += 1
+            self._server.count_error(reply)
         if client.muted or client.skips:
             client.skips -= client.skips > 0
             return
@@ -209,12 +243,6 @@ class Connection(asyncio.BufferedProtocol):
         if not self._serving:
             self._flush()
             self._transport.close()
-
-
-def _code(line: str) -> str:
-    """Returns the code word of an error line; a line without one counts as `ERR`."""
-    word = line.partition(" ")[0]
-    return word if word.isalpha() and word.isupper() else "ERR"
 
 
 def _address(peer: object, local: object) -> str:

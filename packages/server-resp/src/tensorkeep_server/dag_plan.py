@@ -54,7 +54,7 @@ class Put(NamedTuple):
     tensor: Tensor
 
 
-class Show(NamedTuple):
+class Get(NamedTuple):
     """Answers the value of a name.
 
     Attributes:
@@ -80,7 +80,7 @@ class Execute(NamedTuple):
     outputs: Sequence[bytes]
 
 
-Op: TypeAlias = "Put | Show | Execute"
+Op: TypeAlias = "Put | Get | Execute"
 Reader: TypeAlias = "Callable[[Args, Stored], Op]"
 
 
@@ -199,9 +199,7 @@ def _read_options(args: Args, load: Callable[[bytes], Tensor], *, read_only: boo
     return _Options(named, loaded, persisted, timeout_ms)
 
 
-def _read_loaded(
-    args: Args, load: Callable[[bytes], Tensor], loaded: dict[bytes, Tensor]
-) -> None:
+def _read_loaded(args: Args, load: Callable[[bytes], Tensor], loaded: dict[bytes, Tensor]) -> None:
     """Reads a LOAD, whose keys are looked up one by one: a missing key wins over a missing name."""
     for _ in range(_read_count(args, "LOAD")):
         if not len(args):
@@ -294,11 +292,11 @@ def _link(options: _Options, ops: Sequence[Op]) -> Plan:
     # certain which of them have not run after a failure. Devices do not wait for each other.
     last: dict[str, int] = {}
     for op in ops:
-        if type(op) is Put:
+        if isinstance(op, Put):
             slots[op.name] = len(given)
             given.append(op.tensor)
             steps.append(op)
-        elif type(op) is Show:
+        elif isinstance(op, Get):
             steps.append(Shown(_slot(slots, op.name, "INPUT"), op.show))
         else:
             model, inputs, outputs = op

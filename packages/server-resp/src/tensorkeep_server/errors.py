@@ -41,6 +41,10 @@ class CommandError(Exception):
         self.line = line
 
 
+class Refused(CommandError):
+    """A command is not even tried: there is no such command, or it cannot be given like this."""
+
+
 def _device_unavailable(error: core.DeviceUnavailable) -> str:
     if error.device.upper().startswith("GPU"):
         return _NO_GPU.get(

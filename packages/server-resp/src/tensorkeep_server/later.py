@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from tensorkeep_server.reply import Reply
 
 
+def _no_reply() -> Reply:
+    raise AssertionError("a reply is made once, after the work is done")
+
+
 class Later:
     """A reply to come. The client's next commands wait for it, other clients do not.
 
@@ -20,7 +24,8 @@ class Later:
     making of the reply, in which what is to change does.
 
     Args:
-        abandon: Called when the client went away before the work was done.
+        abandon: Ends the work, called when the client went away. Without it the work goes on, and
+            what it was for is done although nobody waits for the reply.
 
     Attributes:
         resolved: Whether the work is done.
@@ -31,7 +36,7 @@ class Later:
     def __init__(self, abandon: Callable[[], None] | None = None) -> None:
         self._abandon = abandon
         self._listener: Callable[[], object] | None = None
-        self._make: Callable[[], Reply] | None = None
+        self._make = _no_reply
         self.resolved = False
 
     def resolve(self, make: Callable[[], Reply]) -> None:
@@ -53,19 +58,16 @@ class Later:
 
     def finish(self) -> Reply:
         """Makes the reply, once the work is done."""
-        make, self._make = self._make, None
+        make, self._make = self._make, _no_reply
         try:
-            if make is None:
-                raise AssertionError("there is no reply yet, or there was one")
             return make()
         except Exception as error:  # noqa: BLE001 - the table names it, or logs it
             return error_reply(error)
 
     def abandon(self) -> None:
-        """Lets go of the reply: nobody waits for it any more.
-
-        If the work goes on nevertheless, what it was for is done in the end.
-        """
-        self._listener = self.finish
-        if self._abandon is not None:
+        """Lets go of the reply: nobody waits for it any more."""
+        if self._abandon is None:
+            self._listener = self.finish
+        else:
+            self._listener = None
             self._abandon()

@@ -35,7 +35,7 @@ Blob: TypeAlias = bytes | bytearray | memoryview
 # cover them, and also `str`, which is no reply.
 Reply: TypeAlias = (
     "Blob | int | float | bool | Simple | Error | NullArray | Map | Set | Push | Verbatim"
-    " | list[Reply] | list[bytes] | list[int] | list[float] | tuple[Reply, ...] | None"
+    " | InVersion | list[Reply] | list[bytes] | list[int] | list[float] | tuple[Reply, ...] | None"
 )
 
 
@@ -120,6 +120,19 @@ class Verbatim:
     """
 
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class InVersion:
+    """A reply from before HELLO changed the version of the protocol, among others from after it.
+
+    Attributes:
+        version: Of the protocol, when the reply was made.
+        reply: The reply.
+    """
+
+    version: Version
+    reply: "Reply"
 
 
 OK: Final = Simple("OK")
@@ -271,6 +284,10 @@ def _push(reply: Push, version: Version, out: list[Blob]) -> None:
     _items(b">", reply.items, version, out)
 
 
+def _in_version(reply: InVersion, _version: Version, out: list[Blob]) -> None:
+    encode(reply.reply, reply.version, out)
+
+
 def _items(mark: bytes, items: tuple[Reply, ...], version: Version, out: list[Blob]) -> None:
     """Appends what only RESP3 tells from an array."""
     out.append(b"%b%d\r\n" % (b"*" if version == RESP2 else mark, len(items)))
@@ -296,4 +313,5 @@ _ENCODERS: Final[dict[type, Callable[[Any, Version, list[Blob]], None]]] = {
     Map: _map,
     Set: _set,
     Push: _push,
+    InVersion: _in_version,
 }

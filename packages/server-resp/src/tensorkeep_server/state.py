@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING
+
+from tensorkeep.keyspace import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tensorkeep.engine import Engine
     from tensorkeep.keyspace import Keyspace
-    from tensorkeep_server.command import CommandTable
-    from tensorkeep_server.reply import Version
+    from tensorkeep_server.args import Args
+    from tensorkeep_server.command import Command, CommandTable
+    from tensorkeep_server.reply import Error, Version
     from tensorkeep_server.settings import Settings
 
 
@@ -63,6 +67,38 @@ class Server:
     counters: Counter[str] = field(default_factory=Counter)
     client_ids: Iterator[int] = field(default_factory=lambda: count(1))
 
+    @contextmanager
+    def one_moment(self) -> Iterator[None]:
+        """Lets time stand still for all keys, so that none expires in the middle of something."""
+        clocks = [keys.clock for keys in self.databases]
+        now = clocks[0]()
+        for keys in self.databases:
+            keys.clock = lambda: now
+        try:
+            yield
+        finally:
+            for keys, clock in zip(self.databases, clocks, strict=True):
+                keys.clock = clock
+
+    def count_error(self, error: Error) -> None:
+        """Counts an error by its code word; a line without one counts as `ERR`."""
+        word = error.line.partition(" ")[0]
+        code = word if word.isalpha() and word.isupper() else "ERR"
+        self.counters[f"errorstat_{code}"] += 1
+
+
+@dataclass(slots=True, eq=False)
+class Transaction:
+    """What a client wants done in one go, from MULTI to EXEC.
+
+    Attributes:
+        queue: The commands in order, each with a cursor at its first argument.
+        failed: Whether a command was refused, so that none will be done.
+    """
+
+    queue: list[tuple[Command, Args]] = field(default_factory=list)
+    failed: bool = False
+
 
 @dataclass(slots=True, eq=False)
 class Client:
@@ -85,6 +121,8 @@ class Client:
         touches: Whether reading a key counts as use of it (CLIENT NO-TOUCH).
         evictable: Kept for CLIENT NO-EVICT; nothing is evicted.
         blocked: Whether a reply is being waited for.
+        transaction: What is to be done at EXEC; None outside of MULTI.
+        watch: The keys that must not change before EXEC.
         connected_at: Unix time in seconds.
         active_at: Unix time of the last command.
         last_command: Name of the last command, lower case.
@@ -107,6 +145,8 @@ class Client:
     touches: bool = True
     evictable: bool = True
     blocked: bool = False
+    transaction: Transaction | None = None
+    watch: Watch = field(default_factory=Watch)
     connected_at: float = field(default_factory=time.time)
     active_at: float = field(default_factory=time.time)
     last_command: str = ""
@@ -116,3 +156,13 @@ class Client:
         """Selects a database by number."""
         self.database = database
         self.keys = self.server.databases[database]
+
+    def unwatch(self) -> None:
+        """Watches no key any more, and forgets whether one was changed."""
+        self.watch.end()
+        self.watch = Watch()
+
+    def discard(self) -> None:
+        """Drops what was to be done at EXEC, and the watched keys."""
+        self.transaction = None
+        self.unwatch()

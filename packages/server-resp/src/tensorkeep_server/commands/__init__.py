@@ -9,6 +9,7 @@ from tensorkeep_server.commands import (
     catalog,
     client,
     config,
+    dag,
     databases,
     deprecated,
     execute,
@@ -22,6 +23,7 @@ from tensorkeep_server.commands import (
     server,
     session,
     tensors,
+    transactions,
 )
 
 if TYPE_CHECKING:
@@ -39,9 +41,11 @@ COMMANDS: Final[tuple[Command, ...]] = (
     *expiry.COMMANDS,
     *databases.COMMANDS,
     *objects.COMMANDS,
+    *transactions.COMMANDS,
     *tensors.COMMANDS,
     *models.COMMANDS,
     *execute.COMMANDS,
+    *dag.COMMANDS,
     *deprecated.COMMANDS,
     *catalog.COMMANDS,
     *ai_config.COMMANDS,

@@ -15,11 +15,11 @@ from tensorkeep_server.reply import OK, Error
 if TYPE_CHECKING:
     from tensorkeep.errors import TensorkeepError
     from tensorkeep_server.reply import Reply
-    from tensorkeep_server.state import Client, Server
+    from tensorkeep_server.state import Client
 
 _log = logging.getLogger(__name__)
 
-_CANNOT_LOAD: Final = Error("ERR error loading backend")
+_CANNOT_LOAD: Final = "ERR error loading backend"
 
 
 class LoadBackend(NamedTuple):
@@ -80,7 +80,7 @@ def config(
     server = client.server
     match request:
         case LoadBackend(rest):
-            return _load(server, read_backend(rest, server.engine.backends.names()))
+            return _load(client, rest)
         case SetBackendsPath(path):
             server.backends_path = path
         case SetChunkSize(size):
@@ -94,17 +94,26 @@ def config(
     return OK
 
 
-def _load(server: Server, name: str) -> Reply | Later:
-    if name in server.engine.backends.loaded:
-        return _CANNOT_LOAD
+def prepare_config(
+    client: Client, request: LoadBackend | SetBackendsPath | SetChunkSize | GetSetting
+) -> Later | None:
+    """Begins to load a backend, if that is what is asked for."""
+    return _load(client, request.rest) if isinstance(request, LoadBackend) else None
+
+
+def _load(client: Client, rest: Args) -> Later:
+    engine = client.server.engine
+    name = read_backend(rest, engine.backends.names())
+    if name in engine.backends.loaded:
+        raise CommandError(_CANNOT_LOAD)
     later = Later()
 
     def loaded(_: object, error: TensorkeepError | None) -> None:
         if error is not None:
             _log.warning("%s", error)
-        later.resolve(lambda: OK if error is None else _CANNOT_LOAD)
+        later.resolve(lambda: OK if error is None else Error(_CANNOT_LOAD))
 
-    server.engine.load_backend(name, loaded)
+    engine.load_backend(name, loaded)
     return later
 
 
@@ -120,5 +129,6 @@ COMMANDS: Final[tuple[Command, ...]] = (
             "LOADBACKEND name path | BACKENDSPATH path | MODEL_CHUNK_SIZE bytes"
             " | GET BACKENDSPATH | GET MODEL_CHUNK_SIZE"
         ),
+        prepare=prepare_config,
     ),
 )

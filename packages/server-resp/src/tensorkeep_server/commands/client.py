@@ -110,7 +110,9 @@ def _line(client: Client, now: float) -> str:
     flags = "".join(
         letter
         for letter, holds in (
+            ("x", client.transaction is not None),
             ("b", client.blocked),
+            ("d", client.watch.changed),
             ("U", unix_socket and client.local_address == f"{unix_socket}:0"),
             ("e", not client.evictable),
             ("T", not client.touches),
@@ -130,7 +132,7 @@ def _line(client: Client, now: float) -> str:
         "sub": 0,
         "psub": 0,
         "ssub": 0,
-        "multi": -1,
+        "multi": -1 if client.transaction is None else len(client.transaction.queue),
         "qbuf": 0,
         "qbuf-free": 0,
         "argv-mem": 0,

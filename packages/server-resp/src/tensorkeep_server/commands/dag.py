@@ -41,13 +41,288 @@ from tensorkeep_server.commands.tensors import (
 from tensorkeep_server.dag_plan import (
     Dialect,
     Execute,
+    Get,
     Plan,
     Put,
+    Reader,
     Shown,
     Step,
     Stored,
     read_dag,
 )
-from tensorkeep_server.dag_plan import Show as ShowOp
 from tensorkeep_server.errors import CommandError, error_reply
 from tensorkeep_server.reply import OK, Error, Simple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tensorkeep.model import Model
+    from tensorkeep_server.codec import Argument
+    from tensorkeep_server.commands.execute import ModelExecute
+    from tensorkeep_server.later import Later
+    from tensorkeep_server.reply import Reply
+    from tensorkeep_server.state import Client
+
+NOT_AVAILABLE: Final = Simple("NA")
+
+_NO_TENSOR: Final = "ERR PERSIST key stands for an output that is no tensor"
+
+
+# --------------------------------------------------------------------------- reading operations
+def _read_put(args: Args, stored: Stored) -> Put:
+    if len(args) < 3:  # noqa: PLR2004 - name, type, and a size or data
+        raise CommandError("wrong number of arguments for 'AI.TENSORSET' command")
+    return Put(args.take(), read_tensor(args, stored.max_bytes))
+
+
+def _read_get(args: Args, _: Stored) -> Get:
+    if not 1 <= len(args) <= 3:  # noqa: PLR2004 - name and two words
+        raise CommandError("wrong number of arguments for 'AI.TENSORGET' command")
+    name = args.take()
+    return Get(name, partial(show_tensor, form=read_form(args.items[args.at :])))
+
+
+def _read_model_execute(args: Args, stored: Stored) -> Execute:
+    key, rest = parse_model_execute(args)
+    model = stored.model(key)
+    return _without_timeout(model, read_model_execute(rest, model))
+
+
+def _read_model_run(args: Args, stored: Stored) -> Execute:
+    key, rest = parse_model_run(args)
+    model = stored.model(key)
+    return _without_timeout(model, read_model_run(rest, model))
+
+
+def _without_timeout(model: Model, run: ModelExecute) -> Execute:
+    if run.timeout_ms:
+        raise CommandError("ERR TIMEOUT not allowed within a DAG command")
+    return Execute(model, run.inputs, run.outputs)
+
+
+def _script(name: str) -> Reader:
+    def read(args: Args, stored: Stored) -> Execute:
+        if len(args) < 2:  # noqa: PLR2004 - key and function
+            raise CommandError(f"ERR wrong number of arguments for '{name}' command")
+        stored.script(args.take())
+        raise CommandError("ERR scripts cannot be run")  # no command stores one
+
+    return read
+
+
+def _refused(line: str) -> Reader:
+    def read(_: Args, __: Stored) -> Execute:
+        raise CommandError(line)
+
+    return read
+
+
+_TENSOR_OPS: Final[dict[bytes, Reader]] = {
+    b"AI.TENSORSET": _read_put,
+    b"AI.TENSORGET": _read_get,
+}
+_OPS: Final[dict[bytes, Reader]] = {
+    **_TENSOR_OPS,
+    b"AI.MODELEXECUTE": _read_model_execute,
+    b"AI.SCRIPTEXECUTE": _script("AI.SCRIPTEXECUTE"),
+    b"AI.MODELRUN": _refused("Deprecated AI.MODELRUN cannot be used in AI.DAGEXECUTE command"),
+    b"AI.SCRIPTRUN": _refused("Deprecated AI.SCRIPTRUN cannot be used in AI.DAGEXECUTE command"),
+}
+_READ_ONLY_OPS: Final[dict[bytes, Reader]] = {
+    **_OPS,
+    b"AI.SCRIPTEXECUTE": _refused(
+        "ERR AI.SCRIPTEXECUTE command cannot be specified in a read-only DAG"
+    ),
+}
+_DEPRECATED_OPS: Final[dict[bytes, Reader]] = {
+    **_TENSOR_OPS,
+    b"AI.MODELRUN": _read_model_run,
+    b"AI.SCRIPTRUN": _script("AI.SCRIPTRUN"),
+    b"AI.MODELEXECUTE": _refused(
+        "AI.MODELEXECUTE cannot be used in a deprecated AI.DAGRUN command"
+    ),
+    b"AI.SCRIPTEXECUTE": _refused(
+        "AI.SCRIPTEXECUTE cannot be used in a deprecated AI.DAGRUN command"
+    ),
+}
+
+_DAGEXECUTE: Final = Dialect(
+    arity="ERR missing arguments for 'AI.DAGEXECUTE' command",
+    at_least=5,
+    read_only=False,
+    needs_option=True,
+    readers=_OPS,
+)
+_DAGEXECUTE_RO: Final = Dialect(
+    arity="ERR missing arguments for 'AI.DAGEXECUTE_RO' command",
+    at_least=5,
+    read_only=True,
+    needs_option=True,
+    readers=_READ_ONLY_OPS,
+)
+_DAGRUN: Final = Dialect(
+    arity="ERR wrong number of arguments for 'AI.DAGRUN' command",
+    at_least=3,
+    read_only=False,
+    needs_option=False,
+    readers=_DEPRECATED_OPS,
+)
+_DAGRUN_RO: Final = Dialect(
+    arity="ERR wrong number of arguments for 'AI.DAGRUN_RO' command",
+    at_least=3,
+    read_only=True,
+    needs_option=False,
+    readers=_DEPRECATED_OPS,
+)
+
+
+# --------------------------------------------------------------------------- the commands
+class Dag(NamedTuple):
+    """A DAG that is read by the handler, for its keys are looked up from left to right.
+
+    Attributes:
+        dialect: What this command takes.
+        content: Stands behind the command's name.
+    """
+
+    dialect: Dialect
+    content: Args
+
+
+def parse_dag(args: Args, dialect: Dialect) -> Dag:
+    """Parses no more than the number of arguments."""
+    if len(args) < dialect.at_least:
+        raise CommandError(dialect.arity)
+    return Dag(dialect, args)
+
+
+def dag(client: Client, request: Dag) -> Reply | Later:
+    """Runs a DAG and stores what it was asked to."""
+    server = client.server
+    stored = Stored(
+        partial(stored_tensor, client),
+        partial(stored_model, client),
+        partial(_stored_script, client),
+        server.settings.limits.max_bulk,
+    )
+    plan = read_dag(request.content, request.dialect, stored)
+    engine = server.engine
+    expires_at = engine.time() + plan.timeout_ms / 1000 if plan.timeout_ms > 0 else None
+    run = GraphRun(plan.graph, plan.given, expires_at)
+    return run_graph(engine, run, lambda: _answer(client, plan, run))
+
+
+def _stored_script(client: Client, key: bytes) -> Script:
+    if client.keys.get(key) is None:
+        raise CommandError("ERR script key is empty")
+    return client.keys.typed(key, Script)
+
+
+def _answer(client: Client, plan: Plan, run: GraphRun) -> Reply:
+    """Stores what is to be stored, and makes one element per operation."""
+    elements = [_element(step, run) for step in plan.steps]
+    if plan.persisted and not run.failed:
+        error = _persist(client, plan, run)
+        if error is not None:
+            elements.append(error)
+    return elements
+
+
+def _element(step: Step, run: GraphRun) -> Reply:
+    if isinstance(step, Put):
+        return OK
+    if isinstance(step, Shown):
+        tensor = run.values[step.slot]
+        if tensor is None:
+            return NOT_AVAILABLE
+        try:
+            return step.show(tensor)
+        except TensorkeepError as error:
+            return error_reply(error)
+    failure = run.errors[step.operation]
+    if failure is not None:
+        return error_reply(failure)
+    return OK if run.ran[step.operation] else NOT_AVAILABLE
+
+
+def _persist(client: Client, plan: Plan, run: GraphRun) -> Error | None:
+    """Stores all that PERSIST names; after an error, nothing."""
+    tensors = [(key, run.values[slot]) for key, slot in plan.persisted]
+    for key, tensor in tensors:
+        if tensor is None:
+            return Error(_NO_TENSOR)
+        try:
+            check_dtype(tensor)
+            check_target(client, key)
+        except TensorkeepError as error:
+            return error_reply(error)
+    for key, tensor in tensors:
+        client.keys.set(key, tensor)
+    return None
+
+
+def keys_of_dag(request: Sequence[Argument]) -> list[Argument]:
+    """Returns the keys of LOAD, PERSIST and ROUTING, and those of models and scripts.
+
+    Nothing when a list cannot be followed, or ends the request.
+    """
+    keys: list[Argument] = []
+    at = 1
+    while at < len(request):
+        word = keyword(request[at])
+        at += 1
+        if word in {b"LOAD", b"PERSIST"}:
+            count = parse_integer(request[at]) if at < len(request) else None
+            if count is None or not 0 < count < len(request) - at - 1:
+                return []
+            keys += request[at + 1 : at + 1 + count]
+            at += 1 + count
+        elif word in {b"ROUTING", b"AI.MODELEXECUTE", b"AI.SCRIPTEXECUTE"}:
+            keys += request[at : at + 1]
+            at += 1
+    return keys
+
+
+_READING: Final = "[LOAD count key ...] [ROUTING tag] [TIMEOUT ms] |> op [|> op ...]"
+_WRITING: Final = _READING.replace("[ROUTING", "[PERSIST count key ...] [ROUTING")
+
+
+def _command(name: str, dialect: Dialect, summary: str) -> Command:
+    return command(
+        name,
+        partial(parse_dag, dialect=dialect),
+        dag,
+        summary=summary,
+        group="module",
+        flags=(*((READONLY,) if dialect.read_only else (WRITE, DENYOOM)), MODULE, MOVABLE),
+        keys=keys_of_dag,
+        shown_keys=(3, 3, 1),
+        syntax=_READING if dialect.read_only else _WRITING,
+        runs=True,
+    )
+
+
+COMMANDS: Final[tuple[Command, ...]] = (
+    _command(
+        "ai.dagexecute",
+        _DAGEXECUTE,
+        "Does AI.TENSORSET, AI.TENSORGET and AI.MODELEXECUTE as one request.",
+    ),
+    _command(
+        "ai.dagexecute_ro",
+        _DAGEXECUTE_RO,
+        "Does AI.TENSORSET, AI.TENSORGET and AI.MODELEXECUTE as one request that stores nothing.",
+    ),
+    _command(
+        "ai.dagrun",
+        _DAGRUN,
+        "Does AI.TENSORSET, AI.TENSORGET and AI.MODELRUN as one request."
+        " Deprecated: use AI.DAGEXECUTE.",
+    ),
+    _command(
+        "ai.dagrun_ro",
+        _DAGRUN_RO,
+        "Does AI.TENSORSET, AI.TENSORGET and AI.MODELRUN as one request that stores nothing."
+        " Deprecated: use AI.DAGEXECUTE_RO.",
+    ),
+)

@@ -153,15 +153,10 @@ def flush_all(client: Client, _: None) -> Reply:
 
 def swap(client: Client, request: Swap) -> Reply:
     """Swaps two databases: who had selected one of them finds the other's keys from now on."""
-    server = client.server
-    databases = list(server.databases)
+    databases = client.server.databases
     if not all(number in range(len(databases)) for number in request):
         raise CommandError("ERR DB index is out of range")
-    first, second = request
-    databases[first], databases[second] = databases[second], databases[first]
-    server.databases = tuple(databases)
-    for each in server.clients.values():
-        each.select(each.database)
+    databases[request.first].swap(databases[request.second])
     return OK
 
 

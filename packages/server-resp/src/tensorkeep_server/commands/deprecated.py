@@ -226,6 +226,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
             " [BATCHSIZE n [MINBATCHSIZE n [MINBATCHTIMEOUT ms]]]"
             " [INPUTS name ... OUTPUTS name ...] BLOB data ..."
         ),
+        prepare=model_set,
     ),
     command(
         "ai.modelrun",
@@ -237,5 +238,6 @@ COMMANDS: Final[tuple[Command, ...]] = (
         keys=keys_of_model_run,
         shown_keys=(3, 3, 1),
         syntax="key [TIMEOUT ms] INPUTS input ... OUTPUTS output ...",
+        runs=True,
     ),
 )

@@ -218,5 +218,6 @@ COMMANDS: Final[tuple[Command, ...]] = (
         keys=keys_of_model_execute,
         shown_keys=(4, 4, 1),
         syntax="key INPUTS count input ... OUTPUTS count output ... [TIMEOUT ms]",
+        runs=True,
     ),
 )

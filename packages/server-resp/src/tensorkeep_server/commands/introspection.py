@@ -143,7 +143,11 @@ def _key_specs(item: Command) -> Iterator[Reply]:
     first, last, step = _shown_keys(item)
     if not first:
         return
-    flags = ("RO", "access") if READONLY in item.flags else ("RW", "access", "update")
+    flags: tuple[str, ...] = ("RO",)  # WATCH reads and writes nothing
+    if READONLY in item.flags:
+        flags = ("RO", "access")
+    elif WRITE in item.flags:
+        flags = ("RW", "access", "update")
     begin = _spec(b"index", ((b"index", first),))
     keys = ((b"lastkey", last - first if last > 0 else last), (b"keystep", step), (b"limit", 0))
     yield Map(

@@ -169,13 +169,15 @@ def model_store(client: Client, request: OfModel) -> Later:
 def build_model(client: Client, key: bytes, new: NewModel) -> Later:
     """Builds a model on the loader's thread, then stores it, even when its client went away."""
     later = Later()
-    server, keys = client.server, client.keys
+    server = client.server
 
     def built(model: Model | None, error: TensorkeepError | None) -> None:
         def store() -> Reply:
             if model is None:
                 return build_failure(error)
-            # Judged last, as in the original: the key may have changed meanwhile.
+            # Judged last, as in the original: the key may have changed meanwhile, and in a
+            # transaction also which database is selected.
+            keys = client.keys
             if not isinstance(keys.get(key), Model | None):
                 return Error(WRONG_TYPE)
             keys.set(key, model)
@@ -311,6 +313,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
             "key backend device [TAG tag] [BATCHSIZE n] [MINBATCHSIZE n] [MINBATCHTIMEOUT ms]"
             " [INPUTS count name ... OUTPUTS count name ...] BLOB data ..."
         ),
+        prepare=model_store,
     ),
     command(
         "ai.modelget",

@@ -172,6 +172,7 @@ def select(client: Client, index: int) -> Reply:
 
 def reset(client: Client, _: None) -> Reply:
     """Makes the connection what it was when it was new."""
+    client.discard()
     client.select(0)
     client.version = 2
     client.name = ""
