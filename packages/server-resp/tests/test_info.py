@@ -218,7 +218,9 @@ def test_bytes_are_written_for_people(size, text):
 def test_backends_and_devices_are_shown(wire):
     told = fields(info(wire, "everything"))
     assert told["backend_ONNX"] == "loaded=no"
-    assert told["device_CPU"] == "workers=1,busy=0,waiting=0"
+    assert told["device_CPU"] == (
+        "workers=1,busy=0,waiting=0,runs=0,batches=0,largest_batch=0,waited_ms=0"
+    )
     store(wire, "m")
     assert fields(info(wire, "backends"))["backend_ONNX"].startswith("loaded=yes,framework=")
 
@@ -234,8 +236,11 @@ def test_runs_that_wait_are_counted(wire, connect, fake):
     while fields(info(wire, "clients"))["blocked_clients"] != "3":
         pass
     told = fields(info(wire, "devices"))["device_CPU"]
+    assert told == "workers=1,busy=1,waiting=2,runs=0,batches=0,largest_batch=0,waited_ms=0"
     fake.release(3)
-    assert told == "workers=1,busy=1,waiting=2"
+    assert [other.reply() for other in others] == [b"+OK\r\n"] * 3
+    told = fields(info(wire, "devices"))["device_CPU"]
+    assert told.startswith("workers=1,busy=0,waiting=0,runs=3,batches=3,largest_batch=1,")
 
 
 # ------------------------------------------------------------------------- the module's

@@ -221,9 +221,13 @@ def _backends(server: Server, _process: Process) -> _Fields:
 
 
 def _devices(server: Server, _process: Process) -> _Fields:
+    """What each device does: a batch of 3 is three requests in one run of the model."""
     return {
         f"device_{name}": f"workers={len(lane.workers)},"
-        f"busy={sum(map(bool, lane.workers.values()))},waiting={len(lane.queue)}"
+        f"busy={sum(map(bool, lane.workers.values()))},waiting={len(lane.queue)},"
+        f"runs={sum(size * count for size, count in lane.batches.items())},"
+        f"batches={sum(lane.batches.values())},largest_batch={max(lane.batches, default=0)},"
+        f"waited_ms={lane.waited * 1000:.0f}"
         for name, lane in sorted(server.engine.lanes.items())
     }
 

@@ -8,6 +8,7 @@ that over a file.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -211,6 +212,22 @@ def serve(  # noqa: PLR0913 - one parameter for each setting is the point
             rich_help_panel=_HOW_IT_RUNS,
         ),
     ] = round(_ENGINE.inline_limit * _MICROSECONDS, 3),
+    deadline_ends_runs: Annotated[
+        bool,
+        _setting(
+            help="Whether a request with a TIMEOUT is answered TIMEDOUT also while it runs, and"
+            " its run is ended; otherwise TIMEOUT only counts until the run starts, as in RedisAI.",
+            rich_help_panel=_HOW_IT_RUNS,
+        ),
+    ] = _ENGINE.deadline_ends_runs,
+    max_waiting: Annotated[
+        int,
+        _setting(
+            min=0,
+            help="Runs that may wait for one device; more are refused. 0 sets no limit.",
+            rich_help_panel=_LIMITED,
+        ),
+    ] = _ENGINE.max_waiting,
     max_clients: Annotated[
         int,
         _setting(min=1, help="Connections beyond it are refused.", rich_help_panel=_LIMITED),
@@ -258,6 +275,8 @@ def serve(  # noqa: PLR0913 - one parameter for each setting is the point
             model_execution_timeout=model_execution_timeout / _MILLISECONDS,
             backend_memory_limit=backend_memory_limit * MEGABYTE,
             inline_limit=inline_limit / _MICROSECONDS,
+            max_waiting=max_waiting,
+            deadline_ends_runs=deadline_ends_runs,
         ),
         model_chunk_size=model_chunk_size,
         limits=Limits(
@@ -294,6 +313,10 @@ def _log_changed(context: typer.Context) -> None:
 def _run(settings: Settings) -> None:
     """Serves; an error that a person can do something about becomes one line."""
     ends = (signal.SIGTERM, signal.SIGINT)
+    # What was imported stays, and what a request makes goes without the collector: it need not look
+    # at the former again, nor so often. Measured: 3 to 8 % less time per model run.
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(app.serve(settings, _say_ready, signals=ends))
