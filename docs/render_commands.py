@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 PAGE: Final = Path(__file__).with_name("commands.md")
 
-_SECTIONS: Final = {
+SECTIONS: Final = {  # titles by group, in the order of the page
     "module": "Tensors and models",
     "generic": "Keys",
     "connection": "Connections",
@@ -56,10 +56,10 @@ def render(commands: Iterable[Command]) -> str:
     Raises:
         KeyError: A command belongs to a group that the page has no section for.
     """
-    sections: dict[str, list[Command]] = {group: [] for group in _SECTIONS}
+    sections: dict[str, list[Command]] = {group: [] for group in SECTIONS}
     for item in commands:
         sections[item.group].append(item)
-    return _HEAD + "".join(_section(_SECTIONS[g], items) for g, items in sections.items()) + _FOOT
+    return _HEAD + "".join(_section(SECTIONS[g], items) for g, items in sections.items()) + _FOOT
 
 
 def _section(title: str, commands: Iterable[Command]) -> str:

@@ -12,7 +12,7 @@ from hypothesis.stateful import (
 )
 
 from tensorkeep.errors import KeyMissing, WrongType
-from tensorkeep.keyspace import Keyspace
+from tensorkeep.keyspace import Keyspace, Watch
 
 START = 1_700_000_000.0
 
@@ -285,6 +285,165 @@ def test_there_is_no_random_key_when_all_have_expired(keys, clock):
     assert len(keys) == 0
 
 
+# --------------------------------------------------------------------------- swapping
+def test_swapping_exchanges_everything_that_two_keyspaces_hold(clock, keys):
+    other = Keyspace(clock)
+    for number in range(100):
+        keys.set(b"%d" % number, number, START + number)
+    other.set(b"k", "value")
+    keys.swap(other)
+    assert list(keys) == [b"k"]
+    assert keys.volatile == 0
+    assert len(other) == other.volatile == 100
+    assert sorted(scan_all(other, 7)) == sorted(other)
+    clock.now += 50
+    assert len(other.remove_expired(1000)) == 51
+    keys.set(b"l", 1)
+    other.delete(b"99")
+    keys.validate()
+    other.validate()
+
+
+def test_a_keyspace_that_is_swapped_with_itself_stays_as_it_is(keys):
+    keys.set(b"k", 1)
+    watch = watching(keys, b"k")
+    keys.swap(keys)
+    assert keys.get(b"k") == 1
+    assert not watch.look()
+
+
+# --------------------------------------------------------------------------- watching
+def watching(keys, *names):
+    watch = Watch()
+    for name in names:
+        watch.add(keys, name)
+    return watch
+
+
+CHANGES = {
+    "stored": lambda keys: keys.set(b"k", 1),
+    "stored as it was": lambda keys: keys.set(b"k", keys.get(b"k")),
+    "deleted": lambda keys: keys.delete(b"k"),
+    "renamed": lambda keys: keys.rename(b"k", b"other"),
+    "replaced by a renamed one": lambda keys: keys.rename(b"other", b"k"),
+    "given an expiry": lambda keys: keys.expire(b"k", START + 9),
+    "made to last": lambda keys: keys.expire(b"k", None),
+    "cleared": lambda keys: keys.clear(),
+    "swapped away": lambda keys: keys.swap(Keyspace(keys.clock)),
+    "deleted and stored again": lambda keys: (keys.delete(b"k"), keys.set(b"k", "value")),
+}
+NO_CHANGES = {
+    "read": lambda keys: keys.get(b"k"),
+    "looked at": lambda keys: (keys.entry(b"k"), b"k" in keys, list(keys), keys.scan(0, 10)),
+    "renamed to itself": lambda keys: keys.rename(b"k", b"k"),
+    "not the one that is stored": lambda keys: keys.set(b"l", 1),
+    "not the one that is deleted": lambda keys: keys.delete(b"other"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_watch_notices_that_a_key_is(keys, change):
+    keys.set(b"k", "value")
+    keys.set(b"other", "value")
+    watch = watching(keys, b"a", b"k", b"z")
+    change(keys)
+    assert watch.changed
+    assert not keys.watches
+
+
+@pytest.mark.parametrize("event", NO_CHANGES.values(), ids=NO_CHANGES)
+def test_a_watch_does_not_mind_that_a_key_is(keys, event):
+    keys.set(b"k", "value")
+    keys.set(b"other", "value")
+    watch = watching(keys, b"k", b"missing")
+    event(keys)
+    assert not watch.look()
+    watch.end()
+    assert not keys.watches
+
+
+def test_a_watch_notices_that_a_missing_key_is_stored(keys):
+    watch = watching(keys, b"k")
+    assert not keys.delete(b"k")
+    assert keys.clear() == 0
+    assert not watch.look()
+    keys.set(b"k", 1)
+    assert watch.changed
+
+
+def test_a_watch_finds_out_that_a_key_has_expired(keys, clock):
+    keys.set(b"k", 1, START + 2)
+    watch = watching(keys, b"k")
+    assert not watch.look()
+    clock.now = START + 2
+    assert not watch.changed
+    assert watch.look()
+
+
+def test_a_watch_is_told_of_a_key_whose_expiry_somebody_else_found_out(keys, clock):
+    keys.set(b"k", 1, START + 2)
+    keys.set(b"l", 1, START + 2)
+    first, second = watching(keys, b"k"), watching(keys, b"l")
+    clock.now = START + 2
+    assert b"k" not in keys
+    assert keys.remove_expired(10) == [b"l"]
+    assert first.changed
+    assert second.changed
+
+
+def test_a_key_that_had_expired_before_it_was_watched_is_a_missing_one(keys, clock):
+    keys.set(b"k", 1, START + 2)
+    clock.now = START + 2
+    watch = watching(keys, b"k")
+    assert keys.remove_expired(10) == []
+    assert keys.clear() == 0
+    assert not watch.look()
+
+
+def test_who_watches_a_key_watches_its_name_wherever_the_contents_go(clock, keys):
+    other = Keyspace(clock)
+    here, there = watching(keys, b"k"), watching(other, b"k")
+    keys.swap(other)
+    assert not here.look()
+    keys.set(b"k", 1)
+    assert here.changed
+    assert not there.look()
+    keys.swap(other)
+    assert there.changed
+
+
+def test_a_watch_sees_keys_of_several_keyspaces(clock, keys):
+    other = Keyspace(clock)
+    watch = watching(keys, b"k")
+    watch.add(other, b"l")
+    keys.set(b"l", 1)
+    other.set(b"k", 1)
+    assert not watch.changed
+    other.set(b"l", 1)
+    assert watch.changed
+    assert not keys.watches
+
+
+def test_after_a_change_nothing_more_is_watched(keys):
+    watch = watching(keys, b"k")
+    keys.set(b"k", 1)
+    watch.add(keys, b"l")
+    assert watch.changed
+    assert not keys.watches
+
+
+def test_several_watches_of_a_key_do_not_disturb_each_other(keys):
+    first, second, third = (watching(keys, b"k", b"k") for _ in range(3))
+    second.end()
+    second.end()
+    keys.set(b"k", 1)
+    assert (first.changed, second.changed, third.changed) == (True, False, True)
+
+
+def test_a_watch_can_be_shown_in_a_log(keys):
+    assert repr(watching(keys, b"k", b"l")) == "Watch(2 keys, changed=False)"
+
+
 # --------------------------------------------------------------------------- against a model
 class KeyspaceMachine(RuleBasedStateMachine):
     """A keyspace does what a dictionary with deadlines does."""
@@ -303,13 +462,19 @@ class KeyspaceMachine(RuleBasedStateMachine):
         self.steady = {}  # scan number -> names there ever since its beginning
         self.seen = {}  # scan number -> names returned so far
         self.serial = 0
+        self.watches = []  # each with its names, and whether it should have noticed something
 
     def live(self):
         now = self.clock.now
         return {n: v for n, (v, at) in self.model.items() if at is None or at > now}
 
+    def touch(self, name):
+        for watch in self.watches:
+            watch[2] |= name in watch[1]
+
     def lose(self, name):
-        self.model.pop(name, None)
+        if self.model.pop(name, None):
+            self.touch(name)
         for steady in self.steady.values():
             steady.discard(name)
 
@@ -324,6 +489,7 @@ class KeyspaceMachine(RuleBasedStateMachine):
     def set(self, name, value, delay):
         self.keys.set(name, value, self.deadline(delay))
         self.model[name] = value, self.deadline(delay)
+        self.touch(name)
 
     @rule(numbers=st.integers(70, 140), delay=delays, again=st.booleans())
     def churn(self, numbers, delay, again):
@@ -349,6 +515,7 @@ class KeyspaceMachine(RuleBasedStateMachine):
         self.keys.rename(source, to)
         if source != to:
             self.model[to] = self.model[source]
+            self.touch(to)
             self.lose(source)
 
     @rule(name=names, delay=delays)
@@ -359,6 +526,7 @@ class KeyspaceMachine(RuleBasedStateMachine):
             return
         self.keys.expire(name, self.deadline(delay))
         self.model[name] = self.model[name][0], self.deadline(delay)
+        self.touch(name)
 
     @rule(seconds=st.floats(0, 20))
     def wait(self, seconds):
@@ -378,6 +546,29 @@ class KeyspaceMachine(RuleBasedStateMachine):
         self.keys.clear()
         for name in list(self.model):
             self.lose(name)
+
+    @rule(some=st.lists(names, min_size=1, max_size=3))
+    def watch(self, some):
+        self.watches.append([watching(self.keys, *some), some, False])
+
+    @rule()
+    def stop_watching(self):
+        for watch, _, _ in self.watches:
+            watch.end()
+        self.watches.clear()
+        assert not self.keys.watches
+
+    @rule()
+    def swap(self):
+        """All goes to another keyspace, where it has to be whole."""
+        other = Keyspace(self.clock)
+        other.swap(self.keys)
+        assert len(self.keys) == self.keys.volatile == 0
+        for name in self.live():
+            self.touch(name)
+        self.check_watches()
+        self.stop_watching()
+        self.keys = other
 
     @rule(name=names)
     def get(self, name):
@@ -418,6 +609,11 @@ class KeyspaceMachine(RuleBasedStateMachine):
         assert sorted(self.keys) == sorted(live)
         assert len(self.keys) >= len(live)
         self.keys.validate()
+        self.check_watches()
+
+    def check_watches(self):
+        for watch, names, changed in self.watches:
+            assert watch.look() == changed, names
 
 
 TestKeyspaceMachine = KeyspaceMachine.TestCase

@@ -203,7 +203,7 @@ def test_info_describes_the_server_and_its_models(used):
     assert told["server"]["clients"] == 2
     assert told["databases"] == {"0": {"keys": 3, "expires": 0, "avg_ttl": 0}}
     assert told["backends"]["ONNX"]["loaded"] == "yes"
-    assert told["devices"]["CPU"] == {"workers": 1, "busy": 0, "waiting": 0}
+    assert told["devices"]["CPU"].items() >= {"workers": 1, "busy": 0, "waiting": 0}.items()
     (model,) = told["models"]
     assert (model["key"], model["tag"], model["calls"], model["samples"]) == ("m", "v1", 1, 3)
 

@@ -41,7 +41,7 @@ class Graph(NamedTuple):
 
     Attributes:
         operations: The operations.
-        given: Number of slots that the request fills; they come first.
+        given: Number of slots that the request fills, or leaves empty; they come first.
         slots: Number of all slots.
     """
 
@@ -93,7 +93,7 @@ class GraphRun:
     )
 
     def __init__(
-        self, graph: Graph, given: Sequence[Tensor], expires_at: float | None = None
+        self, graph: Graph, given: Sequence[Tensor | None], expires_at: float | None = None
     ) -> None:
         self.graph = graph
         self.expires_at = expires_at

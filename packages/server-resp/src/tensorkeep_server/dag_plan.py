@@ -15,7 +15,7 @@ from tensorkeep_server.args import Args, keyword, parse_integer, text
 from tensorkeep_server.errors import CommandError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from tensorkeep.model import Model, Script
     from tensorkeep.tensor import Tensor
@@ -24,10 +24,13 @@ if TYPE_CHECKING:
 
 SEPARATOR: Final = b"|>"
 
-_NO_OPTION: Final = (
+_OPTIONS: Final = {b"LOAD", b"PERSIST", b"ROUTING", b"TIMEOUT"}
+_KEY_OPTIONS: Final = {b"LOAD", b"PERSIST", b"ROUTING"}
+_NO_KEY_OPTION: Final = (
     "ERR AI.DAGEXECUTE and AI.DAGEXECUTE_RO commands must contain at least one out of"
     " ROUTING, LOAD, PERSIST keywords"
 )
+_UNKNOWN: Final = -1  # the slot of a name that was neither loaded nor produced
 
 
 class Stored(NamedTuple):
@@ -46,42 +49,7 @@ class Stored(NamedTuple):
     max_bytes: int
 
 
-# --------------------------------------------------------------------------- operations, by names
-class Put(NamedTuple):
-    """Gives a name a value that came with the request."""
-
-    name: bytes
-    tensor: Tensor
-
-
-class Get(NamedTuple):
-    """Answers the value of a name.
-
-    Attributes:
-        name: The name.
-        show: Makes the reply of the value.
-    """
-
-    name: bytes
-    show: Callable[[Tensor], Reply]
-
-
-class Execute(NamedTuple):
-    """Runs a model.
-
-    Attributes:
-        model: The model.
-        inputs: Names of the values that it takes, as many as it has inputs.
-        outputs: Names for what it returns, as many as it has outputs.
-    """
-
-    model: Model
-    inputs: Sequence[bytes]
-    outputs: Sequence[bytes]
-
-
-Op: TypeAlias = "Put | Get | Execute"
-Reader: TypeAlias = "Callable[[Args, Stored], Op]"
+Reader: TypeAlias = "Callable[[Args, Draft], None]"
 
 
 class Dialect(NamedTuple):
@@ -91,32 +59,32 @@ class Dialect(NamedTuple):
         arity: The error for too few arguments.
         at_least: Fewest arguments, without the command's name.
         read_only: Whether PERSIST is refused.
-        needs_option: Whether one of LOAD, PERSIST and ROUTING must be given.
-        readers: The operations, each by its name as a keyword; a reader's cursor stands behind it.
+        needs_key_option: Whether one of LOAD, PERSIST and ROUTING must be given.
+        readers: What reads an operation and adds it to the draft, by its name as a keyword.
     """
 
     arity: str
     at_least: int
     read_only: bool
-    needs_option: bool
+    needs_key_option: bool
     readers: Mapping[bytes, Reader]
 
 
-# --------------------------------------------------------------------------- the plan, by slots
 class Shown(NamedTuple):
-    """A step that answers the tensor in a slot, if there is one."""
+    """A tensor that is to be answered.
+
+    Attributes:
+        slot: Its slot; empty if the tensor was never produced.
+        show: Makes the reply of it.
+    """
 
     slot: int
     show: Callable[[Tensor], Reply]
 
 
-class Ran(NamedTuple):
-    """A step that is an operation of the graph, by its index."""
-
-    operation: int
-
-
-Step: TypeAlias = "Put | Shown | Ran"
+# What was asked for: a model's run, by the index of the operation in the graph; a tensor to answer;
+# or None for a tensor that was taken from the request and needs nothing more.
+Step: TypeAlias = "int | Shown | None"
 
 
 class Plan(NamedTuple):
@@ -124,16 +92,16 @@ class Plan(NamedTuple):
 
     Attributes:
         graph: What runs.
-        given: The tensors in the graph's first slots.
+        given: What is in the graph's first slots; some may be left empty.
         steps: What was asked for, in order; each has one element in the reply.
         persisted: Keys, and the slots of the tensors to store there when all went well.
         timeout_ms: Milliseconds after which no model is started any more; none when not positive.
     """
 
     graph: Graph
-    given: list[Tensor]
-    steps: list[Step]
-    persisted: list[tuple[bytes, int]]
+    given: Sequence[Tensor | None]
+    steps: Sequence[Step]
+    persisted: Sequence[tuple[bytes, int]]
     timeout_ms: int
 
 
@@ -150,57 +118,70 @@ def read_dag(args: Args, dialect: Dialect, stored: Stored) -> Plan:
             names, and within each from left to right.
     """
     options = _read_options(args, stored.tensor, read_only=dialect.read_only)
-    starts = _separators(args.items, args.at)
-    if starts and starts[-1] == len(args.items) - 1:
-        raise _unexpected(args.items[-1])
-    if dialect.needs_option and not options.named & {b"LOAD", b"PERSIST", b"ROUTING"}:
-        raise CommandError(_NO_OPTION)
+    items = args.items
+    starts = _separators(items, args.at)
+    if starts and starts[-1] == len(items) - 1:
+        raise _unexpected(items[-1])
+    if dialect.needs_key_option and _KEY_OPTIONS.isdisjoint(options.named):
+        raise CommandError(_NO_KEY_OPTION)
     if not starts:
         raise CommandError("ERR DAG is empty")
-    return _link(options, _read_ops(args.items, starts, dialect.readers, stored))
+    draft = Draft(options.loaded, len(starts), stored)
+    for start, end in pairwise((*starts, len(items))):
+        op = items[start + 1 : end]
+        name = op[0] if op else b""
+        reader = dialect.readers.get(name) if type(name) is bytes else None
+        reader = reader or dialect.readers.get(keyword(name))
+        if reader is None:
+            raise CommandError("Unsupported command within DAG")
+        reader(Args(op), draft)
+    return draft.plan(options.persisted, options.timeout_ms)
 
 
 # --------------------------------------------------------------------------- options
 class _Options(NamedTuple):
     named: set[bytes]
     loaded: Mapping[bytes, Tensor]
-    persisted: Sequence[bytes]
+    persisted: Iterable[bytes]
     timeout_ms: int
 
 
 def _read_options(args: Args, load: Callable[[bytes], Tensor], *, read_only: bool) -> _Options:
     """Reads what stands before the first separator, which is left where it is."""
     named: set[bytes] = set()
-    loaded: dict[bytes, Tensor] = {}
-    persisted: Sequence[bytes] = ()
+    loaded: Mapping[bytes, Tensor] = {}
+    persisted: Iterable[bytes] = ()
     timeout_ms = 0
-    while (word := args.peek()) is not None:
+    items = args.items
+    while args.at < len(items):
+        item = items[args.at]
+        word = item if type(item) is bytes and item in _OPTIONS else keyword(item)
         if word == SEPARATOR and len(args) > 1:
             break
         if word == b"PERSIST" and read_only:
             raise CommandError("ERR PERSIST cannot be specified in a read-only DAG")
-        if word in named:
-            raise _unexpected(args.take())
+        if word not in _OPTIONS or word in named:
+            raise _unexpected(item)
+        named.add(word)
+        args.at += 1
         match word:
             case b"LOAD":
-                _read_loaded(args, load, loaded)
+                loaded = _read_loaded(args, load)
             case b"PERSIST":
                 persisted = _read_persisted(args)
             case b"ROUTING":
-                _value(args, "ERR Missing ROUTING value")
-            case b"TIMEOUT":
-                timeout = parse_integer(_value(args, "ERR No value provided for TIMEOUT"))
+                _read_value(args, "ERR Missing ROUTING value")
+            case _:
+                timeout = parse_integer(_read_value(args, "ERR No value provided for TIMEOUT"))
                 if timeout is None:
                     raise CommandError("ERR Invalid value for TIMEOUT")
                 timeout_ms = timeout
-            case _:
-                raise _unexpected(args.take())
-        named.add(word)
     return _Options(named, loaded, persisted, timeout_ms)
 
 
-def _read_loaded(args: Args, load: Callable[[bytes], Tensor], loaded: dict[bytes, Tensor]) -> None:
-    """Reads a LOAD, whose keys are looked up one by one: a missing key wins over a missing name."""
+def _read_loaded(args: Args, load: Callable[[bytes], Tensor]) -> Mapping[bytes, Tensor]:
+    """Reads the keys of LOAD and looks each up: one that is missing wins over too few."""
+    loaded: dict[bytes, Tensor] = {}
     for _ in range(_read_count(args, "LOAD")):
         if not len(args):
             raise CommandError(
@@ -208,9 +189,10 @@ def _read_loaded(args: Args, load: Callable[[bytes], Tensor], loaded: dict[bytes
             )
         key = args.take()
         loaded[key] = load(key)
+    return loaded
 
 
-def _read_persisted(args: Args) -> Sequence[bytes]:
+def _read_persisted(args: Args) -> Iterable[bytes]:
     names: dict[bytes, None] = {}
     for _ in range(_read_count(args, "PERSIST")):
         if not len(args):
@@ -222,11 +204,10 @@ def _read_persisted(args: Args) -> Sequence[bytes]:
         if name in names:
             raise CommandError("ERR PERSIST keys must be unique")
         names[name] = None
-    return list(names)
+    return names
 
 
 def _read_count(args: Args, word: str) -> int:
-    args.at += 1
     if len(args) < 2:  # noqa: PLR2004 - the count and one key
         raise CommandError(f"ERR missing arguments after {word} keyword in DAG command")
     count = parse_integer(args.take())
@@ -235,9 +216,8 @@ def _read_count(args: Args, word: str) -> int:
     return count
 
 
-def _value(args: Args, missing: str) -> bytes:
+def _read_value(args: Args, missing: str) -> bytes:
     """Takes the value of an option, whatever it is."""
-    args.at += 1
     if not len(args):
         raise CommandError(missing)
     return args.take()
@@ -265,56 +245,89 @@ def _separates(items: Sequence[Argument], index: int) -> bool:
     )
 
 
-def _read_ops(
-    items: Sequence[Argument], starts: list[int], readers: Mapping[bytes, Reader], stored: Stored
-) -> list[Op]:
-    ops: list[Op] = []
-    for start, end in pairwise((*starts, len(items))):
-        op = items[start + 1 : end]
-        name = op[0] if op else b""
-        reader = readers.get(name) if type(name) is bytes else None
-        reader = reader or readers.get(keyword(name))
-        if reader is None:
-            raise CommandError("Unsupported command within DAG")
-        ops.append(reader(Args(op), stored))
-    return ops
+class Draft:
+    """A plan in the making: operations are added in their order, and their names become slots.
 
+    Args:
+        loaded: The tensors that were loaded, by name.
+        operations: Most operations that will be added.
+        stored: Where readers of operations look up keys.
 
-# --------------------------------------------------------------------------- names
-def _link(options: _Options, ops: Sequence[Op]) -> Plan:
-    """Gives every value a slot: what came with the request first, what models return after it."""
-    given = list(options.loaded.values())
-    slots = {name: slot for slot, name in enumerate(options.loaded)}
-    first = free = len(given) + [*map(type, ops)].count(Put)
-    steps: list[Step] = []
-    operations: list[Operation] = []
-    # One device does the operations of one request in their order, as in the original: so it is
-    # certain which of them have not run after a failure. Devices do not wait for each other.
-    last: dict[str, int] = {}
-    for op in ops:
-        if isinstance(op, Put):
-            slots[op.name] = len(given)
-            given.append(op.tensor)
-            steps.append(op)
-        elif isinstance(op, Get):
-            steps.append(Shown(_slot(slots, op.name, "INPUT"), op.show))
-        else:
-            model, inputs, outputs = op
-            reads = tuple([_slot(slots, name, "INPUT") for name in inputs])
-            writes = tuple(range(free, free + len(outputs)))
-            free += len(outputs)
-            slots.update(zip(outputs, writes, strict=True))
-            queue = model.spec.device.queue
-            steps.append(Ran(len(operations)))
-            operations.append(Operation(model, reads, writes, last.get(queue, -1)))
-            last[queue] = len(operations) - 1
-    persisted = [(name, _slot(slots, name, "PERSIST")) for name in options.persisted]
-    graph = Graph(tuple(operations), first, free)
-    return Plan(graph, given, steps, persisted, options.timeout_ms)
+    Attributes:
+        stored: The same.
+    """
 
+    __slots__ = (
+        "_first",
+        "_free",
+        "_given",
+        "_last",
+        "_operations",
+        "_slots",
+        "_steps",
+        "_unknown",
+        "stored",
+    )
 
-def _slot(slots: Mapping[bytes, int], name: bytes, kind: str) -> int:
-    slot = slots.get(name)
-    if slot is None:
-        raise CommandError(f"ERR {kind} key cannot be found in DAG")
-    return slot
+    def __init__(self, loaded: Mapping[bytes, Tensor], operations: int, stored: Stored) -> None:
+        self.stored = stored
+        self._given: list[Tensor | None] = [*loaded.values()]
+        self._slots = {name: slot for slot, name in enumerate(loaded)}
+        # Values from the request stand before those that models return: room for all there can be.
+        self._first = self._free = len(loaded) + operations
+        self._steps: list[Step] = []
+        self._operations: list[Operation] = []
+        # A device does the operations of one request in their order, as in the original: so it is
+        # certain which of them have not run after a failure. Devices do not wait for each other.
+        self._last: dict[str, int] = {}
+        self._unknown = False
+
+    def put(self, name: bytes, tensor: Tensor) -> None:
+        """Gives a name a value that came with the request."""
+        self._slots[name] = len(self._given)
+        self._given.append(tensor)
+        self._steps.append(None)
+
+    def get(self, name: bytes, show: Callable[[Tensor], Reply]) -> None:
+        """Answers the value that a name has here."""
+        slot = self._slots.get(name, _UNKNOWN)
+        if slot == _UNKNOWN:
+            self._unknown = True
+        self._steps.append(Shown(slot, show))
+
+    def execute(self, model: Model, inputs: Sequence[bytes], outputs: Sequence[bytes]) -> None:
+        """Runs a model on the values that names have here, and gives names what it returns."""
+        slots = self._slots
+        reads = tuple([slots.get(name, _UNKNOWN) for name in inputs])
+        if _UNKNOWN in reads:
+            self._unknown = True
+        free = self._free
+        self._free = end = free + len(outputs)
+        writes = tuple(range(free, end))
+        slots.update(zip(outputs, writes, strict=True))
+        index = len(self._operations)
+        queue = model.spec.device.queue
+        self._operations.append(Operation(model, reads, writes, self._last.get(queue, -1)))
+        self._last[queue] = index
+        self._steps.append(index)
+
+    def plan(self, persisted: Iterable[bytes], timeout_ms: int) -> Plan:
+        """Returns the plan.
+
+        Args:
+            persisted: Names whose values at the end are to be stored.
+            timeout_ms: See `Plan.timeout_ms`.
+
+        Raises:
+            CommandError: A name has no value where it is used.
+        """
+        if self._unknown:
+            raise CommandError("ERR INPUT key cannot be found in DAG")
+        slots = self._slots
+        pairs = [(name, slots.get(name, _UNKNOWN)) for name in persisted]
+        if any(slot == _UNKNOWN for _, slot in pairs):
+            raise CommandError("ERR PERSIST key cannot be found in DAG")
+        given = self._given
+        given += [None] * (self._first - len(given))
+        graph = Graph(tuple(self._operations), self._first, self._free)
+        return Plan(graph, given, self._steps, pairs, timeout_ms)

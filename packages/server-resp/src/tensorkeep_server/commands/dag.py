@@ -38,18 +38,7 @@ from tensorkeep_server.commands.tensors import (
     show_tensor,
     stored_tensor,
 )
-from tensorkeep_server.dag_plan import (
-    Dialect,
-    Execute,
-    Get,
-    Plan,
-    Put,
-    Reader,
-    Shown,
-    Step,
-    Stored,
-    read_dag,
-)
+from tensorkeep_server.dag_plan import Dialect, Draft, Reader, Step, Stored, read_dag
 from tensorkeep_server.errors import CommandError, error_reply
 from tensorkeep_server.reply import OK, Error, Simple
 
@@ -59,6 +48,7 @@ if TYPE_CHECKING:
     from tensorkeep.model import Model
     from tensorkeep_server.codec import Argument
     from tensorkeep_server.commands.execute import ModelExecute
+    from tensorkeep_server.dag_plan import Plan
     from tensorkeep_server.later import Later
     from tensorkeep_server.reply import Reply
     from tensorkeep_server.state import Client
@@ -69,57 +59,56 @@ _NO_TENSOR: Final = "ERR PERSIST key stands for an output that is no tensor"
 
 
 # --------------------------------------------------------------------------- reading operations
-def _read_put(args: Args, stored: Stored) -> Put:
+def _read_tensor_set(args: Args, draft: Draft) -> None:
     if len(args) < 3:  # noqa: PLR2004 - name, type, and a size or data
         raise CommandError("wrong number of arguments for 'AI.TENSORSET' command")
-    return Put(args.take(), read_tensor(args, stored.max_bytes))
+    draft.put(args.take(), read_tensor(args, draft.stored.max_bytes))
 
 
-def _read_get(args: Args, _: Stored) -> Get:
+def _read_tensor_get(args: Args, draft: Draft) -> None:
     if not 1 <= len(args) <= 3:  # noqa: PLR2004 - name and two words
         raise CommandError("wrong number of arguments for 'AI.TENSORGET' command")
-    name = args.take()
-    return Get(name, partial(show_tensor, form=read_form(args.items[args.at :])))
+    draft.get(args.take(), partial(show_tensor, form=read_form(args.items[args.at :])))
 
 
-def _read_model_execute(args: Args, stored: Stored) -> Execute:
+def _read_model_execute(args: Args, draft: Draft) -> None:
     key, rest = parse_model_execute(args)
-    model = stored.model(key)
-    return _without_timeout(model, read_model_execute(rest, model))
+    model = draft.stored.model(key)
+    _add_run(draft, model, read_model_execute(rest, model))
 
 
-def _read_model_run(args: Args, stored: Stored) -> Execute:
+def _read_model_run(args: Args, draft: Draft) -> None:
     key, rest = parse_model_run(args)
-    model = stored.model(key)
-    return _without_timeout(model, read_model_run(rest, model))
+    model = draft.stored.model(key)
+    _add_run(draft, model, read_model_run(rest, model))
 
 
-def _without_timeout(model: Model, run: ModelExecute) -> Execute:
+def _add_run(draft: Draft, model: Model, run: ModelExecute) -> None:
     if run.timeout_ms:
         raise CommandError("ERR TIMEOUT not allowed within a DAG command")
-    return Execute(model, run.inputs, run.outputs)
+    draft.execute(model, run.inputs, run.outputs)
 
 
 def _script(name: str) -> Reader:
-    def read(args: Args, stored: Stored) -> Execute:
+    def read(args: Args, draft: Draft) -> None:
         if len(args) < 2:  # noqa: PLR2004 - key and function
             raise CommandError(f"ERR wrong number of arguments for '{name}' command")
-        stored.script(args.take())
+        draft.stored.script(args.take())
         raise CommandError("ERR scripts cannot be run")  # no command stores one
 
     return read
 
 
 def _refused(line: str) -> Reader:
-    def read(_: Args, __: Stored) -> Execute:
+    def read(_: Args, __: Draft) -> None:
         raise CommandError(line)
 
     return read
 
 
 _TENSOR_OPS: Final[dict[bytes, Reader]] = {
-    b"AI.TENSORSET": _read_put,
-    b"AI.TENSORGET": _read_get,
+    b"AI.TENSORSET": _read_tensor_set,
+    b"AI.TENSORGET": _read_tensor_get,
 }
 _OPS: Final[dict[bytes, Reader]] = {
     **_TENSOR_OPS,
@@ -150,28 +139,28 @@ _DAGEXECUTE: Final = Dialect(
     arity="ERR missing arguments for 'AI.DAGEXECUTE' command",
     at_least=5,
     read_only=False,
-    needs_option=True,
+    needs_key_option=True,
     readers=_OPS,
 )
 _DAGEXECUTE_RO: Final = Dialect(
     arity="ERR missing arguments for 'AI.DAGEXECUTE_RO' command",
     at_least=5,
     read_only=True,
-    needs_option=True,
+    needs_key_option=True,
     readers=_READ_ONLY_OPS,
 )
 _DAGRUN: Final = Dialect(
     arity="ERR wrong number of arguments for 'AI.DAGRUN' command",
     at_least=3,
     read_only=False,
-    needs_option=False,
+    needs_key_option=False,
     readers=_DEPRECATED_OPS,
 )
 _DAGRUN_RO: Final = Dialect(
     arity="ERR wrong number of arguments for 'AI.DAGRUN_RO' command",
     at_least=3,
     read_only=True,
-    needs_option=False,
+    needs_key_option=False,
     readers=_DEPRECATED_OPS,
 )
 
@@ -229,20 +218,20 @@ def _answer(client: Client, plan: Plan, run: GraphRun) -> Reply:
 
 
 def _element(step: Step, run: GraphRun) -> Reply:
-    if isinstance(step, Put):
+    if step is None:
         return OK
-    if isinstance(step, Shown):
-        tensor = run.values[step.slot]
-        if tensor is None:
-            return NOT_AVAILABLE
-        try:
-            return step.show(tensor)
-        except TensorkeepError as error:
-            return error_reply(error)
-    failure = run.errors[step.operation]
-    if failure is not None:
-        return error_reply(failure)
-    return OK if run.ran[step.operation] else NOT_AVAILABLE
+    if isinstance(step, int):
+        failure = run.errors[step]
+        if failure is not None:
+            return error_reply(failure)
+        return OK if run.ran[step] else NOT_AVAILABLE
+    tensor = run.values[step.slot]
+    if tensor is None:
+        return NOT_AVAILABLE
+    try:
+        return step.show(tensor)
+    except TensorkeepError as error:
+        return error_reply(error)
 
 
 def _persist(client: Client, plan: Plan, run: GraphRun) -> Error | None:

@@ -38,12 +38,13 @@ if sys.platform == "linux":
 
     def _this_process() -> Process:
         own = resource.getrusage(resource.RUSAGE_SELF)
-        pages = int(_STATM.read_text(encoding="ascii").split()[1])
+        memory = int(_STATM.read_text(encoding="ascii").split()[1]) * resource.getpagesize()
         return Process(
             time=time.time(),
             pid=os.getpid(),
-            memory=pages * resource.getpagesize(),
-            peak_memory=own.ru_maxrss * _KIBIBYTE,
+            memory=memory,
+            # The system notes the peak from time to time only.
+            peak_memory=max(own.ru_maxrss * _KIBIBYTE, memory),
             machine_memory=_machine_memory(),
             own=_times(own),
             main_thread=_times(resource.getrusage(resource.RUSAGE_THREAD)),
