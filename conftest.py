@@ -4,7 +4,7 @@ An example may take as long as it needs: machines that run tests are shared, and
 milliseconds would fail at random. What really hangs ends at pytest's own timeout.
 
 A failed search prints the line that repeats it (`print_blob`). The order of the tests and the seed
-of `random` and NumPy come from pytest-randomly, which prints them as `-p randomly_seed=N` at the
+of `random` and NumPy come from pytest-randomly, which prints them as `--randomly-seed=N` at the
 head of a run.
 """
 

@@ -38,7 +38,8 @@ def draw(run: Run, path: Path) -> None:
     figure = Figure(figsize=(WIDTH, GROUP_HEIGHT * sum(heights) + 1.2), layout="constrained")
     rows = figure.subplots(len(panels), squeeze=False, sharex=True, height_ratios=heights)[:, 0]
     for axes, (load, groups) in zip(rows, panels.items(), strict=True):
-        axes.set_title(load.text, loc="left", fontsize=10, fontweight="bold")
+        burst = "" if load.pipeline == 1 else f" ({load.pipeline} requests at once from each)"
+        axes.set_title(load.text + burst, loc="left", fontsize=10, fontweight="bold")
         panel(axes, groups)
     rows[-1].set_xlabel(
         "requests per second for each of redis-server's in the same run "

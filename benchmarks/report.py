@@ -84,8 +84,7 @@ def markdown(run: Run, picture: str) -> str:
         PREFACE.rstrip(),
         f"Measured on {run.date}:",
         "\n".join(machine),
-        *run.notes,
-        ORIGIN,
+        *notes(run),
         image,
         *map(as_markdown, [*summaries(run), *details(run)]),
     ]
@@ -96,8 +95,18 @@ def show(run: Run, console: Console) -> None:
     """Print the tables, what matters most at last."""
     for table in [*details(run), *summaries(run)]:
         console.print(as_rich(table))
-    for note in (*run.notes, ORIGIN):
+    for note in notes(run):
         console.print(note, style="dim", highlight=False)
+
+
+def notes(run: Run) -> list[str]:
+    """Return how the run was made, how quiet the machine was, and whose figures stand beside."""
+    samples = [s for group in run.groups for each in group.measured for s in each.samples]
+    others = [sample.other_cpus for sample in samples if sample.other_cpus is not None]
+    if not others:
+        return [*run.notes, ORIGIN]
+    noise = f"Meanwhile anything else took {median(others):.1f} CPUs (median of all repetitions)."
+    return [*run.notes, noise, ORIGIN]
 
 
 # ---------------------------------------------------------------- what matters most

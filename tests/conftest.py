@@ -5,9 +5,11 @@ exit code 0, and must not have logged a failure that nobody foresaw.
 """
 
 import os
+import random
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -22,7 +24,9 @@ import pytest
 import redis
 from onnx import TensorProto, helper, numpy_helper
 
-from tensorkeep_server.testing import Wire
+from tensorkeep.backends import Backends
+from tensorkeep_server.testing import Wire, running_server
+from tensorkeep_server.testing import port_of as listening
 
 ROOT = Path(__file__).parents[1]
 LISTENS = re.compile(r"127\.0\.0\.1:(\d+)")
@@ -201,3 +205,130 @@ def tool():
         return path
 
     return find
+
+
+# ------------------------------------------------------------------ beside a real Redis
+class Author:
+    """Writes requests, always the same ones for a seed.
+
+    Args:
+        seed: Of the randomness.
+        requests: One template a line, behind a number that says how often it is wanted. A word in
+            it stands for one of those under its name, or for itself in some case; a word with a
+            star for none or some.
+        words: What a word may stand for: some words, or a function that is given the author and
+            returns any number of words.
+    """
+
+    def __init__(self, seed, requests, words):
+        self.random = random.Random(seed)
+        lines = [line.split(None, 1) for line in requests.strip().splitlines()]
+        self.weights = [int(weight) for weight, _ in lines]
+        self.templates = [template for _, template in lines]
+        self.words = words
+
+    def request(self):
+        """Returns the words of a request; sometimes there is one too many, or too few."""
+        draw = self.random
+        words = self.expand(*draw.choices(self.templates, self.weights))
+        if draw.random() < 0.1 and len(words) > 1 and words[0].upper() != "STORE":
+            words = words[:-1] if draw.random() < 0.5 else [*words, "bogus"]
+        return words
+
+    def expand(self, template):
+        words = []
+        for word in template.split():
+            for _ in range(self.random.choice((0, 0, 1, 1, 2)) if word.endswith("*") else 1):
+                words += self.choose(word.rstrip("*"))
+        return words
+
+    def choose(self, word):
+        draw = self.random
+        known = self.words.get(word, (word, word.lower(), word.capitalize()))
+        return known(self) if callable(known) else [draw.choice(known)]
+
+
+class Side:
+    """A connection to one of two servers that are to answer the same.
+
+    There is no command yet that stores the same value in both: where one keeps a tensor, the other
+    keeps a string.
+
+    Args:
+        port: Where the server listens.
+        type_name: The type of the values that it stores.
+        store: Words before and after the key of the command that stores one.
+    """
+
+    def __init__(self, port, type_name, store):
+        self.wire = Wire(port)
+        self.port = port
+        self.type_name = type_name
+        self._store = store
+
+    def another(self):
+        """Returns another connection to the same server."""
+        return Side(self.port, self.type_name, self._store)
+
+    def begin(self, version):
+        """Makes server and connection what they were in the beginning."""
+        self.wire.ask("RESET")
+        self.wire.ask("HELLO", version)
+        self.wire.ask("FLUSHALL")
+
+    def ask(self, words):
+        """Sends a request and returns the reply's bytes; `STORE key` stores a value."""
+        if words[0].upper() == "STORE":
+            before, after = self._store
+            words = [*before, *words[1:], *after]
+        return self.wire.ask(*words)
+
+
+@pytest.fixture
+def author():
+    """Makes an `Author`."""
+    return Author
+
+
+@pytest.fixture(scope="module")
+def ours():
+    """Our server, without backends."""
+    with running_server(backends=Backends(installed=lambda: ())) as server:
+        side = Side(listening(server), "AI_TENSOR", (["AI.TENSORSET"], ["INT8", "1"]))
+        yield side
+        side.wire.close()
+
+
+@pytest.fixture(scope="module")
+def theirs(tmp_path_factory, tool):
+    """A real Redis, which knows nothing of us."""
+    program = tool("redis-server")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    folder = tmp_path_factory.mktemp("redis")
+    options = ["--port", str(port), "--save", "", "--appendonly", "no", "--dir", str(folder)]
+    process = subprocess.Popen([program, *options], stdout=subprocess.DEVNULL)
+    try:
+        # Redis keeps a string of this length as `raw` and shares it with nothing.
+        side = Side(connectable(port), "string", (["SET"], ["x" * 100]))
+        about = side.wire.read("INFO", "server")
+        if b"redis_version:7.0." not in about:
+            pytest.skip("redis-server is not 7.0, whose replies are the pattern")
+        yield side
+        side.wire.close()
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def connectable(port):
+    """Returns the port once somebody listens there."""
+    end = time.monotonic() + 10
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+        except ConnectionRefusedError:
+            assert time.monotonic() < end, "redis-server does not start"
+            time.sleep(0.01)
+        else:
+            return port

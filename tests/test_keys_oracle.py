@@ -1,28 +1,16 @@
 """The commands on keys of any type answer, byte for byte, what a real Redis answers.
 
-Both servers get the same commands about the same keys. There is no command yet that stores the same
-value in both: here a key holds a tensor, there a string. What tells the two apart is left out.
+Both servers get the same commands about the same keys. What tells a tensor here from a string there
+is left out.
 """
-
-import random
-import shutil
-import socket
-import subprocess
-import time
 
 import pytest
 
-from tensorkeep.backends import Backends
-from tensorkeep_server.testing import Wire, WireError, port_of, read_value, running_server
-
-pytestmark = pytest.mark.skipif(
-    shutil.which("redis-server") is None, reason="redis-server is not installed"
-)
+from tensorkeep_server.testing import WireError, read_value
 
 FAR = 4102444800  # the year 2100
 LONG = 10_000_000  # seconds that no test lasts, and that end before FAR
 SLACK_MS = 20_000  # a command may reach one server this much later than the other
-VALUE = "x" * 100  # Redis keeps a string of this length as `raw` and shares it with nothing
 
 
 # --------------------------------------------------------------------------- what is sent
@@ -40,16 +28,19 @@ WORDS = {
     "condition": ("NX", "XX", "GT", "gt", "LT", "Lt", "bogus", ""),
     "cursor": ("0", "0", "0", "0", "x", "", "+0", "-", "18446744073709551616"),
     "scanning": ("MATCH", "match", "COUNT", "TYPE", "bogus"),
+    "pattern": lambda author: [
+        "".join(author.random.choices(MARKS, k=author.random.randrange(5))).encode("latin-1")
+    ],
     "number": ("1", "2", "100", "0", "-1", "x", ""),
     "type": ("TENSOR", "tensor", "hash"),
     "flushing": ("ASYNC", "sync", "bogus"),
     "about": ("ENCODING", "refcount", "FREQ", "IDLETIME", "bogus"),
-    "copying": ("DB 1", "db 2", "DB database", "REPLACE", "replace", "DB", "bogus"),
+    "copying": lambda author: author.expand(author.random.choice(COPYING)),
     "sampling": ("SAMPLES", "samples", "5", "-1", "x"),
 }
 MARKS = "***?[]^-\\aabbx\xff"
+COPYING = ("DB 1", "db 2", "DB database", "REPLACE", "replace", "DB", "bogus")
 
-# How often, and what: `key` stands for one of the words above, `key*` for none or some.
 REQUESTS = """
     20 STORE key
      2 DEL key key*
@@ -91,127 +82,24 @@ REQUESTS = """
 """
 
 
-class Author:
-    """Writes requests, always the same ones for a seed."""
-
-    def __init__(self, seed):
-        self.random = random.Random(seed)  # noqa: S311 - no secret hangs on it
-        lines = [line.split(None, 1) for line in REQUESTS.strip().splitlines()]
-        self.weights = [int(weight) for weight, _ in lines]
-        self.templates = [template for _, template in lines]
-
-    def request(self):
-        """Returns the words of a request; sometimes there is one too many, or too few."""
-        draw = self.random
-        words = self.expand(*draw.choices(self.templates, self.weights))
-        if draw.random() < 0.1 and len(words) > 1 and words[0].upper() != "STORE":
-            words = words[:-1] if draw.random() < 0.5 else [*words, "bogus"]
-        return words
-
-    def expand(self, template):
-        words = []
-        for word in template.split():
-            for _ in range(self.random.choice((0, 0, 1, 1, 2)) if word.endswith("*") else 1):
-                words += self.choose(word.rstrip("*"))
-        return words
-
-    def choose(self, word):
-        draw = self.random
-        if word == "pattern":
-            return ["".join(draw.choices(MARKS, k=draw.randrange(5))).encode("latin-1")]
-        if word not in WORDS:
-            return [draw.choice((word, word.lower(), word.capitalize()))]
-        chosen = draw.choice(WORDS[word])
-        return self.expand(chosen) if word == "copying" else [chosen]
-
-
-# --------------------------------------------------------------------------- the two servers
-class Side:
-    """One of the two servers.
-
-    Args:
-        port: Where it listens.
-        type_name: The type of the values that `store` stores.
-        store: Words before and after the key of the command that stores one.
-    """
-
-    def __init__(self, port, type_name, store):
-        self.wire = Wire(port)
-        self.type_name = type_name
-        self.before, self.after = store
-
-    def store(self, key):
-        return self.wire.ask(*self.before, key, *self.after)
-
-    def begin(self, version):
-        self.wire.ask("HELLO", version)
-        self.wire.ask("FLUSHALL")
-        self.wire.ask("SELECT", "0")
-
-    def ask(self, words):
-        if words[0].upper() == "STORE":
-            return self.store(*words[1:])
-        if words[0].upper() == "SCAN":
-            kinds = {"TENSOR": self.type_name.upper(), "tensor": self.type_name.lower()}
-            words = [kinds.get(word, word) for word in words]
-        return self.wire.ask(*words)
-
-    def scan(self, words):
-        """Goes on with a scan to its end; returns the first reply, and the keys of all."""
-        reply = first = self.ask(words)
-        found = []
-        while True:
-            value = read_value(reply)
-            if isinstance(value, WireError):
-                return first, found
-            cursor, some = value
-            found += some
-            if cursor == b"0":
-                return first, found
-            reply = self.ask([words[0], cursor, *words[2:]])
-
-
-@pytest.fixture(scope="module")
-def ours():
-    with running_server(backends=Backends(installed=lambda: ())) as server:
-        side = Side(port_of(server), "AI_TENSOR", (["AI.TENSORSET"], ["INT8", "1"]))
-        yield side
-        side.wire.close()
-
-
-@pytest.fixture(scope="module")
-def theirs(tmp_path_factory):
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    folder = tmp_path_factory.mktemp("redis")
-    options = ["--port", str(port), "--save", "", "--appendonly", "no", "--dir", str(folder)]
-    process = subprocess.Popen(["redis-server", *options], stdout=subprocess.DEVNULL)
-    try:
-        side = Side(connectable(port), "string", (["SET"], [VALUE]))
-        about = side.wire.read("INFO", "server")
-        if b"redis_version:7.0." not in about:
-            pytest.skip("redis-server is not 7.0, whose replies are the pattern")
-        yield side
-        side.wire.close()
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-def connectable(port):
-    """Returns the port once somebody listens there."""
-    end = time.monotonic() + 10
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-        except ConnectionRefusedError:
-            assert time.monotonic() < end, "redis-server does not start"
-            time.sleep(0.01)
-        else:
-            return port
-
-
 # --------------------------------------------------------------------------- comparing
+def scan(side, words):
+    """Goes on with a scan to its end; returns the first reply, and the keys of all."""
+    kinds = {"TENSOR": side.type_name.upper(), "tensor": side.type_name.lower()}
+    words = [kinds.get(word, word) for word in words]
+    reply = first = side.ask(words)
+    found = []
+    while True:
+        value = read_value(reply)
+        if isinstance(value, WireError):
+            return first, found
+        cursor, some = value
+        found += some
+        if cursor == b"0":
+            return first, found
+        reply = side.ask([words[0], cursor, *words[2:]])
+
+
 def close(mine, other, unit_ms):
     """Whether two times may be the same: those of the far future must be."""
     if min(mine, other) < 0 or max(mine, other) * unit_ms >= FAR * 1000:
@@ -226,7 +114,7 @@ def compare(ours, theirs, words):
     """Sends one command to both and compares what they answer."""
     name = words[0].upper()
     if name == "SCAN":
-        (mine, my_keys), (other, other_keys) = ours.scan(words), theirs.scan(words)
+        (mine, my_keys), (other, other_keys) = scan(ours, words), scan(theirs, words)
         assert sorted(my_keys) == sorted(set(other_keys))
         if isinstance(read_value(other), WireError):
             assert mine == other
@@ -259,16 +147,16 @@ def settle_copy(ours, theirs, words):
     here = theirs.wire.read("CLIENT", "INFO").partition(b" db=")[2].partition(b" ")[0]
     for side in (ours, theirs):
         side.wire.ask("SELECT", databases[-1] if databases else here)
-        side.store(words[2])
+        side.ask(["STORE", words[2]])
         side.wire.ask("SELECT", here)
 
 
 @pytest.mark.parametrize("version", [2, 3])
 @pytest.mark.parametrize("seed", range(4))
-def test_redis_answers_the_same(ours, theirs, version, seed):
+def test_redis_answers_the_same(ours, theirs, author, version, seed):
     for side in (ours, theirs):
         side.begin(version)
-    author = Author(seed)
-    for words in (author.request() for _ in range(4000)):
-        print(*words)  # noqa: T201 - pytest shows it when the two differ
+    writes = author(seed, REQUESTS, WORDS)
+    for words in (writes.request() for _ in range(4000)):
+        print(*words)
         compare(ours, theirs, words)

@@ -21,6 +21,9 @@ CANNOT_RUN = b"-ERR Cannot run RedisAI command within a transaction or a LUA scr
 WRONG_TYPE = b"-WRONGTYPE Operation against a key holding the wrong kind of value\r\n"
 CANNOT_LOAD = b"-ERR error loading backend\r\n"
 NO_BACKEND = b"-ERR unsupported backend\r\n"
+EXEC_ARITY = (
+    "EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command"
+)
 
 IDENTITY = '{"op":"identity"}'
 BLOCK = '{"op":"block"}'
@@ -179,11 +182,7 @@ def test_each_reply_is_in_the_version_of_its_time(wire):
         ("DISCARD x", "ERR wrong number of arguments for 'discard' command"),
         ("WATCH", "ERR wrong number of arguments for 'watch' command"),
         ("UNWATCH x", "ERR wrong number of arguments for 'unwatch' command"),
-        (
-            "EXEC x",
-            "EXECABORT Transaction discarded because of:"
-            " wrong number of arguments for 'exec' command",
-        ),
+        ("EXEC x", EXEC_ARITY),
     ],
 )
 def test_outside_of_a_transaction_redis_refuses(wire, command, line):
@@ -221,9 +220,7 @@ def test_a_spoilt_transaction_can_be_discarded(wire):
 
 def test_exec_with_arguments_ends_the_transaction_at_once(wire):
     queue(wire, put("k", 1))
-    assert ask(wire, "EXEC x") == error(
-        "EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command"
-    )
+    assert ask(wire, "EXEC x") == error(EXEC_ARITY)
     assert ask(wire, "EXEC") == error("ERR EXEC without MULTI")
     assert ask(wire, "EXISTS k") == b":0\r\n"
 
@@ -683,9 +680,7 @@ def test_a_transaction_is_done_although_the_client_did_not_wait(wire, connect, f
     eventually(lambda: len(server.clients) == 1)
     assert ask(other, "EXISTS k m") == b":0\r\n"
     fake.hurry.set()
-    with pytest.raises((EOFError, ConnectionError)):  # the transaction has killed it
-        while ask(other, "PING") == PONG:
-            pass
+    eventually(lambda: not server.clients)  # the transaction has killed the other one too
     assert ask(connect(), "EXISTS k m") == b":2\r\n"
 
 

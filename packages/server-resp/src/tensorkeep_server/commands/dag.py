@@ -8,7 +8,7 @@ of the keys turns out to hold another type: here it is all or nothing.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from tensorkeep.errors import TensorkeepError
 from tensorkeep.graph import GraphRun
@@ -38,20 +38,25 @@ from tensorkeep_server.commands.tensors import (
     show_tensor,
     stored_tensor,
 )
-from tensorkeep_server.dag_plan import Dialect, Draft, Reader, Step, Stored, read_dag
+from tensorkeep_server.dag_plan import Dialect, Draft, read_dag
 from tensorkeep_server.errors import CommandError, error_reply
 from tensorkeep_server.reply import OK, Error, Simple
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from tensorkeep.model import Model
+    from tensorkeep.tensor import Tensor
     from tensorkeep_server.codec import Argument
     from tensorkeep_server.commands.execute import ModelExecute
+    from tensorkeep_server.commands.models import OfModel
+    from tensorkeep_server.commands.tensors import Form
     from tensorkeep_server.dag_plan import Plan
     from tensorkeep_server.later import Later
     from tensorkeep_server.reply import Reply
     from tensorkeep_server.state import Client
+
+_Reader: TypeAlias = "Callable[[Args, Draft[Client]], None]"
 
 NOT_AVAILABLE: Final = Simple("NA")
 
@@ -59,73 +64,70 @@ _NO_TENSOR: Final = "ERR PERSIST key stands for an output that is no tensor"
 
 
 # --------------------------------------------------------------------------- reading operations
-def _read_tensor_set(args: Args, draft: Draft) -> None:
+def _read_tensor_set(args: Args, draft: Draft[Client]) -> None:
     if len(args) < 3:  # noqa: PLR2004 - name, type, and a size or data
         raise CommandError("wrong number of arguments for 'AI.TENSORSET' command")
-    draft.put(args.take(), read_tensor(args, draft.stored.max_bytes))
+    limits = draft.store.server.settings.limits
+    draft.put(args.take(), read_tensor(args, limits.max_bulk))
 
 
-def _read_tensor_get(args: Args, draft: Draft) -> None:
+def _read_tensor_get(args: Args, draft: Draft[Client]) -> None:
     if not 1 <= len(args) <= 3:  # noqa: PLR2004 - name and two words
         raise CommandError("wrong number of arguments for 'AI.TENSORGET' command")
-    draft.get(args.take(), partial(show_tensor, form=read_form(args.items[args.at :])))
+    draft.get(args.take(), read_form(args.items[args.at :]))
 
 
-def _read_model_execute(args: Args, draft: Draft) -> None:
-    key, rest = parse_model_execute(args)
-    model = draft.stored.model(key)
-    _add_run(draft, model, read_model_execute(rest, model))
+def _model_run(
+    parse: Callable[[Args], OfModel], read: Callable[[Args, Model], ModelExecute]
+) -> _Reader:
+    def read_op(args: Args, draft: Draft[Client]) -> None:
+        key, rest = parse(args)
+        model = stored_model(draft.store, key)
+        inputs, outputs, timeout_ms = read(rest, model)
+        if timeout_ms:
+            raise CommandError("ERR TIMEOUT not allowed within a DAG command")
+        draft.execute(model, inputs, outputs)
+
+    return read_op
 
 
-def _read_model_run(args: Args, draft: Draft) -> None:
-    key, rest = parse_model_run(args)
-    model = draft.stored.model(key)
-    _add_run(draft, model, read_model_run(rest, model))
-
-
-def _add_run(draft: Draft, model: Model, run: ModelExecute) -> None:
-    if run.timeout_ms:
-        raise CommandError("ERR TIMEOUT not allowed within a DAG command")
-    draft.execute(model, run.inputs, run.outputs)
-
-
-def _script(name: str) -> Reader:
-    def read(args: Args, draft: Draft) -> None:
+def _script(name: str) -> _Reader:
+    def read_op(args: Args, draft: Draft[Client]) -> None:
         if len(args) < 2:  # noqa: PLR2004 - key and function
             raise CommandError(f"ERR wrong number of arguments for '{name}' command")
-        draft.stored.script(args.take())
+        _stored_script(draft.store, args.take())
         raise CommandError("ERR scripts cannot be run")  # no command stores one
 
-    return read
+    return read_op
 
 
-def _refused(line: str) -> Reader:
-    def read(_: Args, __: Draft) -> None:
+def _refused(line: str) -> _Reader:
+    def read_op(_: Args, __: Draft[Client]) -> None:
         raise CommandError(line)
 
-    return read
+    return read_op
 
 
-_TENSOR_OPS: Final[dict[bytes, Reader]] = {
+_TENSOR_OPS: Final[dict[bytes, _Reader]] = {
     b"AI.TENSORSET": _read_tensor_set,
     b"AI.TENSORGET": _read_tensor_get,
 }
-_OPS: Final[dict[bytes, Reader]] = {
+_OPS: Final[dict[bytes, _Reader]] = {
     **_TENSOR_OPS,
-    b"AI.MODELEXECUTE": _read_model_execute,
+    b"AI.MODELEXECUTE": _model_run(parse_model_execute, read_model_execute),
     b"AI.SCRIPTEXECUTE": _script("AI.SCRIPTEXECUTE"),
     b"AI.MODELRUN": _refused("Deprecated AI.MODELRUN cannot be used in AI.DAGEXECUTE command"),
     b"AI.SCRIPTRUN": _refused("Deprecated AI.SCRIPTRUN cannot be used in AI.DAGEXECUTE command"),
 }
-_READ_ONLY_OPS: Final[dict[bytes, Reader]] = {
+_READ_ONLY_OPS: Final[dict[bytes, _Reader]] = {
     **_OPS,
     b"AI.SCRIPTEXECUTE": _refused(
         "ERR AI.SCRIPTEXECUTE command cannot be specified in a read-only DAG"
     ),
 }
-_DEPRECATED_OPS: Final[dict[bytes, Reader]] = {
+_DEPRECATED_OPS: Final[dict[bytes, _Reader]] = {
     **_TENSOR_OPS,
-    b"AI.MODELRUN": _read_model_run,
+    b"AI.MODELRUN": _model_run(parse_model_run, read_model_run),
     b"AI.SCRIPTRUN": _script("AI.SCRIPTRUN"),
     b"AI.MODELEXECUTE": _refused(
         "AI.MODELEXECUTE cannot be used in a deprecated AI.DAGRUN command"
@@ -140,6 +142,7 @@ _DAGEXECUTE: Final = Dialect(
     at_least=5,
     read_only=False,
     needs_key_option=True,
+    load=stored_tensor,
     readers=_OPS,
 )
 _DAGEXECUTE_RO: Final = Dialect(
@@ -147,6 +150,7 @@ _DAGEXECUTE_RO: Final = Dialect(
     at_least=5,
     read_only=True,
     needs_key_option=True,
+    load=stored_tensor,
     readers=_READ_ONLY_OPS,
 )
 _DAGRUN: Final = Dialect(
@@ -154,6 +158,7 @@ _DAGRUN: Final = Dialect(
     at_least=3,
     read_only=False,
     needs_key_option=False,
+    load=stored_tensor,
     readers=_DEPRECATED_OPS,
 )
 _DAGRUN_RO: Final = Dialect(
@@ -161,41 +166,23 @@ _DAGRUN_RO: Final = Dialect(
     at_least=3,
     read_only=True,
     needs_key_option=False,
+    load=stored_tensor,
     readers=_DEPRECATED_OPS,
 )
 
 
 # --------------------------------------------------------------------------- the commands
-class Dag(NamedTuple):
-    """A DAG that is read by the handler, for its keys are looked up from left to right.
-
-    Attributes:
-        dialect: What this command takes.
-        content: Stands behind the command's name.
-    """
-
-    dialect: Dialect
-    content: Args
-
-
-def parse_dag(args: Args, dialect: Dialect) -> Dag:
-    """Parses no more than the number of arguments."""
+def check_arity(args: Args, dialect: Dialect[Client]) -> Args:
+    """Parses no more than the number of arguments: what they say hangs on what is stored."""
     if len(args) < dialect.at_least:
         raise CommandError(dialect.arity)
-    return Dag(dialect, args)
+    return args
 
 
-def dag(client: Client, request: Dag) -> Reply | Later:
+def run_dag(dialect: Dialect[Client], client: Client, args: Args) -> Reply | Later:
     """Runs a DAG and stores what it was asked to."""
-    server = client.server
-    stored = Stored(
-        partial(stored_tensor, client),
-        partial(stored_model, client),
-        partial(_stored_script, client),
-        server.settings.limits.max_bulk,
-    )
-    plan = read_dag(request.content, request.dialect, stored)
-    engine = server.engine
+    plan = read_dag(args, dialect, client)
+    engine = client.server.engine
     expires_at = engine.time() + plan.timeout_ms / 1000 if plan.timeout_ms > 0 else None
     run = GraphRun(plan.graph, plan.given, expires_at)
     return run_graph(engine, run, lambda: _answer(client, plan, run))
@@ -209,7 +196,14 @@ def _stored_script(client: Client, key: bytes) -> Script:
 
 def _answer(client: Client, plan: Plan, run: GraphRun) -> Reply:
     """Stores what is to be stored, and makes one element per operation."""
-    elements = [_element(step, run) for step in plan.steps]
+    elements: list[Reply] = []
+    for step in plan.steps:
+        if step is None:
+            elements.append(OK)
+        elif isinstance(step, int):
+            elements.append(_outcome(run, step))
+        else:
+            elements.append(_shown(run.values[step.slot], step.form))
     if plan.persisted and not run.failed:
         error = _persist(client, plan, run)
         if error is not None:
@@ -217,19 +211,18 @@ def _answer(client: Client, plan: Plan, run: GraphRun) -> Reply:
     return elements
 
 
-def _element(step: Step, run: GraphRun) -> Reply:
-    if step is None:
+def _outcome(run: GraphRun, operation: int) -> Reply:
+    if run.ran[operation]:
         return OK
-    if isinstance(step, int):
-        failure = run.errors[step]
-        if failure is not None:
-            return error_reply(failure)
-        return OK if run.ran[step] else NOT_AVAILABLE
-    tensor = run.values[step.slot]
+    error = run.errors[operation]
+    return NOT_AVAILABLE if error is None else error_reply(error)
+
+
+def _shown(tensor: Tensor | None, form: Form) -> Reply:
     if tensor is None:
         return NOT_AVAILABLE
     try:
-        return step.show(tensor)
+        return show_tensor(tensor, form)
     except TensorkeepError as error:
         return error_reply(error)
 
@@ -276,11 +269,11 @@ _READING: Final = "[LOAD count key ...] [ROUTING tag] [TIMEOUT ms] |> op [|> op 
 _WRITING: Final = _READING.replace("[ROUTING", "[PERSIST count key ...] [ROUTING")
 
 
-def _command(name: str, dialect: Dialect, summary: str) -> Command:
+def _command(name: str, dialect: Dialect[Client], summary: str) -> Command:
     return command(
         name,
-        partial(parse_dag, dialect=dialect),
-        dag,
+        partial(check_arity, dialect=dialect),
+        partial(run_dag, dialect),
         summary=summary,
         group="module",
         flags=(*((READONLY,) if dialect.read_only else (WRITE, DENYOOM)), MODULE, MOVABLE),
