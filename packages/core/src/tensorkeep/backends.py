@@ -49,8 +49,9 @@ _SCRIPTS: Final = _names(ScriptHooks)
 class Backend:
     """A loaded backend: one typed method per hook.
 
-    Every call goes through pluggy, so that a plugin that is no backend can wrap the hooks. The
-    callers are looked up once; a call costs about 2 µs more than a plain one.
+    Calls go through pluggy, so that a plugin that is no backend can wrap the hooks. Where none
+    does, `model_run` is the backend's own function: the relay takes about 2 µs, a tenth of all the
+    time that a run of a small model takes.
 
     Attributes:
         name: The name that users write.
@@ -63,7 +64,7 @@ class Backend:
         manager = _register(name, plugin, wrappers)
         hooks = manager.hook
         self._model_create = hooks.model_create
-        self._model_run = hooks.model_run
+        self._model_run = _shortest_way(hooks.model_run, ("model", "inputs", "run"))
         self._hooks = hooks
         self._serializes = bool(hooks.serialize.get_hookimpls())
         info: BackendInfo | None = hooks.backend_info()
@@ -108,9 +109,7 @@ class Backend:
         self, model: LoadedModel, inputs: Sequence[Tensor], run: RunContext
     ) -> Sequence[Tensor | None]:
         """See `hookspecs.BackendHooks.model_run`."""
-        outputs: Sequence[Tensor | None] | None = self._model_run(
-            model=model, inputs=inputs, run=run
-        )
+        outputs: Sequence[Tensor | None] | None = self._model_run(model, inputs, run)
         if outputs is None:
             msg = f"backend {self.name} broke its contract: model_run returned None"
             raise RunFailed(msg)
@@ -169,6 +168,17 @@ def _register(name: str, plugin: object, wrappers: Iterable[object]) -> pluggy.P
     for wrapper in wrappers:
         manager.register(wrapper)
     return manager
+
+
+def _shortest_way(hook: pluggy.HookCaller, names: tuple[str, ...]) -> Callable[..., Any]:
+    """Returns what calls a hook with positional arguments, without a relay if none is needed.
+
+    One is needed for wrappers, and for a function that leaves out arguments.
+    """
+    implementations = hook.get_hookimpls()
+    if len(implementations) == 1 and tuple(implementations[0].argnames) == names:
+        return implementations[0].function
+    return lambda *arguments: hook(**dict(zip(names, arguments, strict=True)))
 
 
 def _require(name: str, manager: pluggy.PluginManager, hooks: Iterable[str]) -> None:

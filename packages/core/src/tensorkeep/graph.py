@@ -24,8 +24,8 @@ class Operation(NamedTuple):
 
     Attributes:
         model: The model.
-        inputs: Slots that it reads, one per input.
-        outputs: Slots that it writes, one per output.
+        inputs: Slots that it reads, one per input; negative ones count from the end.
+        outputs: Slots that it writes, one per output; likewise.
         after: An earlier operation that must have ended well before it starts, beside those whose
             outputs it reads; -1 for none.
     """
@@ -41,7 +41,7 @@ class Graph(NamedTuple):
 
     Attributes:
         operations: The operations.
-        given: Number of slots that the request fills, or leaves empty; they come first.
+        given: Number of slots that the request fills; they come first.
         slots: Number of all slots.
     """
 
@@ -93,7 +93,7 @@ class GraphRun:
     )
 
     def __init__(
-        self, graph: Graph, given: Sequence[Tensor | None], expires_at: float | None = None
+        self, graph: Graph, given: Sequence[Tensor], expires_at: float | None = None
     ) -> None:
         self.graph = graph
         self.expires_at = expires_at

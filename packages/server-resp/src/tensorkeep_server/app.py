@@ -18,7 +18,7 @@ from tensorkeep.engine import Engine
 from tensorkeep.keyspace import Keyspace
 from tensorkeep_server.command import CommandTable
 from tensorkeep_server.commands import COMMANDS
-from tensorkeep_server.connection import RECEIVE_SIZE, Connection
+from tensorkeep_server.connection import RECEIVE_SIZE, Connection, Turn
 from tensorkeep_server.settings import DATABASES
 from tensorkeep_server.state import Server
 
@@ -116,9 +116,10 @@ async def _listen(server: Server) -> list[asyncio.Server]:
     loop = asyncio.get_running_loop()
     settings = server.settings
     receive = memoryview(bytearray(RECEIVE_SIZE))
+    turn = Turn(loop)
 
     def connect() -> Connection:
-        return Connection(server, receive)
+        return Connection(server, receive, turn)
 
     listeners: list[asyncio.Server] = []
     addresses = []

@@ -7,14 +7,14 @@ current where it stands, and nothing but PERSIST touches a key.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 from tensorkeep.graph import Graph, Operation
 from tensorkeep_server.args import Args, keyword, parse_integer, text
 from tensorkeep_server.errors import CommandError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from tensorkeep.model import Model
     from tensorkeep.tensor import Tensor
@@ -25,12 +25,10 @@ _S = TypeVar("_S")
 
 SEPARATOR: Final = b"|>"
 
-_OPTIONS: Final = {b"LOAD", b"PERSIST", b"ROUTING", b"TIMEOUT"}
 _NO_KEY_OPTION: Final = (
     "ERR AI.DAGEXECUTE and AI.DAGEXECUTE_RO commands must contain at least one out of"
     " ROUTING, LOAD, PERSIST keywords"
 )
-_UNKNOWN: Final = -1  # the slot of a name that was neither loaded nor produced
 
 
 class Dialect(NamedTuple, Generic[_S]):
@@ -75,14 +73,14 @@ class Plan(NamedTuple):
 
     Attributes:
         graph: What runs.
-        given: What is in the graph's first slots; some may be left empty.
+        given: What is in the graph's first slots.
         steps: What was asked for, in order; each has one element in the reply.
         persisted: Keys, and the slots of the tensors to store there when all went well.
         timeout_ms: Milliseconds after which no model is started any more; none when not positive.
     """
 
     graph: Graph
-    given: Sequence[Tensor | None]
+    given: Sequence[Tensor]
     steps: Sequence[Step]
     persisted: Sequence[tuple[bytes, int]]
     timeout_ms: int
@@ -100,29 +98,28 @@ def read_dag(args: Args, dialect: Dialect[_S], store: _S) -> Plan:
         CommandError: The first thing that is wrong: options before operations, operations before
             names, and within each from left to right.
     """
-    begin = args.at
+    items = args.items
     try:
-        return _read(args, dialect, store)
+        return _read(items, dialect, store)
     except CommandError:
         # Like every keyword, a separator ends at a NUL; but data may begin like that as well. So
         # what goes on after the NUL is only taken for a separator where nothing else makes sense.
-        if all(item[:3] != b"|>\0" for item in args.items):
+        if all(item[:3] != b"|>\0" for item in items):
             raise
-    items = [SEPARATOR if item[:3] == b"|>\0" else item for item in args.items]
-    return _read(Args(items, begin), dialect, store)
+    return _read([SEPARATOR if i[:3] == b"|>\0" else i for i in items], dialect, store)
 
 
-def _read(args: Args, dialect: Dialect[_S], store: _S) -> Plan:
-    named, loaded, persisted, timeout_ms = _read_options(args, dialect, store)
-    at, size = args.at, len(args.items)
-    if at < size and args.items[-1] == SEPARATOR:
+def _read(items: Sequence[Argument], dialect: Dialect[_S], store: _S) -> Plan:
+    draft = Draft(store)
+    named, at = _read_options(Args(items), dialect, draft)
+    size = len(items)
+    if at < size and items[-1] == SEPARATOR:
         raise _unexpected(SEPARATOR)
-    if dialect.needs_key_option and not (loaded or persisted or b"ROUTING" in named):
+    if dialect.needs_key_option and named <= {b"TIMEOUT"}:
         raise CommandError(_NO_KEY_OPTION)
     if at == size:
         raise CommandError("ERR DAG is empty")
-    items = [*args.items, SEPARATOR]
-    draft = Draft(store, loaded, items.count(SEPARATOR))
+    items = [*items, SEPARATOR]
     readers = dialect.readers
     while at < size:
         end = items.index(SEPARATOR, at + 1)
@@ -133,65 +130,42 @@ def _read(args: Args, dialect: Dialect[_S], store: _S) -> Plan:
             raise CommandError("Unsupported command within DAG")
         reader(Args(items[at + 1 : end]), draft)
         at = end
-    return draft.plan(persisted, timeout_ms)
+    return draft.plan()
 
 
 # --------------------------------------------------------------------------- options
-def _read_options(
-    args: Args, dialect: Dialect[_S], store: _S
-) -> tuple[set[bytes], Mapping[bytes, Tensor], Iterable[bytes], int]:
-    """Reads what stands before the first separator, which is left where it is.
-
-    Returns:
-        The options' names, what was loaded, what is to be persisted, and the timeout.
-    """
-    named: set[bytes] = set()
-    loaded: Mapping[bytes, Tensor] = {}
-    persisted: Iterable[bytes] = ()
-    timeout_ms = 0
+def _read_options(args: Args, dialect: Dialect[_S], draft: Draft[_S]) -> tuple[set[bytes], int]:
+    """Reads what stands before the first separator; returns the options' names and its place."""
     items = args.items
     last = len(items) - 1
-    while args.at <= last:
-        item = items[args.at]
-        if item == SEPARATOR and args.at < last:
+    named: set[bytes] = set()
+    while (at := args.at) <= last:
+        item = items[at]
+        if item == SEPARATOR and at < last:
             break
         word = item if type(item) is bytes and item in _OPTIONS else keyword(item)
-        if word == b"PERSIST" and dialect.read_only:
-            raise CommandError("ERR PERSIST cannot be specified in a read-only DAG")
         if word not in _OPTIONS or word in named:
             raise _unexpected(item)
         named.add(word)
-        args.at += 1
-        match word:
-            case b"LOAD":
-                loaded = _read_loaded(args, dialect, store)
-            case b"PERSIST":
-                persisted = _read_persisted(args)
-            case b"ROUTING":
-                _read_value(args, "ERR Missing ROUTING value")
-            case _:
-                timeout = parse_integer(_read_value(args, "ERR No value provided for TIMEOUT"))
-                if timeout is None:
-                    raise CommandError("ERR Invalid value for TIMEOUT")
-                timeout_ms = timeout
-    return named, loaded, persisted, timeout_ms
+        args.at = at + 1
+        _OPTIONS[word](args, dialect, draft)
+    return named, at
 
 
-def _read_loaded(args: Args, dialect: Dialect[_S], store: _S) -> Mapping[bytes, Tensor]:
+def _read_load(args: Args, dialect: Dialect[_S], draft: Draft[_S]) -> None:
     """Reads the keys of LOAD and looks each up: one that is missing wins over too few."""
-    loaded: dict[bytes, Tensor] = {}
     for _ in range(_read_count(args, "LOAD")):
         if not len(args):
             raise CommandError(
                 "ERR number of keys to LOAD into DAG does not match the number of given arguments"
             )
         key = args.take()
-        loaded[key] = dialect.load(store, key)
-    return loaded
+        draft.load(key, dialect.load(draft.store, key))
 
 
-def _read_persisted(args: Args) -> Iterable[bytes]:
-    names: dict[bytes, None] = {}
+def _read_persist(args: Args, dialect: Dialect[_S], draft: Draft[_S]) -> None:
+    if dialect.read_only:
+        raise CommandError("ERR PERSIST cannot be specified in a read-only DAG")
     for _ in range(_read_count(args, "PERSIST")):
         if not len(args):
             raise CommandError(
@@ -199,10 +173,9 @@ def _read_persisted(args: Args) -> Iterable[bytes]:
                 " the number of given arguments"
             )
         name = args.take()
-        if name in names:
+        if name in draft.persisted:
             raise CommandError("ERR PERSIST keys must be unique")
-        names[name] = None
-    return names
+        draft.persisted[name] = None
 
 
 def _read_count(args: Args, word: str) -> int:
@@ -214,15 +187,29 @@ def _read_count(args: Args, word: str) -> int:
     return count
 
 
-def _read_value(args: Args, missing: str) -> bytes:
-    """Takes the value of an option, whatever it is."""
+def _read_routing(args: Args, _: Dialect[_S], __: Draft[_S]) -> None:
+    """Skips the value, whatever it is: only a cluster would need it."""
     if not len(args):
-        raise CommandError(missing)
-    return args.take()
+        raise CommandError("ERR Missing ROUTING value")
+    args.at += 1
+
+
+def _read_timeout(args: Args, _: Dialect[_S], draft: Draft[_S]) -> None:
+    if not len(args):
+        raise CommandError("ERR No value provided for TIMEOUT")
+    draft.timeout_ms = args.take_integer("ERR Invalid value for TIMEOUT")
 
 
 def _unexpected(word: Argument) -> CommandError:
     return CommandError(f"ERR Invalid DAG command. Unexpected argument:  {text(word)}")
+
+
+_OPTIONS: Final[dict[bytes, Callable[[Args, Dialect[Any], Draft[Any]], None]]] = {
+    b"LOAD": _read_load,
+    b"PERSIST": _read_persist,
+    b"ROUTING": _read_routing,
+    b"TIMEOUT": _read_timeout,
+}
 
 
 # --------------------------------------------------------------------------- operations
@@ -231,31 +218,33 @@ class Draft(Generic[_S]):
 
     Args:
         store: Where readers of operations find what is stored.
-        loaded: The tensors that were loaded, by name.
-        most: Most operations that will be added.
 
     Attributes:
         store: See above.
+        persisted: Names whose values at the end are to be stored, each once.
+        timeout_ms: See `Plan.timeout_ms`.
     """
 
     __slots__ = (
-        "_first",
-        "_free",
         "_given",
         "_last",
+        "_made",
         "_operations",
         "_slots",
         "_steps",
         "_unknown",
+        "persisted",
         "store",
+        "timeout_ms",
     )
 
-    def __init__(self, store: _S, loaded: Mapping[bytes, Tensor], most: int) -> None:
+    def __init__(self, store: _S) -> None:
         self.store = store
-        self._given: list[Tensor | None] = [*loaded.values()]
-        self._slots = dict(zip(loaded, range(len(loaded)), strict=True))
-        # Values from the request stand before those that models return: room for all there can be.
-        self._first = self._free = len(loaded) + most
+        self.persisted: dict[bytes, None] = {}
+        self.timeout_ms = 0
+        self._given: list[Tensor] = []
+        self._made = 0  # slots for what models return
+        self._slots: dict[bytes, int] = {}  # by name, at this point
         self._steps: list[Step] = []
         self._operations: list[Operation] = []
         # A device does the operations of one request in their order, as in the original: so it is
@@ -263,55 +252,57 @@ class Draft(Generic[_S]):
         self._last: dict[str, int] = {}
         self._unknown = False
 
-    def put(self, name: bytes, tensor: Tensor) -> None:
-        """Gives a name a value that came with the request."""
+    def load(self, name: bytes, tensor: Tensor) -> None:
+        """Gives a name a value."""
         self._slots[name] = len(self._given)
         self._given.append(tensor)
+
+    def put(self, name: bytes, tensor: Tensor) -> None:
+        """Gives a name a value as an operation, which does nothing else."""
+        self.load(name, tensor)
         self._steps.append(None)
 
     def get(self, name: bytes, form: Form) -> None:
         """Answers the value that a name has here."""
-        slot = self._slots.get(name, _UNKNOWN)
-        if slot == _UNKNOWN:
+        slot = self._slots.get(name)
+        if slot is None:
             self._unknown = True
-        self._steps.append(Shown(slot, form))
+        else:
+            self._steps.append(Shown(slot, form))
 
     def execute(self, model: Model, inputs: Sequence[bytes], outputs: Sequence[bytes]) -> None:
         """Runs a model on the values that names have here, and gives names what it returns."""
         slots = self._slots
-        reads = tuple([slots.get(name, _UNKNOWN) for name in inputs])
-        if _UNKNOWN in reads:
+        try:
+            reads = tuple([slots[name] for name in inputs])
+        except KeyError:
             self._unknown = True
-        free = self._free
-        for name in outputs:
-            slots[name] = self._free
-            self._free += 1
+            reads = ()
+        # Counted from the end: how many slots the request fills is not known yet.
+        made = -self._made - 1
+        self._made += len(outputs)
+        writes = tuple(range(made, made - len(outputs), -1))
+        slots.update(zip(outputs, writes, strict=True))
         index = len(self._operations)
         queue = model.spec.device.queue
-        after = self._last.get(queue, -1)
-        self._operations.append(Operation(model, reads, tuple(range(free, self._free)), after))
+        self._operations.append(Operation(model, reads, writes, self._last.get(queue, -1)))
         self._last[queue] = index
         self._steps.append(index)
 
-    def plan(self, persisted: Iterable[bytes], timeout_ms: int) -> Plan:
+    def plan(self) -> Plan:
         """Returns the plan.
-
-        Args:
-            persisted: Names whose values at the end are to be stored.
-            timeout_ms: See `Plan.timeout_ms`.
 
         Raises:
             CommandError: A name has no value where it is used.
         """
         if self._unknown:
             raise CommandError("ERR INPUT key cannot be found in DAG")
-        pairs = []
-        for name in persisted:
+        persisted = []
+        for name in self.persisted:
             slot = self._slots.get(name)
             if slot is None:
                 raise CommandError("ERR PERSIST key cannot be found in DAG")
-            pairs.append((name, slot))
+            persisted.append((name, slot))
         given = self._given
-        given += [None] * (self._first - len(given))
-        graph = Graph(tuple(self._operations), self._first, self._free)
-        return Plan(graph, given, self._steps, pairs, timeout_ms)
+        graph = Graph(tuple(self._operations), len(given), len(given) + self._made)
+        return Plan(graph, given, self._steps, persisted, self.timeout_ms)

@@ -172,7 +172,7 @@ _DAGRUN_RO: Final = Dialect(
 
 
 # --------------------------------------------------------------------------- the commands
-def check_arity(args: Args, dialect: Dialect[Client]) -> Args:
+def check_arity(dialect: Dialect[Client], args: Args) -> Args:
     """Parses no more than the number of arguments: what they say hangs on what is stored."""
     if len(args) < dialect.at_least:
         raise CommandError(dialect.arity)
@@ -272,7 +272,7 @@ _WRITING: Final = _READING.replace("[ROUTING", "[PERSIST count key ...] [ROUTING
 def _command(name: str, dialect: Dialect[Client], summary: str) -> Command:
     return command(
         name,
-        partial(check_arity, dialect=dialect),
+        partial(check_arity, dialect),
         partial(run_dag, dialect),
         summary=summary,
         group="module",
