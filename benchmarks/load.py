@@ -1,7 +1,8 @@
 """Drive a load, and say how fast it was answered: one repetition at a time.
 
-Three ways: redis-benchmark (C, for the rate), one socket with a request made beforehand (for large
-tensors), and ONNX Runtime called in this process. This file decides how a repetition is measured;
+Four ways: redis-benchmark (C, for the rate), one socket with a request made beforehand (for large
+tensors), sockets that each send several commands at once (redis-benchmark can only repeat one), and
+ONNX Runtime called in this process. This file decides how a repetition is measured;
 what is measured stands in plan.py.
 """
 
@@ -10,8 +11,10 @@ from __future__ import annotations
 import csv
 import os
 import resource
+import selectors
 import subprocess
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -176,6 +179,51 @@ def by_socket(server: Server, command: Command, seconds: float) -> Repetition:
     return lambda: watched(server, lambda: timed(once, seconds, 1))
 
 
+# ---------------------------------------------------------------- several commands at once
+def by_rounds(
+    server: Server, commands: Sequence[Command], clients: int, seconds: float
+) -> Repetition:
+    """Return repetitions of clients that each send some commands at once, again and again.
+
+    A round is over when all its replies have arrived. Each repetition connects anew.
+
+    Raises:
+        BenchError: The server answered with an error.
+    """
+    message = b"".join(request(*command) for command in commands)
+    length = 0
+    with server.connect() as wire:
+        for command in commands:
+            reply = wire.ask(*command)
+            if b"-" in (reply[:1], reply[-3:-2]):
+                raise BenchError(f"{command[0]!r}: {reply[:300]!r}")
+            length += len(reply)
+    return lambda: watched(server, lambda: rounds(server, message, length, clients, seconds))
+
+
+def rounds(server: Server, message: bytes, length: int, clients: int, seconds: float) -> Timing:
+    """Have clients send a message whenever their reply of so many bytes has arrived."""
+    waits: list[float] = []
+    with ExitStack() as stack:
+        ready = stack.enter_context(selectors.DefaultSelector())
+        for _ in range(clients):
+            wire = stack.enter_context(server.connect())
+            ready.register(wire.socket, selectors.EVENT_READ, [0, time.perf_counter()])
+            wire.socket.sendall(message)
+        began = now = time.perf_counter()
+        while now < began + seconds:
+            for key, _ in ready.select():
+                state = key.data
+                state[0] += len(key.fileobj.recv(length - state[0]))  # type: ignore[union-attr]
+                if state[0] == length:
+                    now = time.perf_counter()
+                    waits.append(now - state[1])
+                    state[:] = 0, now
+                    key.fileobj.sendall(message)  # type: ignore[union-attr]
+    p50, p99 = np.percentile(waits, [50, 99]) * 1000
+    return Timing(len(waits), len(waits) / (now - began), float(p50), float(p99))
+
+
 def timed(once: Callable[[], object], seconds: float, chunk: int) -> Timing:
     """Call again and again for some seconds, and time each call."""
     marks = [time.perf_counter()]
@@ -189,10 +237,10 @@ def timed(once: Callable[[], object], seconds: float, chunk: int) -> Timing:
 
 
 # ---------------------------------------------------------------- ONNX Runtime
-def directly(model: Model, seconds: float) -> Repetition:
+def directly(model: Model, rows: int, seconds: float) -> Repetition:
     """Return repetitions of calls of ONNX Runtime in this process, with one thread."""
     session = session_of(model)
-    names, feeds = ["y"], {"x": model.x}
+    names, feeds = ["y"], {"x": model.x.repeat(rows, axis=0)}
     return lambda: watched(None, lambda: timed(lambda: session.run(names, feeds), seconds, CHUNK))
 
 

@@ -14,16 +14,17 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from asking import prepare, send, store
 from figures import REDIS, TENSORKEEP, WITH_MODELS, Group, Measured, Run
 from models import models
-from plan import large, prepare, send, store
-from servers import Servers, on_core, serving
+from plan import large
+from servers import Servers, on_cores, serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from asking import Comparison
     from figures import Sample
-    from plan import Comparison
     from servers import Cores
 
     Tell = Callable[[str], None]
@@ -59,7 +60,7 @@ def measure(
         tell: Told what comes next, once per step (see `steps`).
     """
     date = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
-    with on_core(cores.load):
+    with on_cores(cores.load):
         starts = measure_starts(cores, tell) if STARTS in extras else {}
         memory = measure_memory(cores, tell) if MEMORY in extras else {}
         with Servers(cores) as servers:

@@ -1,4 +1,4 @@
-"""Make the three small models that are run: x2, mlp and cnn, always with the same weights.
+"""Make the models that are run: x2, mlp, cnn and a heavy one, always with the same weights.
 
 This file decides the models alone; who runs them, and how often, stands elsewhere.
 """
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 SEED = 0
 OPSET = 13
 IR_VERSION = 8
+HEAVY_ROWS, HEAVY_WIDTH, HEAVY_PRODUCTS = 256, 1024, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,26 @@ def models() -> Mapping[str, Model]:
         "mlp": model("mlp", [30], [2], *perceptron(rng)),
         "cnn": model("cnn", [1, 28, 28], [10], *convolutions(rng)),
     }
+
+
+@cache
+def heavy() -> Model:
+    """Return a model that keeps one core busy for tens of milliseconds, and moves hardly any data.
+
+    A row is spread over 256 rows, taken through products with one matrix, and averaged.
+    """
+    rng = np.random.default_rng(SEED)
+    weights = {
+        "spread": rng.normal(0, 1, (HEAVY_ROWS, HEAVY_WIDTH)),
+        "w": rng.normal(0, 1 / sqrt(HEAVY_WIDTH), (HEAVY_WIDTH, HEAVY_WIDTH)),
+    }
+    nodes = [helper.make_node("Mul", ["x", "spread"], ["h0"])]
+    nodes += [
+        helper.make_node("MatMul", [f"h{n}", "w"], [f"h{n + 1}"]) for n in range(HEAVY_PRODUCTS)
+    ]
+    last = f"h{HEAVY_PRODUCTS}"
+    nodes.append(helper.make_node("ReduceMean", [last], ["y"], axes=[0], keepdims=1))
+    return model("heavy", [HEAVY_WIDTH], [HEAVY_WIDTH], nodes, weights)
 
 
 def model(

@@ -1,27 +1,23 @@
 """What is measured: comparisons, each with its contenders and what they are asked.
 
-A plan is made of values; nothing starts before `prepare` is called.
+A plan is made of values; how contenders are asked stands in asking.py.
 """
 
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-from figures import ONNX_RUNTIME, REDIS, TENSORKEEP, Load
-from load import by_benchmark, by_socket, directly, session_of
+from asking import Asked, Called, Comparison, execute, send, store
+from figures import REDIS, TENSORKEEP, Load
 from models import models
-from servers import INLINE_OFF, SWITCH_INTERVALS, BenchError
+from servers import INLINE_OFF, SWITCH_INTERVALS
+from sharing import sharing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from load import Repetition
-    from models import Model
-    from servers import Servers
+    from collections.abc import Sequence
 
     from tensorkeep_server.testing import Wire
 
@@ -39,50 +35,11 @@ SETTINGS_LOADS = [Load(1), Load(50)]
 # No byte of it is zero, so that it can be an argument of redis-benchmark.
 FOUR_FLOATS = struct.pack("<4f", 1.1, 1.2, 1.3, 1.4)
 SHAPES = {"602 KB": (1, 3, 224, 224), "64 MB": (1, 16 * 1024 * 1024)}
-TOLERANCE = 1e-5
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A server that is asked over the wire.
-
-    Attributes:
-        who: Its name in the tables.
-        ready: Stores what is needed, and returns the command that is measured.
-        by_socket: Whether one socket asks, instead of redis-benchmark.
-    """
-
-    who: str
-    ready: Callable[[Wire], Command]
-    by_socket: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Called:
-    """ONNX Runtime in the process that measures."""
-
-    model: str
-    who: str = ONNX_RUNTIME
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """Contenders that are measured in turn, under one load."""
-
-    family: str
-    name: str
-    load: Load
-    contenders: tuple[Asked | Called, ...]
-
-    @property
-    def title(self) -> str:
-        """What `--only` is compared with."""
-        return f"{self.name}, {self.load.text}"
 
 
 def plan() -> list[Comparison]:
     """Return everything that is measured, in the order of the tables."""
-    return [*small_commands(), *model_runs(), *large_tensors(), *settings()]
+    return [*small_commands(), *model_runs(), *large_tensors(), *sharing(), *settings()]
 
 
 def small_commands() -> list[Comparison]:
@@ -156,25 +113,6 @@ def settings() -> list[Comparison]:
 
 
 # ---------------------------------------------------------------- getting ready
-def prepare(contender: Asked | Called, load: Load, servers: Servers, seconds: float) -> Repetition:
-    """Make a contender ready; what is returned measures it for about so many seconds.
-
-    Raises:
-        BenchError: It does not answer as it should.
-    """
-    if isinstance(contender, Called):
-        return directly(models()[contender.model], seconds)
-    server = servers[contender.who]
-    try:
-        with server.connect() as wire:
-            command = contender.ready(wire)
-        if contender.by_socket:
-            return by_socket(server, command, seconds)
-        return by_benchmark(server, command, load, seconds)
-    except BenchError as error:
-        raise BenchError(f"{contender.who}: {error}") from error
-
-
 def ping(wire: Wire) -> Command:  # noqa: ARG001 - nothing to be stored
     """Need nothing."""
     return ("PING",)
@@ -208,38 +146,3 @@ def large_tensor(verb: str, size: str, wire: Wire) -> Command:
 def large(size: str) -> bytes:
     """Return the bytes of a large tensor."""
     return np.random.default_rng(0).random(SHAPES[size], np.float32).tobytes()
-
-
-def execute(name: str) -> Command:
-    """Return the command that runs a stored model."""
-    return ("AI.MODELEXECUTE", name, "INPUTS", 1, f"{name}:x", "OUTPUTS", 1, f"{name}:y")
-
-
-def store(wire: Wire, model: Model) -> None:
-    """Store a model and its input, run it, and compare the answer with ONNX Runtime's own.
-
-    Raises:
-        BenchError: The answer is another one.
-    """
-    key = f"{model.name}:x"
-    send(wire, ("AI.MODELSTORE", model.name, "ONNX", "CPU", "BLOB", model.blob))
-    send(wire, ("AI.TENSORSET", key, "FLOAT", *model.x.shape, "BLOB", model.x.tobytes()))
-    send(wire, execute(model.name))
-    reply = wire.read("AI.TENSORGET", f"{model.name}:y", "BLOB")
-    expected = session_of(model).run(["y"], {"x": model.x})[0].ravel()
-    if not np.allclose(np.frombuffer(reply, np.float32), expected, atol=TOLERANCE):
-        raise BenchError(f"{model.name} answers something else than ONNX Runtime")
-
-
-def send(wire: Wire, command: Command) -> None:
-    """Send a command whose answer must be OK.
-
-    Raises:
-        BenchError: It was another one, or there was none.
-    """
-    try:
-        reply = wire.ask(*command)
-    except (OSError, EOFError) as error:
-        raise BenchError(f"{command[0]!r} is not answered: {error!r}") from error
-    if reply != b"+OK\r\n":
-        raise BenchError(f"{command[0]!r} is answered {reply[:300].decode(errors='replace')!r}")

@@ -38,6 +38,7 @@ ALWAYS_HOP = (*SERVE, "--inline-limit", "0")
 SWITCHING = Path(__file__).with_name("switching.py")
 
 INLINE_OFF = "inline off"
+ALL_CORES = "all cores"
 SWITCH_INTERVALS = {
     f"switch {seconds * 1000:g} ms": (sys.executable, str(SWITCHING), f"{seconds}")
     for seconds in (0.005, 0.0005, 0.0001)
@@ -46,6 +47,7 @@ COMMANDS = {
     REDIS: (REDIS, "--save", "", "--appendonly", "no", "--loglevel", "warning"),
     TENSORKEEP: SERVE,
     INLINE_OFF: ALWAYS_HOP,
+    ALL_CORES: SERVE,
     **SWITCH_INTERVALS,
 }
 
@@ -56,35 +58,44 @@ class BenchError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Cores:
-    """The core of the server and the core of the load; None where nothing can be pinned."""
+    """The cores of the server and of the load; empty where nothing can be pinned.
 
-    server: int | None
-    load: int | None
+    Attributes:
+        server: Where a server runs.
+        load: Where the load runs.
+        all: Where a server runs that needs more than one.
+    """
+
+    server: frozenset[int] = frozenset()
+    load: frozenset[int] = frozenset()
+    all: frozenset[int] = frozenset()
 
     @classmethod
     def here(cls) -> Cores:
         """Choose two of the cores that this process may use."""
         if not hasattr(os, "sched_setaffinity"):
-            return cls(None, None)
+            return cls()
         usable = sorted(os.sched_getaffinity(0))
-        return cls(usable[0], usable[1]) if len(usable) > 1 else cls(None, None)
+        if len(usable) == 1:
+            return cls()
+        return cls(frozenset(usable[:1]), frozenset(usable[1:2]), frozenset(usable))
 
     @property
     def note(self) -> str:
         """Say how the cores are shared."""
-        if self.server is None:
+        if not self.server:
             return "Server and load share all cores: there is one only, or no way to choose."
         return "The server has one core for itself and the load another."
 
 
 @contextmanager
-def on_core(core: int | None) -> Iterator[None]:
-    """Run the block, and the processes that it starts, on one core."""
-    if core is None:
+def on_cores(cores: frozenset[int]) -> Iterator[None]:
+    """Run the block, and the processes that it starts, on some cores; no cores: as it is."""
+    if not cores:
         yield
         return
     before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {core})
+    os.sched_setaffinity(0, cores)
     try:
         yield
     finally:
@@ -139,7 +150,7 @@ def serving(name: str, cores: Cores) -> Iterator[Server]:
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="tensorkeep-bench-") as folder:
         log = Path(folder, "log")
-        with on_core(cores.server), log.open("wb") as output:
+        with on_cores(cores.all if name == ALL_CORES else cores.server), log.open("wb") as output:
             began = time.perf_counter()
             process = subprocess.Popen(
                 [*COMMANDS[name], "--port", str(port)],

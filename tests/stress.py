@@ -73,13 +73,13 @@ class Stored:
 def multiplier(factor: int) -> bytes:
     """Returns an ONNX model that multiplies [N, WIDTH] by a number."""
     node = helper.make_node("Mul", ["x", "factor"], ["y"])
-    shape = ["N", WIDTH]
+    shape: list[str | int | None] = ["N", WIDTH]
     graph = helper.make_graph(
         [node],
         "multiplier",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, shape)],
-        [numpy_helper.from_array(np.float32(factor), "factor")],
+        [numpy_helper.from_array(np.array(factor, np.float32), "factor")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
     model.ir_version = 8
@@ -261,7 +261,9 @@ class Stress:
 def values(chance: random.Random) -> np.ndarray[Any, np.dtype[np.float32]]:
     """Returns whole numbers: products of a few of them are exact in float32."""
     rows = chance.choice((1, 1, 1, 2, 3, 9, 20))
-    return np.float32([[chance.randint(1, 99) for _ in range(WIDTH)] for _ in range(rows)])
+    return np.array(
+        [[chance.randint(1, 99) for _ in range(WIDTH)] for _ in range(rows)], np.float32
+    )
 
 
 def same(blob: object, expected: np.ndarray[Any, Any]) -> bool:
@@ -269,7 +271,7 @@ def same(blob: object, expected: np.ndarray[Any, Any]) -> bool:
     return isinstance(blob, bytes) and blob == expected.astype(np.float32).tobytes()
 
 
-def check(holds: bool, *seen: object) -> None:
+def check(holds: bool, *seen: object) -> None:  # noqa: FBT001 - like an assertion
     """Ends the program when a reply is not what it must be."""
     if not holds:
         raise SystemExit(f"wrong reply: {seen!r}")

@@ -162,11 +162,11 @@ class OtherArguments(FakeBackend):
 
 
 class WithoutRun(FakeBackend):
-    model_run = None
+    model_run = None  # type: ignore[assignment] # what is wrong with it
 
 
 class WithoutScriptRun(FakeBackend):
-    script_run = None
+    script_run = None  # type: ignore[assignment] # what is wrong with it
 
 
 class FailingSelfCheck(FakeBackend):
@@ -337,7 +337,7 @@ BROKEN = [
     ("every_hook_is_known_and_none_is_missing", WithoutScriptRun(), r"\['script_run'\] are miss"),
     ("it_says_what_it_is", Says(backend_info=BackendInfo(99, "fake", "1")), "api_version must be"),
     ("it_says_what_it_is", Says(backend_info=BackendInfo(1, "", "1")), "framework must be text"),
-    ("it_says_what_it_is", Says(backend_info=BackendInfo(1, "f", None)), "framework_version must"),
+    ("it_says_what_it_is", Says(backend_info=BackendInfo(1, "f", "")), "framework_version must"),
     ("it_says_what_it_is", Says(backend_info="fake"), "must return a BackendInfo, not 'fake'"),
     ("the_device_is_among_those_it_can_use", Says(devices=[]), r"a DeviceInfo or more, not \[\]"),
     ("the_device_is_among_those_it_can_use", Says(devices=["CPU"]), "a DeviceInfo or more"),

@@ -11,7 +11,7 @@ from tensorkeep.model import LoadedModel, Model, ModelSpec
 from tensorkeep.tensor import Tensor
 
 MODEL = Model(ModelSpec("FAKE"), b"", LoadedModel(None, ("x",), ("y",)))
-TENSOR = Tensor.from_numpy(np.float32([1]))
+TENSOR = Tensor.from_numpy(np.ones(1, np.float32))
 
 
 def chain(*operations, given_slots=1):

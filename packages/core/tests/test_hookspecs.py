@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+from typing import Any
 
 import pluggy
 import pytest
@@ -27,6 +28,7 @@ HOOKS = {
     if hasattr(function, f"{hookspecs.PROJECT}_spec")
 }
 CPU = Device.parse("CPU")
+NO_COMMANDS: Any = None
 
 
 def manager():
@@ -86,7 +88,7 @@ def test_a_misspelled_hook_is_found():
     [
         BackendInfo(1, "fake", "1.0"),
         DeviceInfo("CPU", None, "", None, frozenset()),
-        ScriptCall("f", (), (), (), None, None),
+        ScriptCall("f", (), (), (), None, commands=NO_COMMANDS),
     ],
 )
 def test_what_is_exchanged_cannot_be_changed(value):

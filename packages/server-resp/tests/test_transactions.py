@@ -661,6 +661,16 @@ def test_keys_are_watched_until_the_models_are_built(wire, connect, fake):
     assert fake.backend_stats()["models"] == 0
 
 
+def test_a_watched_key_that_expires_while_models_are_built_has_changed(wire, fake):
+    ask(wire, put("k", 1), "PEXPIRE k 20", "WATCH k")
+    queue(wire, store("m", SLOW))
+    wire.send("EXEC")
+    fake.await_calls("model_create")
+    time.sleep(0.03)
+    fake.hurry.set()
+    assert wire.reply() == NOTHING_DONE
+
+
 def test_nothing_is_built_when_a_key_has_changed_already(wire, fake):
     ask(wire, "WATCH k", put("k", 1))
     assert transact(wire, store("m", SLOW)) == NOTHING_DONE

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _S = TypeVar("_S")
 
+Reader: TypeAlias = "Callable[[Args, Draft[_S]], None]"
+
 SEPARATOR: Final = b"|>"
 
 _NO_KEY_OPTION: Final = (
@@ -48,7 +50,7 @@ class Dialect(NamedTuple, Generic[_S]):
     read_only: bool
     needs_key_option: bool
     load: Callable[[_S, bytes], Tensor]
-    readers: Mapping[bytes, Callable[[Args, Draft[_S]], None]]
+    readers: Mapping[Argument, Reader[_S]]
 
 
 class Shown(NamedTuple):
@@ -123,32 +125,43 @@ def _read(items: Sequence[Argument], dialect: Dialect[_S], store: _S) -> Plan:
     readers = dialect.readers
     while at < size:
         end = items.index(SEPARATOR, at + 1)
-        name = items[at + 1]
-        reader = readers.get(name) if type(name) is bytes else None
-        reader = reader or readers.get(keyword(name))
-        if reader is None:
-            raise CommandError("Unsupported command within DAG")
-        reader(Args(items[at + 1 : end]), draft)
+        op = items[at + 1 : end]
         at = end
+        try:
+            reader = readers[op[0]]
+        except (IndexError, KeyError, TypeError):
+            reader = _reader(op, readers)
+        reader(Args(op), draft)
     return draft.plan()
+
+
+def _reader(op: Sequence[Argument], readers: Mapping[Argument, Reader[_S]]) -> Reader[_S]:
+    """Returns what reads an operation whose name is not spelled in the usual way, or missing."""
+    reader = readers.get(keyword(op[0])) if op else None
+    if reader is None:
+        raise CommandError("Unsupported command within DAG")
+    return reader
 
 
 # --------------------------------------------------------------------------- options
 def _read_options(args: Args, dialect: Dialect[_S], draft: Draft[_S]) -> tuple[set[bytes], int]:
     """Reads what stands before the first separator; returns the options' names and its place."""
     items = args.items
-    last = len(items) - 1
+    size = len(items)
     named: set[bytes] = set()
-    while (at := args.at) <= last:
-        item = items[at]
-        if item == SEPARATOR and at < last:
+    while (at := args.at) < size:
+        word = bytes(items[at])
+        if word == SEPARATOR:
             break
-        word = item if type(item) is bytes and item in _OPTIONS else keyword(item)
-        if word not in _OPTIONS or word in named:
-            raise _unexpected(item)
+        read = _OPTIONS.get(word)
+        if read is None:
+            word = keyword(word)
+            read = _OPTIONS.get(word)
+        if read is None or word in named:
+            raise _unexpected(items[at])
         named.add(word)
         args.at = at + 1
-        _OPTIONS[word](args, dialect, draft)
+        read(args, dialect, draft)
     return named, at
 
 
@@ -189,9 +202,9 @@ def _read_count(args: Args, word: str) -> int:
 
 def _read_routing(args: Args, _: Dialect[_S], __: Draft[_S]) -> None:
     """Skips the value, whatever it is: only a cluster would need it."""
-    if not len(args):
-        raise CommandError("ERR Missing ROUTING value")
     args.at += 1
+    if args.at > len(args.items):
+        raise CommandError("ERR Missing ROUTING value")
 
 
 def _read_timeout(args: Args, _: Dialect[_S], draft: Draft[_S]) -> None:
@@ -274,18 +287,19 @@ class Draft(Generic[_S]):
         """Runs a model on the values that names have here, and gives names what it returns."""
         slots = self._slots
         try:
-            reads = tuple([slots[name] for name in inputs])
+            reads = tuple(map(slots.__getitem__, inputs))
         except KeyError:
             self._unknown = True
             reads = ()
+        operations = self._operations
         # Counted from the end: how many slots the request fills is not known yet.
-        made = -self._made - 1
+        first = ~self._made
         self._made += len(outputs)
-        writes = tuple(range(made, made - len(outputs), -1))
+        writes = tuple(range(first, ~self._made, -1))
         slots.update(zip(outputs, writes, strict=True))
-        index = len(self._operations)
+        index = len(operations)
         queue = model.spec.device.queue
-        self._operations.append(Operation(model, reads, writes, self._last.get(queue, -1)))
+        operations.append(Operation(model, reads, writes, self._last.get(queue, -1)))
         self._last[queue] = index
         self._steps.append(index)
 

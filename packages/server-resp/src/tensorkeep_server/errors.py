@@ -55,9 +55,7 @@ def _device_unavailable(error: core.DeviceUnavailable) -> str:
 
 def _batch_size(error: core.BatchSizeMismatch) -> str:
     if error.backend == "TF":
-        return (
-            "ERR Tensorflow batching error: model did not generate the expected batch size"
-        )
+        return "ERR Tensorflow batching error: model did not generate the expected batch size"
     return "ERR Model did not generate the expected batch size"
 
 

@@ -7,7 +7,7 @@ import socket
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from threading import Event, Thread
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import uvloop
 
@@ -15,7 +15,7 @@ from tensorkeep_server.app import serve
 from tensorkeep_server.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tensorkeep.backends import Backends
     from tensorkeep_server.state import Server
@@ -94,7 +94,7 @@ class Wire:
             self.socket.connect(address)
         self._file = self.socket.makefile("rb")
 
-    def __enter__(self) -> Wire:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -157,39 +157,32 @@ def read_value(reply: bytes) -> Any:  # noqa: ANN401 - any reply
     return value
 
 
+_SCALARS: Final[dict[bytes, Callable[[str], Any]]] = {
+    b"+": str,
+    b"-": WireError,
+    b":": int,
+    b",": float,
+    b"#": lambda text: text == "t",
+    b"_": lambda _: None,
+}
+
+
 def _read(data: bytes) -> tuple[Any, bytes]:
     line, _, rest = data.partition(b"\r\n")
     mark, text = line[:1], line[1:].decode("utf-8", "surrogateescape")
-    match mark:
-        case b"+":
-            return text, rest
-        case b"-":
-            return WireError(text), rest
-        case b":":
-            return int(text), rest
-        case b",":
-            return float(text), rest
-        case b"#":
-            return text == "t", rest
-        case b"_":
-            return None, rest
-        case b"$" | b"=":
-            if text == "-1":
-                return None, rest
-            return rest[: int(text)], rest[int(text) + 2 :]
-        case b"*" | b"~" | b">":
-            if text == "-1":
-                return None, rest
-            items = []
-            for _ in range(int(text)):
-                item, rest = _read(rest)
-                items.append(item)
-            return items, rest
-        case b"%":
-            pairs = {}
-            for _ in range(int(text)):
-                key, rest = _read(rest)
-                pairs[key], rest = _read(rest)
-            return pairs, rest
-        case _:
-            raise ValueError(f"not a reply: {data!r}")
+    if mark in _SCALARS:
+        return _SCALARS[mark](text), rest
+    size = int(text)
+    if size < 0:
+        return None, rest
+    if mark in {b"$", b"="}:
+        return rest[:size], rest[size + 2 :]
+    if mark not in {b"*", b"~", b">", b"%"}:
+        raise ValueError(f"not a reply: {data!r}")
+    items = []
+    for _ in range(2 * size if mark == b"%" else size):
+        item, rest = _read(rest)
+        items.append(item)
+    if mark == b"%":
+        return dict(zip(items[::2], items[1::2], strict=True)), rest
+    return items, rest

@@ -8,7 +8,7 @@ of the keys turns out to hold another type: here it is all or nothing.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 from tensorkeep.errors import TensorkeepError
 from tensorkeep.graph import GraphRun
@@ -51,12 +51,10 @@ if TYPE_CHECKING:
     from tensorkeep_server.commands.execute import ModelExecute
     from tensorkeep_server.commands.models import OfModel
     from tensorkeep_server.commands.tensors import Form
-    from tensorkeep_server.dag_plan import Plan
+    from tensorkeep_server.dag_plan import Plan, Reader
     from tensorkeep_server.later import Later
     from tensorkeep_server.reply import Reply
     from tensorkeep_server.state import Client
-
-_Reader: TypeAlias = "Callable[[Args, Draft[Client]], None]"
 
 NOT_AVAILABLE: Final = Simple("NA")
 
@@ -79,7 +77,7 @@ def _read_tensor_get(args: Args, draft: Draft[Client]) -> None:
 
 def _model_run(
     parse: Callable[[Args], OfModel], read: Callable[[Args, Model], ModelExecute]
-) -> _Reader:
+) -> Reader[Client]:
     def read_op(args: Args, draft: Draft[Client]) -> None:
         key, rest = parse(args)
         model = stored_model(draft.store, key)
@@ -91,7 +89,7 @@ def _model_run(
     return read_op
 
 
-def _script(name: str) -> _Reader:
+def _script(name: str) -> Reader[Client]:
     def read_op(args: Args, draft: Draft[Client]) -> None:
         if len(args) < 2:  # noqa: PLR2004 - key and function
             raise CommandError(f"ERR wrong number of arguments for '{name}' command")
@@ -101,31 +99,31 @@ def _script(name: str) -> _Reader:
     return read_op
 
 
-def _refused(line: str) -> _Reader:
+def _refused(line: str) -> Reader[Client]:
     def read_op(_: Args, __: Draft[Client]) -> None:
         raise CommandError(line)
 
     return read_op
 
 
-_TENSOR_OPS: Final[dict[bytes, _Reader]] = {
+_TENSOR_OPS: Final[dict[Argument, Reader[Client]]] = {
     b"AI.TENSORSET": _read_tensor_set,
     b"AI.TENSORGET": _read_tensor_get,
 }
-_OPS: Final[dict[bytes, _Reader]] = {
+_OPS: Final[dict[Argument, Reader[Client]]] = {
     **_TENSOR_OPS,
     b"AI.MODELEXECUTE": _model_run(parse_model_execute, read_model_execute),
     b"AI.SCRIPTEXECUTE": _script("AI.SCRIPTEXECUTE"),
     b"AI.MODELRUN": _refused("Deprecated AI.MODELRUN cannot be used in AI.DAGEXECUTE command"),
     b"AI.SCRIPTRUN": _refused("Deprecated AI.SCRIPTRUN cannot be used in AI.DAGEXECUTE command"),
 }
-_READ_ONLY_OPS: Final[dict[bytes, _Reader]] = {
+_READ_ONLY_OPS: Final[dict[Argument, Reader[Client]]] = {
     **_OPS,
     b"AI.SCRIPTEXECUTE": _refused(
         "ERR AI.SCRIPTEXECUTE command cannot be specified in a read-only DAG"
     ),
 }
-_DEPRECATED_OPS: Final[dict[bytes, _Reader]] = {
+_DEPRECATED_OPS: Final[dict[Argument, Reader[Client]]] = {
     **_TENSOR_OPS,
     b"AI.MODELRUN": _model_run(parse_model_run, read_model_run),
     b"AI.SCRIPTRUN": _script("AI.SCRIPTRUN"),
