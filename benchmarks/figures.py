@@ -69,6 +69,11 @@ class Measured:
         return median(s.p50_ms for s in self.samples)
 
     @property
+    def least_p50_ms(self) -> float:
+        """The least of the repetitions' medians."""
+        return min(s.p50_ms for s in self.samples)
+
+    @property
     def p99_ms(self) -> float:
         """The median of the repetitions' 99th percentiles."""
         return median(s.p99_ms for s in self.samples)

@@ -15,6 +15,7 @@ from plan import LARGE, RUNS, SETTINGS, SHAPES, SMALL
 from published import MEMORY_MB, ORIGIN, REDISAI
 from rich.box import SIMPLE_HEAD
 from rich.table import Table as RichTable
+from sharing import BATCH_SIZES, BATCHING, DAGS, DEVICES, ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,6 +31,20 @@ TITLES = {
     RUNS: "Model runs beside a PING of Redis",
     LARGE: "Large tensors beside strings of Redis",
 }
+PAIRS = {BATCHING: "Batching", DEVICES: "Two devices", DAGS: "One DAG beside three commands"}
+PAIR_NOTES = {
+    BATCHING: "The same model under two keys of the same server, without and with BATCHSIZE. "
+    "Inline off: `--inline-limit 0`, all runs go to a worker.",
+    DEVICES: "A DAG of two runs of a heavy model, both on `CPU`, or one on `CPU` and one on "
+    "`CPU:1`. The server may use all cores. The second rate divided by the first is 2 at best, "
+    "and only where nothing else takes a core: see the CPUs of others in the details.",
+    DAGS: "A TENSORSET, a MODELEXECUTE and a TENSORGET that a client sends at once, as three "
+    "commands or as one AI.DAGEXECUTE. A rate is of rounds, not of commands. The load is Python.",
+}
+PAIR_RATIOS = (
+    "Ratios are the second divided by the first, median (best, or least): of the rates, of what "
+    "half of the clients wait at most, and of the CPU time of the server's process."
+)
 HOW = (
     "Median (best, or least). `x 16`: each client sends 16 requests at once. CPU: of the server's "
     "process, per request. Others: CPUs that anything else took meanwhile."
@@ -38,6 +53,10 @@ DETAILS = {
     SMALL: f"{HOW} Redis is asked PING, SET and GET.",
     RUNS: f"{HOW} Redis is asked PING. Inline off: `--inline-limit 0`, all runs go to a worker.",
     LARGE: f"{HOW} Redis is asked SET and GET. One socket asks.",
+    BATCHING: f"{HOW} Inline off: `--inline-limit 0`, all runs go to a worker.",
+    ROWS: "Median (best, or least). Calls of ONNX Runtime without any server.",
+    DEVICES: f"{HOW} One socket asks.",
+    DAGS: f"{HOW} A request is a round of three commands, or one DAG.",
     SETTINGS: f"{HOW} All runs go to a worker, with `--inline-limit 0`.",
 }
 PREFACE = """\
@@ -112,7 +131,13 @@ def notes(run: Run) -> list[str]:
 # ---------------------------------------------------------------- what matters most
 def summaries(run: Run) -> list[Table]:
     """Return the comparisons, one row each."""
-    made = [*(against_redis(run, family) for family in TITLES), overhead(run), process(run)]
+    made = [
+        *(against_redis(run, family) for family in TITLES),
+        overhead(run),
+        *(pairs(run, family) for family in PAIRS),
+        savings(run),
+        process(run),
+    ]
     return [table for table in made if any(table.sections)]
 
 
@@ -163,6 +188,46 @@ def overhead(run: Run) -> Table:
     return Table("What the way to the model costs", note, header, 1, titled(rows, len(header)))
 
 
+def pairs(run: Run, family: str) -> Table:
+    """Compare the second contender of each group with the first."""
+    rows: dict[str, list[list[str]]] = {}
+    names = ["first", "second"]
+    for group in run.groups:
+        if group.family != family:
+            continue
+        first, second = group.measured
+        names = [first.who, second.who]
+        row = [group.load.text, rates(first), rates(second)]
+        row.append(ratios(second.rate / first.rate, second.best / first.best))
+        row.append(ratios(second.p50_ms / first.p50_ms, second.least_p50_ms / first.least_p50_ms))
+        row.append(cpu_ratios(first, second))
+        rows.setdefault(group.name, []).append(row)
+    header = ["", *names, "rates", "p50", "CPU"]
+    return Table(
+        PAIRS[family], f"{PAIR_NOTES[family]} {PAIR_RATIOS}", header, 1, titled(rows, len(header))
+    )
+
+
+def savings(run: Run) -> Table:
+    """Show how much of a run's cost is shared when ONNX Runtime is called with many rows."""
+    rows: list[list[str]] = []
+    for group in run.groups:
+        if group.family != ROWS:
+            continue
+        alone, together = group.measured
+        size = BATCH_SIZES[group.name]
+        one, many = 1e6 / alone.best, 1e6 / together.best / size
+        row = [group.name, f"{size}", f"{one:.1f}", f"{many:.1f}", f"{one - many:.1f}"]
+        rows.append(row)
+    header = ["", "rows", "1 row alone", "a row of many", "saved"]
+    note = (
+        "Microseconds for a row, when ONNX Runtime is called directly with one row, and with as "
+        "many as a batch holds (best). What is saved of the run itself is the last column; the "
+        "rest of a request's CPU time, parsing, storing and answering it, no batch shares."
+    )
+    return Table("What a batch can save", note, header, 1, [rows] if rows else [])
+
+
 def titled(rows: Mapping[str, list[list[str]]], width: int) -> list[list[list[str]]]:
     """Return one section for each name, which stands in a row of its own above."""
     return [[[name, *[""] * (width - 1)], *those] for name, those in rows.items()]
@@ -187,7 +252,7 @@ def process(run: Run) -> Table:
 # ---------------------------------------------------------------- every contender
 def details(run: Run) -> list[Table]:
     """Return every contender's figures."""
-    made = [every_contender(run, family) for family in (*TITLES, SETTINGS)]
+    made = [every_contender(run, family) for family in DETAILS]
     return [table for table in made if any(table.sections)]
 
 
@@ -224,6 +289,15 @@ def rates(measured: Measured) -> str:
 def ratios(median_ratio: float, best_ratio: float) -> str:
     """Return the ratio of the medians and that of the bests."""
     return f"{ratio(median_ratio)} ({ratio(best_ratio)})"
+
+
+def cpu_ratios(first: Measured, second: Measured) -> str:
+    """Return the ratio of the CPU times of a request, and that of the least ones."""
+    times = first.cpu_us, second.cpu_us, first.least_cpu_us, second.least_cpu_us
+    known = [time for time in times if time]
+    if len(known) < len(times):
+        return NONE
+    return ratios(known[1] / known[0], known[3] / known[2])
 
 
 def ratio(value: float) -> str:

@@ -3,10 +3,13 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
 import pytest
+
+from tensorkeep_server.testing import port_of, running_server
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 HEADER = (
@@ -59,6 +62,33 @@ def test_a_ratio_compares_medians_with_medians_and_bests_with_bests(room):
     ]
 
 
+def test_what_is_shared_is_compared_with_what_is_not(room):
+    figures = room("figures")
+    run = handmade(
+        figures, {"without": [100.0, 200.0, 400.0], "BATCHSIZE": [250, 300, 400]}, "batching"
+    )
+
+    (table,) = room("report").summaries(run)
+
+    assert table.header == ["", "without", "BATCHSIZE", "rates", "p50", "CPU"]
+    assert table.sections == [
+        [
+            ["PING", "", "", "", "", ""],
+            ["50 clients", "200 (400)", "300 (400)", "1.50 (1.00)", "1.00 (1.00)", "1.00 (1.00)"],
+        ]
+    ]
+
+
+def test_what_a_batch_can_save_is_the_time_of_a_row_alone_less_its_share(room):
+    figures = room("figures")
+    measured = handmade(figures, {"1 row": [80_000.0, 100_000.0], "32 rows": [31_250.0]})
+    group = replace(measured.groups[0], family="rows of one call", name="mlp")
+
+    (table,) = room("report").summaries(replace(measured, groups=(group,)))
+
+    assert table.sections == [[["mlp", "32", "10.0", "1.0", "9.0"]]]
+
+
 def test_a_run_comes_back_from_json_as_it_was(room):
     figures = room("figures")
     run = handmade(figures, {"redis-server": [1.0], "Tensorkeep": [2.0]})
@@ -97,6 +127,41 @@ def test_a_short_run_measures_both_servers_and_shows_it(tool, tmp_path):
             assert [sample["rate"] > 0 for sample in each["samples"]] == [True, True]
 
 
+def test_a_short_run_measures_batches_devices_and_dags(tool, tmp_path):
+    tool("redis-server")
+    tool("redis-benchmark")
+    found = tmp_path / "run.json"
+    only = "batching mlp by 32, 1 client|^mlp, |DAG of two|get x2, 50"
+    options = ["--only", only, "--secs", "0.05", "--reps", "1"]
+
+    done = subprocess.run(
+        [sys.executable, str(BENCHMARKS / "run.py"), *options, "--json", str(found)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    groups = json.loads(found.read_text(encoding="utf-8"))["groups"]
+    assert [[each["who"] for each in group["measured"]] for group in groups] == [
+        ["1 row", "32 rows"],
+        ["without", "BATCHSIZE"],
+        ["one device", "two devices"],
+        ["three commands", "one DAG"],
+    ]
+    rates = [s["rate"] for g in groups for each in g["measured"] for s in each["samples"]]
+    assert len(rates) == 8
+    assert min(rates) > 0
+
+
+def test_several_commands_at_once_are_refused_when_one_of_them_fails(room):
+    with running_server() as server:
+        asked = room("servers").Server("ours", None, port_of(server), 0.0)
+        dag = ("AI.DAGEXECUTE_RO", "ROUTING", "r", "|>", "AI.TENSORGET", "nothing")
+        with pytest.raises(room("servers").BenchError, match="DAGEXECUTE"):
+            room("load").by_rounds(asked, [("PING",), dag], 1, 0.05)
+
+
 def test_a_pattern_that_finds_nothing_is_refused_with_what_there_is(tool):
     tool("redis-server")
     tool("redis-benchmark")
@@ -112,10 +177,10 @@ def test_a_pattern_that_finds_nothing_is_refused_with_what_there_is(tool):
     assert "MODELEXECUTE mlp" in done.stdout
 
 
-def handmade(figures, rates):
+def handmade(figures, rates, family="small commands"):
     measured = tuple(
         figures.Measured(who, tuple(figures.Sample(r, 1.0, 2.0, 3.0, 0.5) for r in each))
         for who, each in rates.items()
     )
-    group = figures.Group("small commands", "PING", figures.Load(50), measured)
+    group = figures.Group(family, "PING", figures.Load(50), measured)
     return figures.Run("today", {"Python": "3"}, ("a note",), (group,), {}, {})

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _S = TypeVar("_S")
 
-Reader: TypeAlias = "Callable[[Args, Draft[_S]], None]"
+Reader: TypeAlias = "Callable[[Sequence[Argument], Draft[_S]], None]"
 
 SEPARATOR: Final = b"|>"
 
@@ -131,7 +131,7 @@ def _read(items: Sequence[Argument], dialect: Dialect[_S], store: _S) -> Plan:
             reader = readers[op[0]]
         except (IndexError, KeyError, TypeError):
             reader = _reader(op, readers)
-        reader(Args(op), draft)
+        reader(op, draft)
     return draft.plan()
 
 
@@ -241,7 +241,7 @@ class Draft(Generic[_S]):
     __slots__ = (
         "_given",
         "_last",
-        "_made",
+        "_free",
         "_operations",
         "_slots",
         "_steps",
@@ -256,7 +256,7 @@ class Draft(Generic[_S]):
         self.persisted: dict[bytes, None] = {}
         self.timeout_ms = 0
         self._given: list[Tensor] = []
-        self._made = 0  # slots for what models return
+        self._free = -1  # the next slot for what models return
         self._slots: dict[bytes, int] = {}  # by name, at this point
         self._steps: list[Step] = []
         self._operations: list[Operation] = []
@@ -293,13 +293,16 @@ class Draft(Generic[_S]):
             reads = ()
         operations = self._operations
         # Counted from the end: how many slots the request fills is not known yet.
-        first = ~self._made
-        self._made += len(outputs)
-        writes = tuple(range(first, ~self._made, -1))
-        slots.update(zip(outputs, writes, strict=True))
+        first = slot = self._free
+        for name in outputs:
+            slots[name] = slot
+            slot -= 1
+        self._free = slot
         index = len(operations)
         queue = model.spec.device.queue
-        operations.append(Operation(model, reads, writes, self._last.get(queue, -1)))
+        operations.append(
+            Operation(model, reads, tuple(range(first, slot, -1)), self._last.get(queue, -1))
+        )
         self._last[queue] = index
         self._steps.append(index)
 
@@ -318,5 +321,5 @@ class Draft(Generic[_S]):
                 raise CommandError("ERR PERSIST key cannot be found in DAG")
             persisted.append((name, slot))
         given = self._given
-        graph = Graph(tuple(self._operations), len(given), len(given) + self._made)
+        graph = Graph(tuple(self._operations), len(given), len(given) - self._free - 1)
         return Plan(graph, given, self._steps, persisted, self.timeout_ms)

@@ -244,18 +244,18 @@ def _null_array(_reply: NullArray, version: Version, out: list[Blob]) -> None:
 
 def _array(reply: list[Any] | tuple[Any, ...], version: Version, out: list[Blob]) -> None:
     out.append(b"*%d\r\n" % len(reply))
+    kind = type(reply[0]) if reply else None
     # The VALUES of a tensor: thousands of numbers of one type, formatted by the block.
-    kinds = {*map(type, reply)}
-    if kinds == {float}:
+    if kind not in {float, int} or {*map(type, reply)} != {kind}:
+        for item in reply:
+            encode(item, version, out)
+    elif kind is float:
         for start in range(0, len(reply), _BLOCK):
             _doubles(reply[start : start + _BLOCK], version, out)
-    elif kinds == {int}:
+    else:
         for start in range(0, len(reply), _BLOCK):
             block = tuple(reply[start : start + _BLOCK])
             out.append(b":%d\r\n" * len(block) % block)
-    else:
-        for item in reply:
-            encode(item, version, out)
 
 
 def _doubles(numbers: list[float] | tuple[float, ...], version: Version, out: list[Blob]) -> None:

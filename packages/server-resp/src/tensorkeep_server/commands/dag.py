@@ -62,24 +62,24 @@ _NO_TENSOR: Final = "ERR PERSIST key stands for an output that is no tensor"
 
 
 # --------------------------------------------------------------------------- reading operations
-def _read_tensor_set(args: Args, draft: Draft[Client]) -> None:
-    if len(args) < 3:  # noqa: PLR2004 - name, type, and a size or data
+def _read_tensor_set(op: Sequence[Argument], draft: Draft[Client]) -> None:
+    if len(op) < 4:  # noqa: PLR2004 - the operation, name, type, and a size or data
         raise CommandError("wrong number of arguments for 'AI.TENSORSET' command")
     limits = draft.store.server.settings.limits
-    draft.put(args.take(), read_tensor(args, limits.max_bulk))
+    draft.put(bytes(op[1]), read_tensor(Args(op, 2), limits.max_bulk))
 
 
-def _read_tensor_get(args: Args, draft: Draft[Client]) -> None:
-    if not 1 <= len(args) <= 3:  # noqa: PLR2004 - name and two words
+def _read_tensor_get(op: Sequence[Argument], draft: Draft[Client]) -> None:
+    if not 2 <= len(op) <= 4:  # noqa: PLR2004 - the operation, name, and two words
         raise CommandError("wrong number of arguments for 'AI.TENSORGET' command")
-    draft.get(args.take(), read_form(args.items[args.at :]))
+    draft.get(bytes(op[1]), read_form(op[2:]))
 
 
 def _model_run(
     parse: Callable[[Args], OfModel], read: Callable[[Args, Model], ModelExecute]
 ) -> Reader[Client]:
-    def read_op(args: Args, draft: Draft[Client]) -> None:
-        key, rest = parse(args)
+    def read_op(op: Sequence[Argument], draft: Draft[Client]) -> None:
+        key, rest = parse(Args(op))
         model = stored_model(draft.store, key)
         inputs, outputs, timeout_ms = read(rest, model)
         if timeout_ms:
@@ -90,17 +90,17 @@ def _model_run(
 
 
 def _script(name: str) -> Reader[Client]:
-    def read_op(args: Args, draft: Draft[Client]) -> None:
-        if len(args) < 2:  # noqa: PLR2004 - key and function
+    def read_op(op: Sequence[Argument], draft: Draft[Client]) -> None:
+        if len(op) < 3:  # noqa: PLR2004 - the operation, key and function
             raise CommandError(f"ERR wrong number of arguments for '{name}' command")
-        _stored_script(draft.store, args.take())
+        _stored_script(draft.store, bytes(op[1]))
         raise CommandError("ERR scripts cannot be run")  # no command stores one
 
     return read_op
 
 
 def _refused(line: str) -> Reader[Client]:
-    def read_op(_: Args, __: Draft[Client]) -> None:
+    def read_op(_: Sequence[Argument], __: Draft[Client]) -> None:
         raise CommandError(line)
 
     return read_op
