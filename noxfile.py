@@ -108,6 +108,13 @@ def e2e(session: nox.Session) -> None:
     run_tests(session, "tests")
 
 
+@nox.session(requires=["wheels"])
+def stress(session: nox.Session) -> None:
+    """Send a million requests from 64 clients while models come and go; check every reply."""
+    install_wheels(session, "onnx")
+    session.run("python", "tests/stress.py", *(session.posargs or ["--requests", "1000000"]))
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check style, formatting, and what imports what."""

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING, Final
-from weakref import WeakValueDictionary, finalize
+from weakref import WeakValueDictionary
 
 from tensorkeep.backends import Backends
+from tensorkeep.builder import Builder
 from tensorkeep.config import EngineConfig
 from tensorkeep.device import CPU
 from tensorkeep.errors import (
     EngineClosed,
-    ModelRejected,
     QueueFull,
     RunAbandoned,
     RunExpired,
@@ -27,9 +27,8 @@ from tensorkeep.execution import Outcome, execute, let_go
 from tensorkeep.graph import Graph, GraphRun
 from tensorkeep.hookspecs import RunContext
 from tensorkeep.lane import Handed, Lane
-from tensorkeep.model import LoadedModel, Model
 from tensorkeep.runqueue import Run
-from tensorkeep.worker import Loader, Outbox, ThreadWorker, Watchdog
+from tensorkeep.worker import Outbox, ThreadWorker, Watchdog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
     from tensorkeep.backends import Backend
     from tensorkeep.device import Device
     from tensorkeep.loop import Loop
-    from tensorkeep.model import ModelSpec
+    from tensorkeep.model import Model, ModelSpec
     from tensorkeep.tensor import Tensor
     from tensorkeep.worker import Worker
 
@@ -77,11 +76,12 @@ class Engine:
         self._loop = loop
         self._start_worker = start_worker
         self._outbox = Outbox(loop, self._take)
-        self._loader = Loader(loop)
+        self._builder = Builder(
+            loop, self.backends, self.config.backend_options, self._close_if_idle
+        )
         self._inline: RunContext | None = None
         self._closing: Callable[[], None] | None = None
         self._unfinished: set[GraphRun] = set()
-        self._loading = 0
         self._watchdog = Watchdog(
             self._contexts, self.config.model_execution_timeout / _LOOKS_PER_TIMEOUT
         )
@@ -92,7 +92,7 @@ class Engine:
         self, name: str, done: Callable[[Backend | None, TensorkeepError | None], None]
     ) -> None:
         """Loads a backend on the loader thread, then calls `done(backend, error)`."""
-        self._submit(lambda: self.backends.load(name), done)
+        self._builder.load_backend(name, done)
 
     def create_model(
         self,
@@ -102,55 +102,16 @@ class Engine:
     ) -> None:
         """Builds a model on the loader thread, then calls `done(model, error)`.
 
-        The error is `BackendUnavailable`, `DeviceUnavailable`, or `ModelRejected` with the
-        framework's own text.
+        The error is `BackendUnavailable`, `DeviceUnavailable`, `EngineClosed`, or `ModelRejected`
+        with the framework's own text.
         """
-        options = self.config.backend_options
-
-        def build() -> Model:
-            backend = self.backends.load(spec.backend)
-            backend.check_device(spec.device)
-            try:
-                loaded = backend.model_create(spec, blob, options)
-            except TensorkeepError:
-                raise
-            except BaseException as error:  # a plugin may raise anything
-                raise ModelRejected(str(error) or type(error).__name__) from error
-            return Model(spec, blob, loaded)
 
         def built(model: Model | None, error: TensorkeepError | None) -> None:
             if model is not None:
                 self.lane(spec.device)
-                finalizer = finalize(model, self._free, spec.backend, model.loaded)
-                finalizer.atexit = False
             done(model, error)
 
-        self._submit(build, built)
-
-    def _submit(self, job: Callable[[], object], done: Callable[..., None]) -> None:
-        if self._closing is not None:
-            self._loop.call_soon(done, None, EngineClosed())
-            return
-
-        def finished(result: object, failure: BaseException | None) -> None:
-            self._loading -= 1
-            if failure is not None and not isinstance(failure, TensorkeepError):
-                _log.error("loading failed", exc_info=failure)
-                failure = TensorkeepError("internal error while loading")
-            done(result, failure)
-            self._close_if_idle()
-
-        self._loading += 1
-        self._loader.submit(job, finished)
-
-    def _free(self, backend: str, loaded: LoadedModel) -> None:
-        """Lets the backend free a model; on whatever thread let go of it last."""
-
-        def report(_: object, failure: BaseException | None) -> None:
-            if failure is not None:
-                _log.error("backend %s could not free a model", backend, exc_info=failure)
-
-        self._loader.submit(lambda: self.backends.loaded[backend].model_free(loaded), report)
+        self._builder.create_model(spec, blob, built)
 
     def retire(self, key: bytes, model: Model) -> None:
         """Takes a deleted model out of the catalog, unless a run of it goes on.
@@ -388,13 +349,14 @@ class Engine:
         if self._closing is not None:
             return
         self._closing = done
+        self._builder.refuse()
         self._loop.call_at(self._loop.time() + grace, self._end)
         self._loop.call_soon(self._close_if_idle)
 
     @property
     def busy(self) -> bool:
         """Whether anything runs, waits or is being loaded."""
-        return bool(self._unfinished or self._loading)
+        return bool(self._unfinished or self._builder.busy)
 
     def _close_if_idle(self) -> None:
         if self._closing is not None and not self.busy:
@@ -407,7 +369,7 @@ class Engine:
         for lane in self.lanes.values():
             for worker in lane.workers:
                 worker.stop()
-        self._loader.stop()
+        self._builder.stop()
         self._watchdog.stop()
         if done is not None:
             done()

@@ -57,17 +57,14 @@ class Shown(NamedTuple):
     """A tensor that is to be answered.
 
     Attributes:
+        place: Its place among the operations of the request.
         slot: Its slot; empty if the tensor was never produced.
         form: What is shown of it.
     """
 
+    place: int
     slot: int
     form: Form
-
-
-# What was asked for: a model's run, by the index of the operation in the graph; a tensor to answer;
-# or None for a tensor that was taken from the request and needs nothing more.
-Step: TypeAlias = "int | Shown | None"
 
 
 class Plan(NamedTuple):
@@ -76,14 +73,18 @@ class Plan(NamedTuple):
     Attributes:
         graph: What runs.
         given: What is in the graph's first slots.
-        steps: What was asked for, in order; each has one element in the reply.
+        size: Number of operations in the request; each has one element in the reply.
+        ran: The places among them of the operations in the graph.
+        shown: The tensors to answer. What is left only gave names values, and cannot fail.
         persisted: Keys, and the slots of the tensors to store there when all went well.
         timeout_ms: Milliseconds after which no model is started any more; none when not positive.
     """
 
     graph: Graph
     given: Sequence[Tensor]
-    steps: Sequence[Step]
+    size: int
+    ran: Sequence[int]
+    shown: Sequence[Shown]
     persisted: Sequence[tuple[bytes, int]]
     timeout_ms: int
 
@@ -239,12 +240,14 @@ class Draft(Generic[_S]):
     """
 
     __slots__ = (
+        "_free",
         "_given",
         "_last",
-        "_free",
         "_operations",
+        "_ran",
+        "_shown",
+        "_size",
         "_slots",
-        "_steps",
         "_unknown",
         "persisted",
         "store",
@@ -258,8 +261,10 @@ class Draft(Generic[_S]):
         self._given: list[Tensor] = []
         self._free = -1  # the next slot for what models return
         self._slots: dict[bytes, int] = {}  # by name, at this point
-        self._steps: list[Step] = []
+        self._size = 0
         self._operations: list[Operation] = []
+        self._ran: list[int] = []
+        self._shown: list[Shown] = []
         # A device does the operations of one request in their order, as in the original: so it is
         # certain which of them have not run after a failure. Devices do not wait for each other.
         self._last: dict[str, int] = {}
@@ -271,9 +276,9 @@ class Draft(Generic[_S]):
         self._given.append(tensor)
 
     def put(self, name: bytes, tensor: Tensor) -> None:
-        """Gives a name a value as an operation, which does nothing else."""
+        """Gives a name a value; an operation, unlike LOAD."""
         self.load(name, tensor)
-        self._steps.append(None)
+        self._size += 1
 
     def get(self, name: bytes, form: Form) -> None:
         """Answers the value that a name has here."""
@@ -281,7 +286,8 @@ class Draft(Generic[_S]):
         if slot is None:
             self._unknown = True
         else:
-            self._steps.append(Shown(slot, form))
+            self._shown.append(Shown(self._size, slot, form))
+        self._size += 1
 
     def execute(self, model: Model, inputs: Sequence[bytes], outputs: Sequence[bytes]) -> None:
         """Runs a model on the values that names have here, and gives names what it returns."""
@@ -298,13 +304,12 @@ class Draft(Generic[_S]):
             slots[name] = slot
             slot -= 1
         self._free = slot
-        index = len(operations)
         queue = model.spec.device.queue
-        operations.append(
-            Operation(model, reads, tuple(range(first, slot, -1)), self._last.get(queue, -1))
-        )
-        self._last[queue] = index
-        self._steps.append(index)
+        after = self._last.get(queue, -1)
+        self._last[queue] = len(operations)
+        operations.append(Operation(model, reads, tuple(range(first, slot, -1)), after))
+        self._ran.append(self._size)
+        self._size += 1
 
     def plan(self) -> Plan:
         """Returns the plan.
@@ -322,4 +327,4 @@ class Draft(Generic[_S]):
             persisted.append((name, slot))
         given = self._given
         graph = Graph(tuple(self._operations), len(given), len(given) - self._free - 1)
-        return Plan(graph, given, self._steps, persisted, self.timeout_ms)
+        return Plan(graph, given, self._size, self._ran, self._shown, persisted, self.timeout_ms)

@@ -246,7 +246,7 @@ def _array(reply: list[Any] | tuple[Any, ...], version: Version, out: list[Blob]
     out.append(b"*%d\r\n" % len(reply))
     kind = type(reply[0]) if reply else None
     # The VALUES of a tensor: thousands of numbers of one type, formatted by the block.
-    if kind not in {float, int} or {*map(type, reply)} != {kind}:
+    if (kind is not float and kind is not int) or {*map(type, reply)} != {kind}:
         for item in reply:
             encode(item, version, out)
     elif kind is float:

@@ -194,26 +194,17 @@ def _stored_script(client: Client, key: bytes) -> Script:
 
 def _answer(client: Client, plan: Plan, run: GraphRun) -> Reply:
     """Stores what is to be stored, and makes one element per operation."""
-    elements: list[Reply] = []
-    for step in plan.steps:
-        if step is None:
-            elements.append(OK)
-        elif isinstance(step, int):
-            elements.append(_outcome(run, step))
-        else:
-            elements.append(_shown(run.values[step.slot], step.form))
-    if plan.persisted and not run.failed:
+    elements: list[Reply] = [OK] * plan.size
+    for place, slot, form in plan.shown:
+        elements[place] = _shown(run.values[slot], form)
+    if run.failed:
+        for operation, place in enumerate(plan.ran):
+            elements[place] = _outcome(run, operation)
+    elif plan.persisted:
         error = _persist(client, plan, run)
         if error is not None:
             elements.append(error)
     return elements
-
-
-def _outcome(run: GraphRun, operation: int) -> Reply:
-    if run.ran[operation]:
-        return OK
-    error = run.errors[operation]
-    return NOT_AVAILABLE if error is None else error_reply(error)
 
 
 def _shown(tensor: Tensor | None, form: Form) -> Reply:
@@ -223,6 +214,13 @@ def _shown(tensor: Tensor | None, form: Form) -> Reply:
         return show_tensor(tensor, form)
     except TensorkeepError as error:
         return error_reply(error)
+
+
+def _outcome(run: GraphRun, operation: int) -> Reply:
+    if run.ran[operation]:
+        return OK
+    error = run.errors[operation]
+    return NOT_AVAILABLE if error is None else error_reply(error)
 
 
 def _persist(client: Client, plan: Plan, run: GraphRun) -> Error | None:
