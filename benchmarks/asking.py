@@ -6,12 +6,12 @@ Which are compared stands in plan.py and sharing.py. Nothing starts before `prep
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from figures import ONNX_RUNTIME
-from load import by_benchmark, by_rounds, by_socket, directly, session_of
-from models import models
+from load import by_benchmark, by_rounds, by_socket, directly, session_of, twice
+from models import heavy, models
 from servers import BenchError
 
 if TYPE_CHECKING:
@@ -71,13 +71,29 @@ class Called:
 
 
 @dataclass(frozen=True, slots=True)
+class CalledTwice:
+    """The heavy model, called twice in the process that measures, on all cores.
+
+    Attributes:
+        who: Its name in the tables.
+        threads: 1 for one call after the other, 2 for both at the same time.
+    """
+
+    who: str
+    threads: int
+
+
+Contender: TypeAlias = Asked | Round | Called | CalledTwice
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """Contenders that are measured in turn, under one load."""
 
     family: str
     name: str
     load: Load
-    contenders: tuple[Asked | Round | Called, ...]
+    contenders: tuple[Contender, ...]
 
     @property
     def title(self) -> str:
@@ -85,9 +101,7 @@ class Comparison:
         return f"{self.name}, {self.load.text}"
 
 
-def prepare(
-    contender: Asked | Round | Called, load: Load, servers: Servers, seconds: float
-) -> Repetition:
+def prepare(contender: Contender, load: Load, servers: Servers, seconds: float) -> Repetition:
     """Make a contender ready; what is returned measures it for about so many seconds.
 
     Raises:
@@ -95,6 +109,8 @@ def prepare(
     """
     if isinstance(contender, Called):
         return directly(models()[contender.model], contender.rows, seconds)
+    if isinstance(contender, CalledTwice):
+        return twice(heavy(), contender.threads, servers.cores.all, seconds)
     server = servers[contender.server or contender.who]
     try:
         if isinstance(contender, Round):

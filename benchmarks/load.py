@@ -14,6 +14,7 @@ import resource
 import selectors
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -243,6 +244,27 @@ def directly(model: Model, rows: int, seconds: float) -> Repetition:
     session = session_of(model)
     names, feeds = ["y"], {"x": model.x.repeat(rows, axis=0)}
     return lambda: watched(None, lambda: timed(lambda: session.run(names, feeds), seconds, CHUNK))
+
+
+def twice(model: Model, threads: int, cores: frozenset[int], seconds: float) -> Repetition:
+    """Return repetitions of two calls of ONNX Runtime: in one thread, or in two on any core."""
+    sessions = (session_of(model), session_of(model))
+    names, feeds = ["y"], {"x": model.x}
+
+    def spread() -> None:
+        if cores:
+            os.sched_setaffinity(0, cores)  # of the thread that asks, on Linux
+
+    def repetition() -> Sample:
+        with ThreadPoolExecutor(threads, initializer=spread) as pool:
+
+            def both() -> None:
+                for call in [pool.submit(session.run, names, feeds) for session in sessions]:
+                    call.result()
+
+            return watched(None, lambda: timed(both, seconds, 1))
+
+    return repetition
 
 
 def session_of(model: Model) -> ort.InferenceSession:

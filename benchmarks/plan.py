@@ -19,6 +19,8 @@ from sharing import sharing
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from asking import Contender
+
     from tensorkeep_server.testing import Wire
 
     Command = Sequence[str | bytes | int]
@@ -72,7 +74,7 @@ def model_runs() -> list[Comparison]:
     for name in ("x2", "mlp", "cnn"):
         for load in RUN_LOADS:
             run = partial(stored_model, name)
-            contenders: list[Asked | Called] = [Asked(REDIS, ping), Asked(TENSORKEEP, run)]
+            contenders: list[Contender] = [Asked(REDIS, ping), Asked(TENSORKEEP, run)]
             if name == "mlp":
                 contenders.append(Asked(INLINE_OFF, run))
             if load == Load(1):

@@ -10,12 +10,12 @@ from math import prod
 from statistics import median
 from typing import TYPE_CHECKING
 
-from figures import ONNX_RUNTIME, REDIS, TENSORKEEP, WITH_MODELS
+from figures import ONNX_RUNTIME, REDIS, TENSORKEEP, WITH_MODELS, Load
 from plan import LARGE, RUNS, SETTINGS, SHAPES, SMALL
 from published import MEMORY_MB, ORIGIN, REDISAI
 from rich.box import SIMPLE_HEAD
 from rich.table import Table as RichTable
-from sharing import BATCH_SIZES, BATCHING, DAGS, DEVICES, ROWS
+from sharing import BATCH_SIZES, BATCHING, DAGS, DEVICES, ROWS, batchings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 NONE = "-"
+BUSIEST = Load(50)
 FLOAT_SIZE = 4
 SIZES = {size: prod(shape) * FLOAT_SIZE for size, shape in SHAPES.items()}
 TITLES = {
@@ -37,7 +38,8 @@ PAIR_NOTES = {
     "Inline off: `--inline-limit 0`, all runs go to a worker.",
     DEVICES: "A DAG of two runs of a heavy model, both on `CPU`, or one on `CPU` and one on "
     "`CPU:1`. The server may use all cores. The second rate divided by the first is 2 at best, "
-    "and only where nothing else takes a core: see the CPUs of others in the details.",
+    "and only where nothing else takes a core. What the cores allowed at that moment shows below: "
+    "the same two calls of ONNX Runtime without a server, in one thread or in two.",
     DAGS: "A TENSORSET, a MODELEXECUTE and a TENSORGET that a client sends at once, as three "
     "commands or as one AI.DAGEXECUTE. A rate is of rounds, not of commands. The load is Python.",
 }
@@ -211,6 +213,7 @@ def pairs(run: Run, family: str) -> Table:
 def savings(run: Run) -> Table:
     """Show how much of a run's cost is shared when ONNX Runtime is called with many rows."""
     rows: list[list[str]] = []
+    costs = {group.name: group.measured[0] for group in run.groups if group.load == BUSIEST}
     for group in run.groups:
         if group.family != ROWS:
             continue
@@ -218,12 +221,20 @@ def savings(run: Run) -> Table:
         size = BATCH_SIZES[group.name]
         one, many = 1e6 / alone.best, 1e6 / together.best / size
         row = [group.name, f"{size}", f"{one:.1f}", f"{many:.1f}", f"{one - many:.1f}"]
+        for name in batchings(group.name):
+            cost = costs[name].least_cpu_us if name in costs else None
+            row.append(f"{cost:.0f}" if cost else NONE)
+            row.append(ratio(cost / (cost - one + many)) if cost and cost > one else NONE)
         rows.append(row)
     header = ["", "rows", "1 row alone", "a row of many", "saved"]
+    header += ["CPU", "rate", "CPU, inline off", "rate, inline off"]
     note = (
         "Microseconds for a row, when ONNX Runtime is called directly with one row, and with as "
-        "many as a batch holds (best). What is saved of the run itself is the last column; the "
-        "rest of a request's CPU time, parsing, storing and answering it, no batch shares."
+        "many as a batch holds (best). CPU: the server's for a request at 50 clients without "
+        "BATCHSIZE (least). Rate: how many times as many requests could be answered if the call "
+        "alone became cheaper by what is saved, and every batch were full. What the server itself "
+        "does once for each batch instead of each request comes on top; reading, storing and "
+        "answering a request is not shared."
     )
     return Table("What a batch can save", note, header, 1, [rows] if rows else [])
 

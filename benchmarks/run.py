@@ -63,7 +63,7 @@ def write(run: Run, folder: Path) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="about a minute instead of seven")
+    parser.add_argument("--quick", action="store_true", help="about two minutes instead of eleven")
     parser.add_argument("--only", default="", metavar="REGEX", help="measure what this matches")
     parser.add_argument("--reps", type=int, help=f"repetitions (default {DEFAULT.repetitions})")
     parser.add_argument("--secs", type=float, help=f"of each (default {DEFAULT.seconds:g})")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from asking import Asked, Called, Comparison, Round, execute, send, store
+from asking import Asked, Called, CalledTwice, Comparison, Round, execute, send, store
 from figures import TENSORKEEP, Load
 from models import heavy, models
 from servers import ALL_CORES, INLINE_OFF
@@ -42,26 +42,36 @@ def batching() -> list[Comparison]:
     for name, size in BATCH_SIZES.items():
         calls = (Called(name, "1 row"), Called(name, f"{size} rows", size))
         found.append(Comparison(ROWS, name, Load(1), calls))
-        for server, suffix in ((TENSORKEEP, ""), (INLINE_OFF, ", inline off")):
+        for server, title in zip((TENSORKEEP, INLINE_OFF), batchings(name), strict=True):
             pair = (
                 Asked("without", partial(stored, name, 0), server=server),
                 Asked("BATCHSIZE", partial(stored, name, size), server=server),
             )
-            found += [
-                Comparison(BATCHING, f"batching {name} by {size}{suffix}", load, pair)
-                for load in BATCH_LOADS
-            ]
+            found += [Comparison(BATCHING, title, load, pair) for load in BATCH_LOADS]
     return found
 
 
+def batchings(name: str) -> tuple[str, str]:
+    """Return the names of a model's comparisons: with the server's defaults, and inline off."""
+    title = f"batching {name} by {BATCH_SIZES[name]}"
+    return title, f"{title}, inline off"
+
+
 def devices() -> list[Comparison]:
-    """Run two heavy operations of one DAG on one device, and on two."""
+    """Run two heavy operations of one DAG on one device, and on two.
+
+    Beside it the same without a server: what the cores allow at this moment.
+    """
     first, second = DEVICE_NAMES
     pair = (
         Asked("one device", partial(two_runs, first, first), by_socket=True, server=ALL_CORES),
         Asked("two devices", partial(two_runs, first, second), by_socket=True, server=ALL_CORES),
     )
-    return [Comparison(DEVICES, "DAG of two heavy runs", Load(1), pair)]
+    calls = (CalledTwice("one device", 1), CalledTwice("two devices", 2))
+    return [
+        Comparison(DEVICES, "DAG of two heavy runs", Load(1), pair),
+        Comparison(DEVICES, "two heavy calls in one thread or two", Load(1), calls),
+    ]
 
 
 def dags() -> list[Comparison]:

@@ -81,12 +81,17 @@ def test_what_is_shared_is_compared_with_what_is_not(room):
 
 def test_what_a_batch_can_save_is_the_time_of_a_row_alone_less_its_share(room):
     figures = room("figures")
-    measured = handmade(figures, {"1 row": [80_000.0, 100_000.0], "32 rows": [31_250.0]})
-    group = replace(measured.groups[0], family="rows of one call", name="mlp")
+    calls = handmade(figures, {"1 row": [80_000.0, 100_000.0], "32 rows": [31_250.0]})
+    pair = handmade(figures, {"without": [1.0], "BATCHSIZE": [2.0]}, cpu_us=27.0)
+    groups = (
+        replace(calls.groups[0], family="rows of one call", name="mlp"),
+        replace(pair.groups[0], family="batching", name="batching mlp by 32"),
+    )
 
-    (table,) = room("report").summaries(replace(measured, groups=(group,)))
+    tables = room("report").summaries(replace(calls, groups=groups))
 
-    assert table.sections == [[["mlp", "32", "10.0", "1.0", "9.0"]]]
+    (table,) = [t for t in tables if t.title.startswith("What a batch")]
+    assert table.sections == [[["mlp", "32", "10.0", "1.0", "9.0", "27", "1.50", "-", "-"]]]
 
 
 def test_a_run_comes_back_from_json_as_it_was(room):
@@ -131,7 +136,7 @@ def test_a_short_run_measures_batches_devices_and_dags(tool, tmp_path):
     tool("redis-server")
     tool("redis-benchmark")
     found = tmp_path / "run.json"
-    only = "batching mlp by 32, 1 client|^mlp, |DAG of two|get x2, 50"
+    only = "batching mlp by 32, 1 client|^mlp, |two heavy|get x2, 50"
     options = ["--only", only, "--secs", "0.05", "--reps", "1"]
 
     done = subprocess.run(
@@ -147,10 +152,11 @@ def test_a_short_run_measures_batches_devices_and_dags(tool, tmp_path):
         ["1 row", "32 rows"],
         ["without", "BATCHSIZE"],
         ["one device", "two devices"],
+        ["one device", "two devices"],
         ["three commands", "one DAG"],
     ]
     rates = [s["rate"] for g in groups for each in g["measured"] for s in each["samples"]]
-    assert len(rates) == 8
+    assert len(rates) == 10
     assert min(rates) > 0
 
 
@@ -177,9 +183,9 @@ def test_a_pattern_that_finds_nothing_is_refused_with_what_there_is(tool):
     assert "MODELEXECUTE mlp" in done.stdout
 
 
-def handmade(figures, rates, family="small commands"):
+def handmade(figures, rates, family="small commands", cpu_us=3.0):
     measured = tuple(
-        figures.Measured(who, tuple(figures.Sample(r, 1.0, 2.0, 3.0, 0.5) for r in each))
+        figures.Measured(who, tuple(figures.Sample(r, 1.0, 2.0, cpu_us, 0.5) for r in each))
         for who, each in rates.items()
     )
     group = figures.Group(family, "PING", figures.Load(50), measured)

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
-import os
 import secrets
-import socket
 import sys
 import time
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from tensorkeep.engine import Engine
@@ -19,11 +14,12 @@ from tensorkeep.keyspace import Keyspace
 from tensorkeep_server.command import CommandTable
 from tensorkeep_server.commands import COMMANDS
 from tensorkeep_server.connection import RECEIVE_SIZE, Connection, Turn
+from tensorkeep_server.listening import Listener, close_unix, open_tcp, open_unix
 from tensorkeep_server.settings import DATABASES
 from tensorkeep_server.state import Server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
     from tensorkeep.backends import Backend, Backends
     from tensorkeep.errors import TensorkeepError
@@ -31,7 +27,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_BACKLOG: Final = 1024  # connections that may wait to be accepted
 _EXPIRY_INTERVAL: Final = 0.1  # seconds between two looks for keys whose time has come
 _EXPIRY_LIMIT: Final = 200  # keys removed before clients get their turn
 
@@ -94,7 +89,7 @@ async def serve(
     for client in list(server.clients.values()):
         client.close()
     if settings.unix_socket:
-        _remove(settings.unix_socket)
+        close_unix(settings.unix_socket)
     await _until(lambda: not server.clients, limit=1.0)
 
 
@@ -111,65 +106,22 @@ async def _load(engine: Engine, name: str) -> None:
     await loaded
 
 
-async def _listen(server: Server) -> list[asyncio.Server]:
+async def _listen(server: Server) -> list[Listener]:
     """Opens the sockets and writes down where."""
-    loop = asyncio.get_running_loop()
     settings = server.settings
     receive = memoryview(bytearray(RECEIVE_SIZE))
-    turn = Turn(loop)
-
-    def connect() -> Connection:
-        return Connection(server, receive, turn)
-
-    listeners: list[asyncio.Server] = []
+    turn = Turn(asyncio.get_running_loop())
+    sockets = []
     addresses = []
     if settings.port is not None:
-        with _naming(f"{settings.bind}:{settings.port}"):
-            tcp = await loop.create_server(
-                connect, settings.bind, settings.port, backlog=_BACKLOG, reuse_address=True
-            )
-        listeners.append(tcp)
-        host, server.port, *_ = tcp.sockets[0].getsockname()
+        sockets += await open_tcp(settings.bind, settings.port)
+        host, server.port, *_ = sockets[0].getsockname()
         addresses.append(f"[{host}]:{server.port}" if ":" in host else f"{host}:{server.port}")
     if settings.unix_socket:
-        with _naming(settings.unix_socket):
-            _remove_if_stale(settings.unix_socket)
-            listeners.append(
-                await loop.create_unix_server(connect, settings.unix_socket, backlog=_BACKLOG)
-            )
+        sockets.append(open_unix(settings.unix_socket))
         addresses.append(settings.unix_socket)
     server.address = " and ".join(addresses)
-    return listeners
-
-
-@contextmanager
-def _naming(address: str) -> Iterator[None]:
-    """Lets an error say at which address it happened."""
-    try:
-        yield
-    except OSError as error:
-        known = error.errno in errno.errorcode
-        reason = os.strerror(error.errno or 0) if known else error.strerror or str(error)
-        raise OSError(error.errno, f"cannot listen on {address}: {reason}") from error
-
-
-def _remove_if_stale(path: str) -> None:
-    """Removes what a server that was killed left behind.
-
-    Raises:
-        OSError: Another server listens there, or it is no socket.
-    """
-    if not os.path.lexists(path):
-        return
-    with socket.socket(socket.AF_UNIX) as probe:
-        # A file that is no socket cannot be connected to either, but for another reason.
-        if probe.connect_ex(path) != errno.ECONNREFUSED or not Path(path).is_socket():
-            raise OSError(errno.EADDRINUSE, "in use")
-    _remove(path)
-
-
-def _remove(path: str) -> None:
-    Path(path).unlink(missing_ok=True)
+    return [Listener(each, lambda: Connection(server, receive, turn)) for each in sockets]
 
 
 async def _expire(server: Server) -> None:

@@ -53,20 +53,6 @@ class Dialect(NamedTuple, Generic[_S]):
     readers: Mapping[Argument, Reader[_S]]
 
 
-class Shown(NamedTuple):
-    """A tensor that is to be answered.
-
-    Attributes:
-        place: Its place among the operations of the request.
-        slot: Its slot; empty if the tensor was never produced.
-        form: What is shown of it.
-    """
-
-    place: int
-    slot: int
-    form: Form
-
-
 class Plan(NamedTuple):
     """A DAG that is ready to run.
 
@@ -74,8 +60,9 @@ class Plan(NamedTuple):
         graph: What runs.
         given: What is in the graph's first slots.
         size: Number of operations in the request; each has one element in the reply.
-        ran: The places among them of the operations in the graph.
-        shown: The tensors to answer. What is left only gave names values, and cannot fail.
+        ran: Places among them: of the operations in the graph, in their order.
+        shown: Places, each with the slot of the tensor to answer there and what is shown of it; the
+            slot stays empty if no model produces the tensor. Other places are always well.
         persisted: Keys, and the slots of the tensors to store there when all went well.
         timeout_ms: Milliseconds after which no model is started any more; none when not positive.
     """
@@ -84,7 +71,7 @@ class Plan(NamedTuple):
     given: Sequence[Tensor]
     size: int
     ran: Sequence[int]
-    shown: Sequence[Shown]
+    shown: Sequence[tuple[int, int, Form]]
     persisted: Sequence[tuple[bytes, int]]
     timeout_ms: int
 
@@ -101,20 +88,22 @@ def read_dag(args: Args, dialect: Dialect[_S], store: _S) -> Plan:
         CommandError: The first thing that is wrong: options before operations, operations before
             names, and within each from left to right.
     """
-    items = args.items
+    begin, items = args.at, args.items
     try:
-        return _read(items, dialect, store)
+        return _read(args, dialect, store)
     except CommandError:
         # Like every keyword, a separator ends at a NUL; but data may begin like that as well. So
         # what goes on after the NUL is only taken for a separator where nothing else makes sense.
         if all(item[:3] != b"|>\0" for item in items):
             raise
-    return _read([SEPARATOR if i[:3] == b"|>\0" else i for i in items], dialect, store)
+    plain = [SEPARATOR if item[:3] == b"|>\0" else item for item in items]
+    return _read(Args(plain, begin), dialect, store)
 
 
-def _read(items: Sequence[Argument], dialect: Dialect[_S], store: _S) -> Plan:
+def _read(args: Args, dialect: Dialect[_S], store: _S) -> Plan:
     draft = Draft(store)
-    named, at = _read_options(Args(items), dialect, draft)
+    named, at = _read_options(args, dialect, draft)
+    items = args.items
     size = len(items)
     if at < size and items[-1] == SEPARATOR:
         raise _unexpected(SEPARATOR)
@@ -264,7 +253,7 @@ class Draft(Generic[_S]):
         self._size = 0
         self._operations: list[Operation] = []
         self._ran: list[int] = []
-        self._shown: list[Shown] = []
+        self._shown: list[tuple[int, int, Form]] = []
         # A device does the operations of one request in their order, as in the original: so it is
         # certain which of them have not run after a failure. Devices do not wait for each other.
         self._last: dict[str, int] = {}
@@ -277,7 +266,8 @@ class Draft(Generic[_S]):
 
     def put(self, name: bytes, tensor: Tensor) -> None:
         """Gives a name a value; an operation, unlike LOAD."""
-        self.load(name, tensor)
+        self._slots[name] = len(self._given)
+        self._given.append(tensor)
         self._size += 1
 
     def get(self, name: bytes, form: Form) -> None:
@@ -286,7 +276,7 @@ class Draft(Generic[_S]):
         if slot is None:
             self._unknown = True
         else:
-            self._shown.append(Shown(self._size, slot, form))
+            self._shown.append((self._size, slot, form))
         self._size += 1
 
     def execute(self, model: Model, inputs: Sequence[bytes], outputs: Sequence[bytes]) -> None:

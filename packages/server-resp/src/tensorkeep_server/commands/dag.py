@@ -23,11 +23,11 @@ from tensorkeep_server.command import (
     Command,
     command,
 )
-from tensorkeep_server.commands.deprecated import parse_model_run, read_model_run
+from tensorkeep_server.commands.deprecated import read_model_run
 from tensorkeep_server.commands.execute import (
-    parse_model_execute,
     read_model_execute,
     run_graph,
+    too_few_arguments,
 )
 from tensorkeep_server.commands.models import stored_model
 from tensorkeep_server.commands.tensors import (
@@ -49,7 +49,6 @@ if TYPE_CHECKING:
     from tensorkeep.tensor import Tensor
     from tensorkeep_server.codec import Argument
     from tensorkeep_server.commands.execute import ModelExecute
-    from tensorkeep_server.commands.models import OfModel
     from tensorkeep_server.commands.tensors import Form
     from tensorkeep_server.dag_plan import Plan, Reader
     from tensorkeep_server.later import Later
@@ -76,12 +75,13 @@ def _read_tensor_get(op: Sequence[Argument], draft: Draft[Client]) -> None:
 
 
 def _model_run(
-    parse: Callable[[Args], OfModel], read: Callable[[Args, Model], ModelExecute]
+    name: str, at_least: int, read: Callable[[Args, Model], ModelExecute]
 ) -> Reader[Client]:
     def read_op(op: Sequence[Argument], draft: Draft[Client]) -> None:
-        key, rest = parse(Args(op))
-        model = stored_model(draft.store, key)
-        inputs, outputs, timeout_ms = read(rest, model)
+        if len(op) < at_least:
+            raise too_few_arguments(name)
+        model = stored_model(draft.store, bytes(op[1]))
+        inputs, outputs, timeout_ms = read(Args(op, 2), model)
         if timeout_ms:
             raise CommandError("ERR TIMEOUT not allowed within a DAG command")
         draft.execute(model, inputs, outputs)
@@ -92,7 +92,7 @@ def _model_run(
 def _script(name: str) -> Reader[Client]:
     def read_op(op: Sequence[Argument], draft: Draft[Client]) -> None:
         if len(op) < 3:  # noqa: PLR2004 - the operation, key and function
-            raise CommandError(f"ERR wrong number of arguments for '{name}' command")
+            raise too_few_arguments(name)
         _stored_script(draft.store, bytes(op[1]))
         raise CommandError("ERR scripts cannot be run")  # no command stores one
 
@@ -112,7 +112,7 @@ _TENSOR_OPS: Final[dict[Argument, Reader[Client]]] = {
 }
 _OPS: Final[dict[Argument, Reader[Client]]] = {
     **_TENSOR_OPS,
-    b"AI.MODELEXECUTE": _model_run(parse_model_execute, read_model_execute),
+    b"AI.MODELEXECUTE": _model_run("AI.MODELEXECUTE", 8, read_model_execute),
     b"AI.SCRIPTEXECUTE": _script("AI.SCRIPTEXECUTE"),
     b"AI.MODELRUN": _refused("Deprecated AI.MODELRUN cannot be used in AI.DAGEXECUTE command"),
     b"AI.SCRIPTRUN": _refused("Deprecated AI.SCRIPTRUN cannot be used in AI.DAGEXECUTE command"),
@@ -125,7 +125,7 @@ _READ_ONLY_OPS: Final[dict[Argument, Reader[Client]]] = {
 }
 _DEPRECATED_OPS: Final[dict[Argument, Reader[Client]]] = {
     **_TENSOR_OPS,
-    b"AI.MODELRUN": _model_run(parse_model_run, read_model_run),
+    b"AI.MODELRUN": _model_run("AI.MODELRUN", 6, read_model_run),
     b"AI.SCRIPTRUN": _script("AI.SCRIPTRUN"),
     b"AI.MODELEXECUTE": _refused(
         "AI.MODELEXECUTE cannot be used in a deprecated AI.DAGRUN command"

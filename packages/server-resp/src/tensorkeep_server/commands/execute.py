@@ -58,8 +58,13 @@ def parse_run(args: Args, at_least: int, name: str) -> OfModel:
         CommandError: There are fewer arguments.
     """
     if len(args) < at_least:
-        raise CommandError(f"ERR wrong number of arguments for '{name}' command")
+        raise too_few_arguments(name)
     return OfModel(args.take(), args)
+
+
+def too_few_arguments(name: str) -> CommandError:
+    """Returns the error for too few arguments of a command that runs models."""
+    return CommandError(f"ERR wrong number of arguments for '{name}' command")
 
 
 def read_model_execute(args: Args, model: Model) -> ModelExecute:
