@@ -219,7 +219,9 @@ def savings(run: Run) -> Table:
             continue
         alone, together = group.measured
         size = BATCH_SIZES[group.name]
-        one, many = 1e6 / alone.best, 1e6 / together.best / size
+        if alone.least_cpu_us is None or together.least_cpu_us is None:
+            continue
+        one, many = alone.least_cpu_us, together.least_cpu_us / size
         row = [group.name, f"{size}", f"{one:.1f}", f"{many:.1f}", f"{one - many:.1f}"]
         for name in batchings(group.name):
             cost = costs[name].least_cpu_us if name in costs else None
@@ -229,12 +231,12 @@ def savings(run: Run) -> Table:
     header = ["", "rows", "1 row alone", "a row of many", "saved"]
     header += ["CPU", "rate", "CPU, inline off", "rate, inline off"]
     note = (
-        "Microseconds for a row, when ONNX Runtime is called directly with one row, and with as "
-        "many as a batch holds (best). CPU: the server's for a request at 50 clients without "
-        "BATCHSIZE (least). Rate: how many times as many requests could be answered if the call "
-        "alone became cheaper by what is saved, and every batch were full. What the server itself "
-        "does once for each batch instead of each request comes on top; reading, storing and "
-        "answering a request is not shared."
+        "Microseconds of CPU time for a row, when ONNX Runtime is called directly with one row, "
+        "and with as many as a batch holds (least). CPU: the server's for a request at 50 clients "
+        "without BATCHSIZE (least). Rate: how many times as many requests could be answered if "
+        "the call alone became cheaper by what is saved, and every batch were full. What the "
+        "server itself does once for each batch instead of each request comes on top; "
+        "reading, storing and answering a request is not shared."
     )
     return Table("What a batch can save", note, header, 1, [rows] if rows else [])
 

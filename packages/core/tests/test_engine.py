@@ -416,6 +416,78 @@ def test_a_failed_operation_stops_what_follows(bench):
     assert after.stats.calls == 0
 
 
+def test_when_an_operation_fails_what_waits_elsewhere_is_not_waited_for(bench):
+    elsewhere = bench.create("block", device="CPU:1")
+    blocked = bench.start(elsewhere, [0])
+    bench.loop.turn()
+    operations = (
+        Operation(bench.create("fail", text="no"), (0,), (1,)),
+        Operation(elsewhere, (0,), (2,)),
+    )
+    graph = GraphRun(Graph(operations, 1, 3), [Tensor.from_numpy(np.float32([1]))])
+    bench.engine.execute(graph)
+    bench.loop.run_until(lambda: graph.done)
+    assert not blocked.done
+    assert [str(graph.errors[0]), graph.errors[1]] == ["no", None]
+    assert graph.error is None
+    bench.fake.release(2)
+    bench.finish(blocked)
+    assert elsewhere.stats.calls == 1
+
+
+def test_when_an_operation_fails_at_once_what_could_start_with_it_does_not(make):
+    bench = make(EngineConfig(inline_limit=0.01))
+    fail = bench.create("fail", text="no", steady=True)
+    after = bench.create("identity", device="CPU:1", steady=True)
+    warm(bench, fail, [1])
+    warm(bench, after, [1])
+    calls = after.stats.calls
+    operations = (Operation(fail, (0,), (1,)), Operation(after, (0,), (2,)))
+    graph = GraphRun(Graph(operations, 1, 3), [Tensor.from_numpy(np.float32([1]))])
+    bench.engine.execute(graph)
+    assert graph.done
+    assert str(graph.errors[0]) == "no"
+    assert graph.ran == [False, False]
+    assert after.stats.calls == calls
+
+
+def test_a_long_graph_of_short_runs_lets_others_have_their_turn(make):
+    bench = make(EngineConfig(inline_limit=0.01))
+    model = bench.create("identity", steady=True)
+    warm(bench, model, [1])
+    operations = tuple(Operation(model, (n,), (n + 1,)) for n in range(100))
+    graph = GraphRun(Graph(operations, 1, 101), [Tensor.from_numpy(np.float32([1]))])
+    ended = []
+    graph.on_done = ended.append
+    bench.engine.execute(graph)
+    assert 0 < sum(graph.ran) < 50
+    assert bench.start(model, [2]).done
+    bench.loop.run_until(lambda: ended)
+    assert all(graph.ran)
+    assert len(ended) == 1
+
+
+def test_an_operation_that_is_free_too_late_does_not_stay_on_the_loop_either(make):
+    bench = make(EngineConfig(inline_limit=0.01))
+    model = bench.create("identity", steady=True)
+    warm(bench, model, [1])
+    calls = model.stats.calls
+    operations = (
+        Operation(bench.create("block", device="CPU:1"), (0,), (1,)),
+        Operation(model, (1,), (2,)),
+    )
+    one = Tensor.from_numpy(np.float32([1]))
+    graph = GraphRun(Graph(operations, 1, 3), [one], bench.loop.now + 0.5)
+    bench.engine.execute(graph)
+    bench.loop.turn()
+    bench.fake.await_calls("model_run", 1)
+    bench.loop.advance(0.6)
+    bench.fake.release()
+    bench.loop.run_until(lambda: graph.done)
+    assert isinstance(graph.error, RunExpired)
+    assert model.stats.calls == calls
+
+
 def test_a_graph_whose_input_turns_out_to_be_no_tensor_fails_there(bench):
     none, after = bench.create("none_output"), bench.create("identity")
     operations = (Operation(none, (0,), (1,)), Operation(after, (1,), (2,)))

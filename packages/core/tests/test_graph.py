@@ -15,8 +15,8 @@ TENSOR = Tensor.from_numpy(np.ones(1, np.float32))
 
 
 def chain(*operations, given_slots=1):
-    """A graph of (inputs, outputs) pairs."""
-    slots = given_slots + sum(len(outputs) for _, outputs in operations)
+    """A graph of (inputs, outputs) or (inputs, outputs, after)."""
+    slots = given_slots + sum(len(operation[1]) for operation in operations)
     return Graph(tuple(Operation(MODEL, *o) for o in operations), given_slots, slots)
 
 
@@ -40,6 +40,50 @@ def test_independent_operations_start_together_and_the_dependent_one_waits_for_b
     run.finish(2, [TENSOR])
     assert run.done
     assert run.ran == [True] * 3
+
+
+def test_an_operation_may_wait_for_one_whose_outputs_it_does_not_read():
+    run = GraphRun(chain(((0,), (1,)), ((0,), (2,), 0), ((1,), (3,), 0)), [TENSOR])
+    assert run.start() == [0]
+    assert run.finish(0, [TENSOR]) == [1, 2]
+    run.finish(1, [TENSOR])
+    assert not run.done
+    run.finish(2, [TENSOR])
+    assert run.done
+
+
+def test_slots_may_be_counted_from_the_end():
+    run = GraphRun(chain(((0,), (-1, -2)), ((-2, 0), (-3,))), [TENSOR])
+    assert run.start() == [0]
+    one, two, three = (Tensor.from_numpy(np.float32([n])) for n in range(3))
+    assert run.finish(0, [one, two]) == [1]
+    assert run.inputs(1) == [two, TENSOR]
+    run.finish(1, [three])
+    assert run.values == [TENSOR, three, two, one]
+
+
+def test_an_operation_that_was_taken_back_leaves_no_trace():
+    run = GraphRun(chain(((0,), (1,)), ((0,), (2,))), [TENSOR])
+    run.start()
+    run.fail(0, RunFailed("no"))
+    assert not run.done
+    run.skip()
+    assert run.done
+    assert run.errors[1] is None
+    assert run.ran == [False, False]
+
+
+@pytest.mark.timeout(20)
+def test_the_time_for_each_operation_does_not_grow_with_the_graph():
+    long = 30_000
+    in_a_row = [((n,), (n + 1,)) for n in range(long)]
+    in_a_fan = [((1,), (long + 1 + n,)) for n in range(long)]
+    run = GraphRun(chain(*in_a_row, *in_a_fan), [TENSOR])
+    todo = run.start()
+    while todo:
+        todo += run.finish(todo.pop(), [TENSOR])
+    assert run.done
+    assert all(run.ran)
 
 
 def test_after_a_failure_nothing_more_starts_but_what_runs_ends():
@@ -88,7 +132,8 @@ def graphs(draw):
     for _ in range(draw(st.integers(0, 8))):
         inputs = draw(st.lists(st.integers(0, slots - 1), min_size=1, max_size=3))
         outputs = draw(st.integers(1, 2))
-        operations.append((tuple(inputs), tuple(range(slots, slots + outputs))))
+        after = draw(st.integers(-1, len(operations) - 1))
+        operations.append((tuple(inputs), tuple(range(slots, slots + outputs)), after))
         slots += outputs
     return chain(*operations, given_slots=given_slots)
 

@@ -232,7 +232,7 @@ def test_where_an_option_is_needed_any_but_the_timeout_will_do(option):
 def test_any_request_is_a_plan_or_one_error(items):
     def careful(reader, size):
         def read_op(op, draft):
-            if len(op) != size or (reader is read_run and op[1] not in {b"m"}):
+            if len(op) != size or (reader is read_run and op[1] != b"m"):
                 raise CommandError("arity")
             reader(op, draft)
 
