@@ -4,6 +4,7 @@ import gc
 import json
 import logging
 import math
+import weakref
 
 import numpy as np
 import pytest
@@ -498,6 +499,26 @@ def test_a_graph_whose_input_turns_out_to_be_no_tensor_fails_there(bench):
     bench.loop.run_until(lambda: done)
     assert "no tensor" in str(graph.errors[1])
     assert after.stats.errors == 1
+
+
+@pytest.mark.parametrize("ops", [("none_output", "identity"), ("identity", "fail")])
+def test_a_graph_that_failed_is_gone_at_once_without_the_garbage_collector(bench, ops):
+    fields = {"fail": {"text": "no"}}
+    models = [bench.create(op, **fields.get(op, {})) for op in ops]
+    operations = (Operation(models[0], (0,), (1,)), Operation(models[1], (1,), (2,)))
+    graph = GraphRun(Graph(operations, 1, 3), [Tensor.from_numpy(np.float32([1]))])
+    last = weakref.ref(models[1])
+    failures = []
+    graph.on_done = lambda graph: failures.append(str(graph.errors[1]))
+    bench.engine.execute(graph)
+    gc.collect()
+    gc.disable()
+    try:
+        bench.loop.run_until(lambda: failures)
+        del graph, operations, models
+        bench.loop.run_until(lambda: last() is None)
+    finally:
+        gc.enable()
 
 
 def test_a_graph_that_expires_leaves_every_queue(bench):

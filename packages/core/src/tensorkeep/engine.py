@@ -80,6 +80,7 @@ class Engine:
             loop, self.backends, self.config.backend_options, self._close_if_idle
         )
         self._inline: RunContext | None = None
+        self._due: list[Lane] = []
         self._closing: Callable[[], None] | None = None
         self._unfinished: set[GraphRun] = set()
         self._watchdog = Watchdog(
@@ -211,7 +212,8 @@ class Engine:
                 inputs = graph.inputs(index)
             except RunFailed as error:
                 model.stats.fail()
-                self._fail(graph, index, error)
+                # Its traceback would hold this frame, and with it the graph that holds the error.
+                self._fail(graph, index, error.with_traceback(None))
                 self._settle(graph)
                 continue
             run = Run(model, inputs, graph, index, expires_at=graph.expires_at)
@@ -228,6 +230,16 @@ class Engine:
             lane.queue.push(run, self._loop.time())
             self._pump_soon(lane)
 
+    def pump(self) -> None:
+        """Lets go what waits for the end of the loop's turn, because this is its end.
+
+        Not needed; it spares who knows that nothing more comes the way through the loop.
+        """
+        while self._due:
+            lane = self._due.pop()
+            if lane.pump_is_due:
+                self._pump(lane)
+
     def _pump_soon(self, lane: Lane) -> None:
         """Pumps once after everything that this turn of the loop brings.
 
@@ -235,7 +247,9 @@ class Engine:
         """
         if not lane.pump_is_due:
             lane.pump_is_due = True
-            self._loop.call_soon(self._pump, lane)
+            if not self._due:
+                self._loop.call_soon(self.pump)
+            self._due.append(lane)
 
     def _pump(self, lane: Lane) -> None:
         """Expires what waited too long, hands idle workers what goes next, sets the alarm."""

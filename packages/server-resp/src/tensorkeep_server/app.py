@@ -110,7 +110,7 @@ async def _listen(server: Server) -> list[Listener]:
     """Opens the sockets and writes down where."""
     settings = server.settings
     receive = memoryview(bytearray(RECEIVE_SIZE))
-    turn = Turn(asyncio.get_running_loop())
+    turn = Turn(asyncio.get_running_loop(), server.engine)
     sockets = []
     addresses = []
     if settings.port is not None:

@@ -20,6 +20,7 @@ from tensorkeep_server.reply import Error, Simple, encode, joined
 from tensorkeep_server.state import Client
 
 if TYPE_CHECKING:
+    from tensorkeep.engine import Engine
     from tensorkeep_server.args import Args
     from tensorkeep_server.codec import Request
     from tensorkeep_server.command import Command
@@ -44,14 +45,16 @@ _NEVER_QUEUED: Final = frozenset({"multi", "exec", "discard", "watch", "quit", "
 class Turn:
     """The connections that have something to do in this turn of the loop.
 
-    They are served together, and then answered together. Were each served and answered when its
+    They are served together, and then answered together; between the two, requests that may share a
+    run of a model get theirs. Were each served and answered when its
     bytes arrive, every reply would wake a client that has just gone to sleep, and reading, running
     and writing would drive each other out of the processor's caches: a run of a small model at 50
     clients then takes 49 µs of processor time instead of 32.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, engine: Engine) -> None:
         self._loop = loop
+        self._engine = engine
         self._connections: list[Connection] = []
 
     def join(self, connection: Connection) -> None:
@@ -64,6 +67,7 @@ class Turn:
         connections, self._connections = self._connections, []
         for connection in connections:
             connection.serve()
+        self._engine.pump()
         for connection in connections:
             connection.settle()
 
@@ -183,7 +187,10 @@ class Connection(asyncio.BufferedProtocol):
         self._flush()
         if self._closing:
             self._transport.close()
-        elif not self._waiting:
+        elif self._waiting:
+            if self._later is None and self._writable:
+                self._join_turn()
+        else:
             self._backlog = 0
             if not self._reading:
                 self._reading = True
@@ -257,7 +264,7 @@ class Connection(asyncio.BufferedProtocol):
         except Exception as error:  # noqa: BLE001 - a bug of ours: no half reply may go out
             del out[before:]
             encode(error_reply(error), client.version, out)
-        if len(out) > before + 1 or len(out[-1]) > _FLUSH_ABOVE:
+        if sum(map(len, out[before:])) > _FLUSH_ABOVE:
             self._flush()
 
     def _flush(self) -> None:
