@@ -17,7 +17,6 @@ PER_MB = MB // 4  # floats
 def held(monkeypatch):
     """Returns a function that tells the bytes held now; what earlier tests hold is not counted.
 
-
     What a test of this file has made must be gone when it ends.
     """
     gc.collect()

@@ -233,6 +233,17 @@ def test_requests_that_come_together_share_one_run(bench):
     assert (model.stats.calls, model.stats.samples) == (3, 6)
 
 
+def test_who_says_when_the_last_request_has_come_needs_no_turn_of_the_loop(make):
+    bench = make(EngineConfig(inline_limit=10))
+    model = bench.create("identity", steady=True, batching=Batching(8))
+    bench.run(model, [[1]])
+    bench.engine.gather()
+    graph = bench.start(model, [[2]])
+    assert not graph.done
+    bench.engine.pump()
+    assert answer(graph) == [[2]]
+
+
 def test_a_lone_request_is_never_delayed(bench):
     model = bench.create("identity", batching=Batching(8))
     assert bench.run(model, [[1]]) == [[1]]

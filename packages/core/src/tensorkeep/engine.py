@@ -81,6 +81,7 @@ class Engine:
         )
         self._inline: RunContext | None = None
         self._due: list[Lane] = []
+        self._gathering = False
         self._closing: Callable[[], None] | None = None
         self._unfinished: set[GraphRun] = set()
         self._watchdog = Watchdog(
@@ -230,11 +231,17 @@ class Engine:
             lane.queue.push(run, self._loop.time())
             self._pump_soon(lane)
 
-    def pump(self) -> None:
-        """Lets go what waits for the end of the loop's turn, because this is its end.
+    def gather(self) -> None:
+        """Says that requests come together now, and that `pump` will be called after them.
 
-        Not needed; it spares who knows that nothing more comes the way through the loop.
+        Not needed: requests gather until the end of the loop's turn anyway. It spares who knows
+        when the last of them has come another turn, which a lone request would wait for.
         """
+        self._gathering = True
+
+    def pump(self) -> None:
+        """Lets go what has gathered."""
+        self._gathering = False
         while self._due:
             lane = self._due.pop()
             if lane.pump_is_due:
@@ -247,7 +254,7 @@ class Engine:
         """
         if not lane.pump_is_due:
             lane.pump_is_due = True
-            if not self._due:
+            if not self._due and not self._gathering:
                 self._loop.call_soon(self.pump)
             self._due.append(lane)
 
