@@ -82,6 +82,7 @@ class Engine:
         self._inline: RunContext | None = None
         self._due: list[Lane] = []
         self._gathering = False
+        self._alone = False
         self._closing: Callable[[], None] | None = None
         self._unfinished: set[GraphRun] = set()
         self._watchdog = Watchdog(
@@ -219,8 +220,9 @@ class Engine:
                 continue
             run = Run(model, inputs, graph, index, expires_at=graph.expires_at)
             lane = self.lanes.get(model.spec.device.queue) or self.lane(model.spec.device)
+            batching = model.spec.batching
             if (
-                not model.spec.batching.size
+                (not batching.size or (self._alone and not batching.minimum))
                 and not lane.queue
                 and self._may_stay(lane, run)
                 and (run.expires_at is None or self._loop.time() < run.expires_at)
@@ -231,17 +233,19 @@ class Engine:
             lane.queue.push(run, self._loop.time())
             self._pump_soon(lane)
 
-    def gather(self) -> None:
-        """Says that requests come together now, and that `pump` will be called after them.
+    def gather(self, clients: int) -> None:
+        """Says that requests of so many clients come now, and that `pump` will be called then.
 
         Not needed: requests gather until the end of the loop's turn anyway. It spares who knows
-        when the last of them has come another turn, which a lone request would wait for.
+        when the last of them has come another turn; and a lone client, with whom nobody can share
+        a run of a model, the queue.
         """
         self._gathering = True
+        self._alone = clients == 1
 
     def pump(self) -> None:
         """Lets go what has gathered."""
-        self._gathering = False
+        self._gathering = self._alone = False
         while self._due:
             lane = self._due.pop()
             if lane.pump_is_due:

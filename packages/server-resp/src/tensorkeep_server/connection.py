@@ -65,7 +65,7 @@ class Turn:
 
     def _serve_all(self) -> None:
         connections, self._connections = self._connections, []
-        self._engine.gather()
+        self._engine.gather(len(connections))
         for connection in connections:
             connection.serve()
         self._engine.pump()
