@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asking import prepare, send, store
+from contenders import prepare, send, store
 from figures import REDIS, TENSORKEEP, WITH_MODELS, Group, Measured, Run
 from models import models
 from plan import large
@@ -23,7 +23,7 @@ from servers import Servers, on_cores, serving
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from asking import Comparison
+    from contenders import Comparison
     from figures import Sample
     from servers import Cores
 

@@ -10,7 +10,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-from asking import Asked, Called, Comparison, execute, send, store
+from contenders import Asked, Called, Comparison, execute, send, store
 from figures import REDIS, TENSORKEEP, Load
 from models import models
 from servers import INLINE_OFF, SWITCH_INTERVALS
@@ -19,7 +19,7 @@ from sharing import sharing
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from asking import Contender
+    from contenders import Contender
 
     from tensorkeep_server.testing import Wire
 

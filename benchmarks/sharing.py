@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from asking import Asked, Called, CalledTwice, Comparison, Round, execute, send, store
+from contenders import Asked, Called, CalledTwice, Comparison, Round, execute, send, store
 from figures import TENSORKEEP, Load
 from models import heavy, models
 from servers import ALL_CORES, INLINE_OFF
