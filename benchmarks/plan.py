@@ -1,6 +1,6 @@
 """What is measured: comparisons, each with its contenders and what they are asked.
 
-A plan is made of values; how contenders are asked stands in asking.py.
+A plan is made of values; how contenders are asked stands in contenders.py.
 """
 
 from __future__ import annotations

@@ -13,6 +13,8 @@ LONG = 10_000_000  # seconds that no test lasts, and that end before FAR
 SLACK_MS = 20_000  # a command may reach one server this much later than the other
 
 
+MARKS = "***?[]^-\\aabbx\xff"
+COPYING = ("DB 1", "db 2", "DB database", "REPLACE", "replace", "DB", "bogus")
 # --------------------------------------------------------------------------- what is sent
 NO_INTEGERS = ("x", "", "1.5", "01", "+1", " 1", "99999999999999999999")
 WORDS = {
@@ -38,8 +40,6 @@ WORDS = {
     "copying": lambda author: author.expand(author.random.choice(COPYING)),
     "sampling": ("SAMPLES", "samples", "5", "-1", "x"),
 }
-MARKS = "***?[]^-\\aabbx\xff"
-COPYING = ("DB 1", "db 2", "DB database", "REPLACE", "replace", "DB", "bogus")
 
 REQUESTS = """
     20 STORE key
