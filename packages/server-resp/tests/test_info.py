@@ -236,7 +236,7 @@ def test_runs_that_wait_are_counted(wire, connect, fake):
     while fields(info(wire, "clients"))["blocked_clients"] != "3":
         pass
     told = fields(info(wire, "devices"))["device_CPU"]
-    assert told == "workers=1,busy=1,waiting=2,runs=0,batches=0,largest_batch=0,waited_ms=0"
+    assert told.startswith("workers=1,busy=1,waiting=2,runs=0,batches=0,largest_batch=0,waited_ms=")
     fake.release(3)
     assert [other.reply() for other in others] == [b"+OK\r\n"] * 3
     told = fields(info(wire, "devices"))["device_CPU"]
