@@ -1,6 +1,9 @@
 """Tensorkeep inside one program: synchronous calls and futures, from any thread."""
 
+import gc
 import json
+import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -167,3 +170,22 @@ def test_what_is_not_done_when_the_grace_ends_raises(fake, monkeypatch):
     with pytest.raises(EngineClosed):
         creating.result()
     fake.hurry.set()
+
+
+def test_a_closed_one_holds_no_models_although_a_run_has_ended_too_late(fake, monkeypatch):
+    monkeypatch.setattr("tensorkeep.inprocess._GRACE", 0.01)
+    backends = Backends(installed=lambda: ())
+    backends.add("FAKE", fake)
+    keep = Tensorkeep(backends=backends)
+    keep.model_store("block", blob("block"), backend="FAKE")
+    model = weakref.ref(keep._engine.catalog[b"block"])
+    keep.submit_model_run("block", [1.0])
+    fake.await_calls("model_run")
+    keep.close()
+    fake.release()
+    del keep
+    deadline = time.monotonic() + 30
+    while model() is not None and time.monotonic() < deadline:  # its threads are ending
+        time.sleep(0.01)
+        gc.collect()
+    assert model() is None

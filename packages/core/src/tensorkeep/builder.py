@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING
-from weakref import finalize
+from weakref import finalize, ref
 
 from tensorkeep.errors import EngineClosed, ModelRejected, TensorkeepError
 from tensorkeep.model import LoadedModel, Model
@@ -90,7 +90,9 @@ class Builder:
 
         def built(model: Model | None, error: TensorkeepError | None) -> None:
             if model is not None:
-                finalizer = finalize(model, self._free, spec.backend, model.loaded)
+                # Weakly: what the interpreter keeps until the model dies must not keep the engine,
+                # from which the model may be reached.
+                finalizer = finalize(model, _free, ref(self), spec.backend, model.loaded)
                 finalizer.atexit = False
             done(model, error)
 
@@ -112,7 +114,7 @@ class Builder:
         self._pending += 1
         self._loader.submit(job, finished)
 
-    def _free(self, backend: str, loaded: LoadedModel) -> None:
+    def free(self, backend: str, loaded: LoadedModel) -> None:
         """Lets the backend free a model; on whatever thread let go of it last."""
 
         def report(_: object, failure: BaseException | None) -> None:
@@ -120,3 +122,10 @@ class Builder:
                 _log.error("backend %s could not free a model", backend, exc_info=failure)
 
         self._loader.submit(lambda: self._backends.loaded[backend].model_free(loaded), report)
+
+
+def _free(builder: ref[Builder], backend: str, loaded: LoadedModel) -> None:
+    """Has a model freed, unless its engine is gone as well: then nothing holds it any more."""
+    found = builder()
+    if found is not None:
+        found.free(backend, loaded)
