@@ -178,7 +178,7 @@ def test_hooks_that_a_backend_has_are_called():
 
 def test_script_hooks_are_called():
     backend = backends(FakeBackend()).load("MINE")
-    script = backend.script_create(ScriptSpec("MINE"), b"identity")
+    script = backend.script_create(ScriptSpec("MINE"), b"identity", BackendOptions())
     call = ScriptCall("identity", [], [], [], None, None)
     assert backend.script_run(script, call, RunContext(Device.parse("CPU"))) == []
     backend.script_free(script)
@@ -196,7 +196,7 @@ class Forgetful(FakeBackend):
         return None
 
     @hookimpl
-    def script_create(self, spec, source):
+    def script_create(self, spec, source, options):
         return None
 
     @hookimpl
@@ -212,7 +212,7 @@ def test_a_hook_that_returns_none_is_named():
     with pytest.raises(RunFailed, match="model_run returned None"):
         backend.model_run(None, [], run)
     with pytest.raises(BackendUnavailable, match="script_create returned None"):
-        backend.script_create(ScriptSpec("MINE"), b"")
+        backend.script_create(ScriptSpec("MINE"), b"", BackendOptions())
     with pytest.raises(RunFailed, match="script_run returned None"):
         backend.script_run(None, None, run)
 

@@ -128,8 +128,8 @@ class Says(FakeBackend):
         return self.answers.get("serialize", super().serialize(model))
 
     @hookimpl
-    def script_create(self, spec, source):
-        script = super().script_create(spec, source)
+    def script_create(self, spec, source, options):
+        script = super().script_create(spec, source, options)
         return self.answers.get("script_create", script)
 
     @hookimpl
@@ -191,7 +191,7 @@ class TakesEverything(FakeBackend):
             return [PAIR for _ in model.outputs]
 
     @hookimpl
-    def script_create(self, spec, source):
+    def script_create(self, spec, source, options):
         return "a script"
 
     @hookimpl

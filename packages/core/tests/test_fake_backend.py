@@ -263,7 +263,7 @@ class Commands:
 
 
 def call(fake, function, *tensors, source=None, **fields):
-    script = fake.script_create(ScriptSpec("FAKE"), source or function.encode())
+    script = fake.script_create(ScriptSpec("FAKE"), source or function.encode(), BackendOptions())
     fields = {"keys": (), "arguments": (), "outputs": None} | fields
     call = ScriptCall(function, tensors, commands=Commands(), **fields)
     return fake.script_run(script, call, RunContext(CPU))
@@ -313,7 +313,7 @@ def test_a_failing_function_fails_with_its_arguments(fake):
 )
 def test_a_source_that_is_no_script_is_refused(fake, source, entry_points, text):
     with pytest.raises(ValueError, match=text):
-        fake.script_create(ScriptSpec("FAKE", entry_points=entry_points), source)
+        fake.script_create(ScriptSpec("FAKE", entry_points=entry_points), source, BackendOptions())
 
 
 def test_a_function_that_the_script_lacks_is_refused(fake):
@@ -327,5 +327,5 @@ def test_another_number_of_outputs_is_refused(fake):
 
 
 def test_a_freed_script_is_recorded(fake):
-    fake.script_free(fake.script_create(ScriptSpec("FAKE"), b"sum"))
+    fake.script_free(fake.script_create(ScriptSpec("FAKE"), b"sum", BackendOptions()))
     assert [call.hook for call in fake.calls] == ["script_create", "script_free"]

@@ -127,9 +127,9 @@ class Backend:
         """See `hookspecs.OptionalHooks.backend_stats`; empty when the backend has none."""
         return self._hooks.backend_stats() or {}
 
-    def script_create(self, spec: ScriptSpec, source: bytes) -> object:
+    def script_create(self, spec: ScriptSpec, source: bytes, options: BackendOptions) -> object:
         """See `hookspecs.ScriptHooks.script_create`."""
-        script: object = self._hooks.script_create(spec=spec, source=source)
+        script: object = self._hooks.script_create(spec=spec, source=source, options=options)
         if script is None:
             raise BackendUnavailable(self.name, "its hook script_create returned None")
         return script

@@ -115,6 +115,10 @@ class RunFailed(TensorkeepError):
     """A model or script failed while running; the text is the framework's."""
 
 
+class CommandFailed(TensorkeepError):
+    """A command that a script asked for was refused or failed; the text is the reply's."""
+
+
 class BatchSizeMismatch(RunFailed):
     """An output of a batched run does not have one row per row of the inputs."""
 

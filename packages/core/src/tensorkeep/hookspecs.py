@@ -19,7 +19,7 @@ from several threads at once; only `model_create` and `script_create` come one a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 import pluggy
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from tensorkeep.device import Device
     from tensorkeep.model import LoadedModel, ModelSpec, ScriptSpec
     from tensorkeep.tensor import DType, Tensor
+
+CommandReply: TypeAlias = "bytes | int | list[CommandReply] | None"
 
 PROJECT: Final = "tensorkeep"
 ENTRY_POINT_GROUP: Final = "tensorkeep.backends"
@@ -125,13 +127,36 @@ class RunContext:
 
 
 class Commands(Protocol):
-    """The way from a script to the keyspace and to models."""
+    """The way from a script to the keyspace and to models; for the thread that calls the script."""
 
-    def execute(self, command: str, arguments: Sequence[bytes]) -> object:
-        """Runs a command and returns its reply."""
+    def execute(self, command: str, arguments: Sequence[bytes]) -> CommandReply:
+        """Runs a command on the thread that owns the keyspace, and waits for its reply.
+
+        Args:
+            command: Name of the command, in any case.
+            arguments: Its arguments.
+
+        Returns:
+            The reply: bytes for strings and simple strings, integers, None for null, lists of
+            those for arrays.
+
+        Raises:
+            CommandFailed: The reply is an error, or the command may not be run by a script.
+            RunFailed: The run that the script is part of was cancelled.
+        """
 
     def model_execute(self, key: str, inputs: Sequence[Tensor], outputs: int) -> Sequence[Tensor]:
-        """Runs a stored model at once, on the calling thread."""
+        """Runs a stored model at once, on the calling thread, and uncounted.
+
+        Args:
+            key: The model's key.
+            inputs: One tensor per input of the model.
+            outputs: Number of outputs that are expected of it.
+
+        Raises:
+            CommandFailed: There is no such model, or it has other numbers of inputs or outputs.
+            RunFailed: The model failed, or the run that the script is part of was cancelled.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,19 +251,38 @@ class ScriptHooks(Protocol):
     """Hooks of a backend whose `BackendInfo.scripts` is true."""
 
     @hookspec(firstresult=True)
-    def script_create(self, spec: ScriptSpec, source: bytes) -> object:
+    def script_create(self, spec: ScriptSpec, source: bytes, options: BackendOptions) -> object:
         """Compiles a script; called on the loader thread.
+
+        Args:
+            spec: What the user said; the device is one of those that `devices` returned.
+            source: The source code.
+            options: Threads and limits that hold for all scripts and models.
 
         Returns:
             The framework's own object.
 
         Raises:
-            Exception: The source does not compile; users read the text.
+            Exception: The source does not compile, or lacks an entry point; users read the text.
         """
 
     @hookspec(firstresult=True)
     def script_run(self, script: object, call: ScriptCall, run: RunContext) -> Sequence[Tensor]:
-        """Calls a function of a script and returns the tensors that it returned."""
+        """Calls a function of a script.
+
+        Args:
+            script: What `script_create` returned.
+            call: The function, and what it is given. Its tensors' memory must not be changed.
+            run: The run's device and deadline, and the way to be told to end.
+
+        Returns:
+            The tensors that the function returned: as many as `call.outputs` says, or anything
+            when that is None.
+
+        Raises:
+            Exception: The function is not there, failed or returned something else; users read
+                the text.
+        """
 
     @hookspec(firstresult=True)
     def script_free(self, script: object) -> None:

@@ -234,8 +234,9 @@ class FakeBackend:
             return {"models": len(self._models), "runs": self._counts["model_run"]}
 
     @hookimpl
-    def script_create(self, spec: ScriptSpec, source: bytes) -> object:
+    def script_create(self, spec: ScriptSpec, source: bytes, options: BackendOptions) -> object:
         """Parses a script."""
+        del options  # a fake needs no threads
         functions = source.decode().split()
         self._record("script_create", " ".join(functions), spec.device.name)
         unknown = [name for name in functions if name not in _FUNCTIONS]

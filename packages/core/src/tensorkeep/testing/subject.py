@@ -29,6 +29,7 @@ from tensorkeep.testing.checks import check
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from tensorkeep.hookspecs import CommandReply
     from tensorkeep.tensor import DType
 
 
@@ -149,7 +150,8 @@ class Subject:
     def compiled(self, source: bytes, entry_points: Sequence[str]) -> Iterator[object]:
         """Compiles a script and frees it at the end."""
         spec = ScriptSpec(self.name, self.device, entry_points=tuple(entry_points))
-        script: object = self._hooks.script_create(spec=spec, source=source)
+        options = BackendOptions()
+        script: object = self._hooks.script_create(spec=spec, source=source, options=options)
         check(script is not None, "script_create must not return None")
         yield script
         self._hooks.script_free(script=script)
@@ -166,7 +168,7 @@ class Subject:
 class _NoCommands:
     """The way to the keyspace, for a script that does not take it."""
 
-    def execute(self, command: str, arguments: Sequence[bytes]) -> object:
+    def execute(self, command: str, arguments: Sequence[bytes]) -> CommandReply:
         raise NotImplementedError(f"the suite has no keyspace: {command} {arguments!r}")
 
     def model_execute(self, key: str, inputs: Sequence[Tensor], outputs: int) -> Sequence[Tensor]:
