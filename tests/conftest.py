@@ -154,11 +154,15 @@ class Digits:
 
 
 @pytest.fixture(scope="session")
-def digits():
-    folder = ROOT / "examples/digits"
-    with np.load(folder / "heldout.npz") as held_out:
+def digits_folder():
+    return ROOT / "examples/digits"
+
+
+@pytest.fixture(scope="session")
+def digits(digits_folder):
+    with np.load(digits_folder / "heldout.npz") as held_out:
         pictures = (held_out["images"][:, None] / 16).astype(np.float32)
-        return Digits((folder / "digits.onnx").read_bytes(), pictures, held_out["labels"])
+        return Digits((digits_folder / "digits.onnx").read_bytes(), pictures, held_out["labels"])
 
 
 @pytest.fixture(scope="session")

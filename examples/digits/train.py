@@ -5,7 +5,8 @@ runs when Tensorkeep is used or tested: its results lie beside it in version con
 `nox -s train`, which installs what it imports (torch, scikit-learn, onnx, onnxruntime, NumPy and
 rich) into an environment of its own.
 
-It writes nothing unless the network is good enough and the written one answers as the trained one.
+It writes nothing unless the network is good enough and the written ones answer as the trained one.
+Another kind of processor trains other weights: `--weights` takes them from a written network.
 """
 
 from __future__ import annotations
@@ -29,6 +30,12 @@ from rich.table import Table
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import nn
+from torch_archives import (
+    answer_of_export,
+    answer_of_torchscript,
+    export_bytes,
+    torchscript_bytes,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -130,6 +137,15 @@ def train(images: Images, console: Console) -> nn.Sequential:
     return network.eval()
 
 
+def with_weights(model: bytes) -> nn.Sequential:
+    """Return the network with the weights that `onnx_bytes` wrote."""
+    network = build_network()
+    stored = onnx.load_model_from_string(model).graph.initializer
+    weights = {each.name: torch.from_numpy(numpy_helper.to_array(each).copy()) for each in stored}
+    network.load_state_dict(weights)
+    return network.eval()
+
+
 def answer(network: nn.Module, pictures: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the trained network's own probabilities, which every written form has to repeat."""
     with torch.inference_mode():
@@ -203,24 +219,46 @@ def heldout_bytes(images: Images) -> bytes:
     return file.getvalue()
 
 
-def check(accuracy: float, difference: float) -> None:
+def check(accuracy: float, differences: dict[str, float]) -> None:
     """Refuse a network that is not good enough, or a written one that answers otherwise."""
     if accuracy < LEAST_ACCURACY:
         raise UnfitError(f"held-out accuracy is {accuracy:.4f}, expected {LEAST_ACCURACY} or more")
-    # Not "difference > limit": a NaN has to be refused too.
-    if not difference <= LARGEST_DIFFERENCE:
-        raise UnfitError(f"ONNX differs by {difference:.2e}, expected {LARGEST_DIFFERENCE} or less")
+    for name, value in differences.items():
+        # Not "difference > limit": a NaN has to be refused too.
+        if not value <= LARGEST_DIFFERENCE:
+            raise UnfitError(
+                f"{name} differs by {value:.2e}, expected {LARGEST_DIFFERENCE} or less"
+            )
 
 
-def make(folder: Path, console: Console) -> None:
-    """Train, check, write the files into `folder` and print what came out."""
+def make(folder: Path, weights: Path | None, console: Console) -> None:
+    """Train, check, write the files into `folder` and print what came out.
+
+    Args:
+        folder: Where the files are written.
+        weights: A written network that gives the weights, None to train them.
+        console: Where the results are printed.
+    """
     training, held_out = split_images()
-    network = train(training, console)
-    expected = answer(network, held_out.as_input())
-    model = onnx_bytes(network)
+    network = with_weights(weights.read_bytes()) if weights else train(training, console)
+    pictures = held_out.as_input()
+    expected = answer(network, pictures)
+    files = {
+        "digits.onnx": onnx_bytes(network),
+        "digits.pt": torchscript_bytes(network),
+        "digits.pt2": export_bytes(network),
+        "heldout.npz": heldout_bytes(held_out),
+    }
+    given = torch.from_numpy(pictures)
+    scripted = answer_of_torchscript(files["digits.pt"], given).numpy()
+    exported = answer_of_export(files["digits.pt2"], given).numpy()
     accuracy = held_out.accuracy(expected)
-    difference = onnx_difference(model, held_out.as_input(), expected)
-    check(accuracy, difference)
+    differences = {
+        "digits.onnx": onnx_difference(files["digits.onnx"], pictures, expected),
+        "digits.pt": float(abs(scripted - expected).max()),
+        "digits.pt2": float(abs(exported - expected).max()),
+    }
+    check(accuracy, differences)
 
     table = Table("result", "value", title="digits network")
     parameters = sum(value.numel() for value in network.parameters())
@@ -231,8 +269,9 @@ def make(folder: Path, console: Console) -> None:
     table.add_row(
         f"accuracy, {len(held_out.labels)} held-out pictures", f"{accuracy:.2%} ({wrong} wrong)"
     )
-    table.add_row("largest difference of ONNX Runtime to torch", f"{difference:.1e}")
-    for name, content in (("digits.onnx", model), ("heldout.npz", heldout_bytes(held_out))):
+    for name, value in differences.items():
+        table.add_row(f"largest difference of {name} to the network", f"{value:.1e}")
+    for name, content in files.items():
         (folder / name).write_bytes(content)
         table.add_row(name, f"{len(content):,} bytes")
     console.print(table)
@@ -243,11 +282,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Train the digits network and write its files.")
     here = Path(__file__).resolve().parent
     parser.add_argument("--out", type=Path, default=here, help="folder (default: this program's)")
-    folder: Path = parser.parse_args(arguments).out
-    if not folder.is_dir():
-        parser.error(f"--out: {folder} is not a folder")
+    parser.add_argument("--weights", type=Path, help="take the weights of this ONNX file")
+    options = parser.parse_args(arguments)
+    if not options.out.is_dir():
+        parser.error(f"--out: {options.out} is not a folder")
+    if options.weights and not options.weights.is_file():
+        parser.error(f"--weights: {options.weights} is not a file")
     try:
-        make(folder, Console())
+        make(options.out, options.weights, Console())
     except UnfitError as error:
         Console(stderr=True, style="red").print(f"Nothing written: {error}", markup=False)
         return 1
