@@ -11,10 +11,8 @@ from __future__ import annotations
 import ast
 import builtins
 import threading
-from contextlib import contextmanager
-from dataclasses import dataclass
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Final, List  # noqa: UP035 - the compiler knows it by this name
+from typing import TYPE_CHECKING, Any, Final, List, NamedTuple  # noqa: UP035 - the compiler knows it by this name
 
 import torch
 
@@ -32,8 +30,7 @@ if TYPE_CHECKING:
 NUL: Final = b"\0"
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(NamedTuple):
     """The call of a script that a thread is in.
 
     Attributes:
@@ -56,14 +53,10 @@ class _Current(threading.local):
 _current: Final = _Current()
 
 
-@contextmanager
-def calling(caller: Caller) -> Iterator[None]:
-    """Sets whose calls those of this thread are."""
+def exchange(caller: Caller | None) -> Caller | None:
+    """Sets whose calls those of this thread are; returns whose they were."""
     before, _current.caller = _current.caller, caller
-    try:
-        yield
-    finally:
-        _current.caller = before
+    return before
 
 
 class ScriptError(Exception):

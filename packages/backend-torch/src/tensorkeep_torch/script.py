@@ -7,7 +7,7 @@ others, which take the tensors one by one, as those of scripts did before there 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
@@ -16,7 +16,7 @@ from tensorkeep_torch.devices import set_threads, torch_device
 from tensorkeep_torch.internals import compile_source, functions_of
 from tensorkeep_torch.messages import CANCELLED, of_compiler, of_script
 from tensorkeep_torch.program import Program, flattened, vet
-from tensorkeep_torch.redis_calls import NUL, PYTHON, Caller, calling, resolver
+from tensorkeep_torch.redis_calls import NUL, PYTHON, Caller, exchange, resolver
 from tensorkeep_torch.tensors import from_torch, to_torch
 
 if TYPE_CHECKING:
@@ -131,16 +131,16 @@ def run_script(script: TorchScript, call: ScriptCall, run: RunContext) -> list[T
         arguments: list[object] = [given, _texts(call.keys), _texts(call.arguments)]
     else:
         arguments = _legacy_arguments(name, function.types, given)
+    before = exchange(Caller(call.commands, run, device, program.writes))
     try:
-        with calling(Caller(call.commands, run, device, program.writes)):
-            result = program(arguments, run)
-        if call.outputs is None:
-            return []
-        return _outputs(name, result, given, call.outputs)
+        result = program(arguments, run)
+        return [] if call.outputs is None else _outputs(name, result, given, call.outputs)
     except RunFailed:
         raise
     except Exception as error:  # torch's exceptions have no base of their own
         raise RunFailed(CANCELLED if run.cancelled else of_script(error)) from error
+    finally:
+        exchange(before)
 
 
 def _texts(words: Sequence[bytes]) -> list[bytes]:
@@ -165,10 +165,9 @@ def _legacy_arguments(
 
 
 def _outputs(name: str, result: object, given: list[torch.Tensor], count: int) -> list[Tensor]:
-    values = list(flattened(result))
-    tensors = [each for each in values if isinstance(each, torch.Tensor)]
-    if len(tensors) != len(values):
+    values: list[Any] = list(flattened(result))
+    if not all(isinstance(each, torch.Tensor) for each in values):
         raise RunFailed(f"Function returned non-tensor values{name}")
-    if len(tensors) != count:
+    if len(values) != count:
         raise RunFailed(f"Function returned unexpected number of outputs - {name}")
-    return [from_torch(each, given) for each in tensors]
+    return [from_torch(each, given) for each in values]

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property, partial
 from threading import Barrier
 from typing import TYPE_CHECKING, Final
 from unittest import SkipTest
 
-from tensorkeep.errors import CommandFailed
 from tensorkeep.hookspecs import RunContext
 from tensorkeep.testing.checks import (
     Attempt,
@@ -19,91 +17,17 @@ from tensorkeep.testing.checks import (
     from_memory,
     memory_of,
 )
+from tensorkeep.testing.script_example import REFUSAL, Requests, ScriptExample
 from tensorkeep.testing.subject import Subject
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from tensorkeep.hookspecs import CommandReply
     from tensorkeep.tensor import Tensor
 
 _CALLS_PER_THREAD: Final = 20
 _THREADS: Final = 4
 _UNDER_WAY: Final = 0.3  # seconds after which a long call is taken to be running
-_REFUSAL: Final = "WRONGTYPE of the suite"
-
-
-@dataclass(frozen=True, slots=True)
-class ScriptExample:
-    """A script, a call of one of its functions, and what that asks for and returns.
-
-    Attributes:
-        source: The script.
-        function: The function to call.
-        tensors: Its input tensors.
-        outputs: What it must return.
-        entry_points: Names for `ScriptSpec.entry_points`.
-        tolerance: Relative difference that is allowed in floating outputs.
-        keys: The keys that it is given.
-        arguments: The arguments that it is given.
-        command: The one command that it must ask for, with its arguments; empty for none.
-        reply: What the command is answered.
-        model: The key of the one model that it must ask for, on its tensors; empty for none. The
-            model returns its inputs.
-    """
-
-    source: bytes
-    function: str
-    tensors: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
-    entry_points: tuple[str, ...] = ()
-    tolerance: float = 1e-5
-    keys: tuple[bytes, ...] = ()
-    arguments: tuple[bytes, ...] = ()
-    command: tuple[bytes, ...] = ()
-    reply: CommandReply = None
-    model: str = ""
-
-
-class Requests:
-    """Stands for the keyspace and models of an example, and records what is asked of them.
-
-    Attributes:
-        commands: The commands that were asked for, with their arguments.
-        models: Keys of the models that were asked for.
-
-    Args:
-        example: The example.
-        refuse: Whether to refuse everything.
-    """
-
-    def __init__(self, example: ScriptExample, *, refuse: bool = False) -> None:
-        self.commands: list[tuple[bytes, ...]] = []
-        self.models: list[str] = []
-        self._example = example
-        self._refuse = refuse
-
-    def execute(self, command: str, arguments: Sequence[bytes]) -> CommandReply:
-        """Answers a command."""
-        if not self._example.command:
-            raise NotImplementedError(f"the suite has no keyspace: {command} {arguments!r}")
-        self.commands.append((command.encode(), *arguments))
-        if self._refuse:
-            raise CommandFailed(_REFUSAL)
-        return self._example.reply
-
-    def model_execute(self, key: str, inputs: Sequence[Tensor], outputs: int) -> Sequence[Tensor]:
-        """Returns the inputs of a model."""
-        example = self._example
-        if not example.model:
-            raise NotImplementedError(f"the suite has no models: {key} {inputs!r} {outputs}")
-        self.models.append(key)
-        if self._refuse:
-            raise CommandFailed(_REFUSAL)
-        check_same(inputs, example.tensors, example.tolerance)
-        if outputs != len(inputs):
-            raise CommandFailed(f"{key} has {len(inputs)} outputs, not {outputs}")
-        return inputs
 
 
 class ScriptContract:
@@ -221,7 +145,7 @@ class ScriptContract:
         for example in asking:
             with self._compiled(example) as script:
                 call = partial(self._call, script, example, Requests(example, refuse=True))
-                check_raises(f"{example.function} whose request was refused", call, _REFUSAL)
+                check_raises(f"{example.function} whose request was refused", call, REFUSAL)
                 self._check_call(script, example, Requests(example))
 
     def test_a_script_can_be_cancelled(self) -> None:
