@@ -16,7 +16,8 @@ from tensorkeep_server.errors import CommandError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from tensorkeep.model import Model
+    from tensorkeep.hookspecs import ScriptCall
+    from tensorkeep.model import Runnable
     from tensorkeep.tensor import Tensor
     from tensorkeep_server.codec import Argument
     from tensorkeep_server.commands.tensors import Form
@@ -279,8 +280,21 @@ class Draft(Generic[_S]):
             self._shown.append((self._size, slot, form))
         self._size += 1
 
-    def execute(self, model: Model, inputs: Sequence[bytes], outputs: Sequence[bytes]) -> None:
-        """Runs a model on the values that names have here, and gives names what it returns."""
+    def execute(
+        self,
+        runnable: Runnable,
+        inputs: Sequence[bytes],
+        outputs: Sequence[bytes],
+        call: ScriptCall | None = None,
+    ) -> None:
+        """Runs a model or script on the values that names have here; names what it returns.
+
+        Args:
+            runnable: The model or script.
+            inputs: Names of what it is given.
+            outputs: Names for what it returns.
+            call: What a script is asked for, without the tensors.
+        """
         slots = self._slots
         try:
             reads = tuple(map(slots.__getitem__, inputs))
@@ -294,10 +308,10 @@ class Draft(Generic[_S]):
             slots[name] = slot
             slot -= 1
         self._free = slot
-        queue = model.spec.device.queue
+        queue = runnable.spec.device.queue
         after = self._last.get(queue, -1)
         self._last[queue] = len(operations)
-        operations.append(Operation(model, reads, tuple(range(first, slot, -1)), after))
+        operations.append(Operation(runnable, reads, tuple(range(first, slot, -1)), after, call))
         self._ran.append(self._size)
         self._size += 1
 

@@ -13,6 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
+from tensorkeep.errors import CommandFailed
+from tensorkeep.hookspecs import CommandReply
+
 RESP2: Final = 2
 RESP3: Final = 3
 
@@ -158,6 +161,35 @@ def encode(reply: Reply, version: Version, out: list[Blob]) -> None:
         kinds = ", ".join(kind.__name__ for kind in _ENCODERS)
         raise TypeError(f"a reply must be one of {kinds}, not {type(reply).__name__}")
     encoder(reply, version, out)
+
+
+def plain(reply: "Reply") -> CommandReply:  # noqa: PLR0911 - one for each kind of reply
+    """Returns a reply as a value, as a client that speaks RESP2 would see it.
+
+    Raises:
+        CommandFailed: The reply is an error, or has one inside; the text is its line.
+    """
+    match reply:
+        case Error(line):
+            raise CommandFailed(line)
+        case Simple(text) | Verbatim(text):
+            return text.encode("utf-8", "surrogateescape")
+        case bytes() | bytearray() | memoryview():
+            return bytes(reply)
+        case float():
+            return b"%.17g" % reply
+        case int():  # a boolean as well
+            return int(reply)
+        case Map(pairs):
+            return [plain(item) for pair in pairs for item in pair]
+        case Set(items) | Push(items):
+            return [*map(plain, items)]
+        case list() | tuple():
+            return [*map(plain, reply)]
+        case InVersion(_, inner):
+            return plain(inner)
+        case _:  # the two kinds of null
+            return None
 
 
 def joined(pieces: list[Blob]) -> list[Blob]:

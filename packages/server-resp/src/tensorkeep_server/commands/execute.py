@@ -138,7 +138,7 @@ def run_model(client: Client, model: Model, request: ModelExecute) -> Reply | La
     inputs = [stored_tensor(client, key) for key in request.inputs]
     expires_at = engine.time() + request.timeout_ms / 1000 if request.timeout_ms else None
     graph = run_of(model, inputs, expires_at)
-    return run_graph(engine, graph, lambda: _store_outputs(client, request.outputs, graph))
+    return run_graph(engine, graph, lambda: store_outputs(client, request.outputs, graph))
 
 
 def run_graph(engine: Engine, graph: GraphRun, finish: Callable[[], Reply]) -> Reply | Later:
@@ -171,7 +171,7 @@ def _given_up(error: Exception) -> Reply:
     return TIMED_OUT if type(error) is RunExpired else error_reply(error)
 
 
-def _store_outputs(client: Client, names: Sequence[bytes], graph: GraphRun) -> Reply:
+def store_outputs(client: Client, names: Sequence[bytes], graph: GraphRun) -> Reply:
     """Stores all outputs of a single run, or none.
 
     An output that is no tensor is left out, as in the original.

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tensorkeep.batching import Batching
 from tensorkeep.device import Device
-from tensorkeep.errors import BackendUnavailable, InvalidDevice, TensorkeepError
+from tensorkeep.errors import InvalidDevice
 from tensorkeep.model import Model, ModelSpec
 from tensorkeep_server.args import Args, keyword, text
 from tensorkeep_server.command import DENYOOM, MODULE, READONLY, WRITE, Command, command
-from tensorkeep_server.errors import WRONG_TYPE, CommandError, error_reply
-from tensorkeep_server.later import Later
+from tensorkeep_server.commands.building import store_when_built
+from tensorkeep_server.errors import CommandError
 from tensorkeep_server.numerals import parse_count
-from tensorkeep_server.reply import OK, Error
+from tensorkeep_server.reply import OK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from tensorkeep_server.later import Later
     from tensorkeep_server.reply import Reply
     from tensorkeep_server.state import Client, Server
-
-_log = logging.getLogger(__name__)
 
 NO_MODEL: Final = "ERR model key is empty"
 NO_BLOB: Final = "ERR Insufficient arguments, missing model BLOB"
@@ -167,34 +165,11 @@ def model_store(client: Client, request: OfModel) -> Later:
 
 
 def build_model(client: Client, key: bytes, new: NewModel) -> Later:
-    """Builds a model on the loader's thread, then stores it, even when its client went away."""
-    later = Later()
-    server = client.server
-
-    def built(model: Model | None, error: TensorkeepError | None) -> None:
-        def store() -> Reply:
-            if model is None:
-                return build_failure(error)
-            # Judged last, as in the original: the key may have changed meanwhile, and in a
-            # transaction also which database is selected.
-            keys = client.keys
-            if not isinstance(keys.get(key), Model | None):
-                return Error(WRONG_TYPE)
-            keys.set(key, model)
-            server.engine.catalog[key] = model
-            return OK
-
-        later.resolve(store)
-
-    server.engine.create_model(new.spec, new.blob, built)
-    return later
-
-
-def build_failure(error: TensorkeepError | None) -> Error:
-    """Returns the reply for a model that could not be built; why a backend is missing is logged."""
-    if isinstance(error, BackendUnavailable):
-        _log.warning("%s", error)
-    return error_reply(error or TensorkeepError("no model was built"))
+    """Builds a model and stores it."""
+    engine = client.server.engine
+    return store_when_built(
+        client, key, Model, lambda done: engine.create_model(new.spec, new.blob, done)
+    )
 
 
 # --------------------------------------------------------------------------- AI.MODELGET
