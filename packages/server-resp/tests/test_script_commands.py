@@ -31,6 +31,10 @@ def error(line):
     return f"-{line}\r\n".encode()
 
 
+def ask(wire, request, *more):
+    return wire.ask(*request.split(), *more)
+
+
 def store(wire, key="s", source="sum stack", *options, entry_points=()):
     points = ["ENTRY_POINTS", len(entry_points), *entry_points]
     assert wire.ask("AI.SCRIPTSTORE", key, "CPU", *options, *points, "SOURCE", source, "") == OK
@@ -40,8 +44,10 @@ def store(wire, key="s", source="sum stack", *options, entry_points=()):
 @pytest.mark.parametrize("version", [2, 3])
 def test_a_script_is_shown_as_it_was_stored(wire, version):
     wire.ask("HELLO", version)
-    request = "AI.SCRIPTSTORE s Cpu:1 TAG v:1 ENTRY_POINTS 2 sum stack SOURCE".split()
-    assert wire.ask(*request, "sum stack\n") == OK
+    assert (
+        ask(wire, "AI.SCRIPTSTORE s Cpu:1 TAG v:1 ENTRY_POINTS 2 sum stack SOURCE", "sum stack\n")
+        == OK
+    )
     meta = [b"device", b"Cpu:1", b"tag", b"v:1", b"Entry Points", [b"sum", b"stack"]]
     whole = [*meta, b"source", b"sum stack\n"]
     assert wire.read("AI.SCRIPTGET", "s") == whole
@@ -113,7 +119,7 @@ def test_the_first_mistake_from_left_to_right_is_named(wire, request_, line):
 
 
 def test_any_device_that_begins_with_cpu_will_do(wire):
-    assert wire.ask("AI.SCRIPTSTORE", "s", "cpuXYZ", *"ENTRY_POINTS 0 SOURCE sum x".split()) == OK
+    assert ask(wire, "AI.SCRIPTSTORE s cpuXYZ ENTRY_POINTS 0 SOURCE sum x") == OK
     assert wire.read("AI.SCRIPTGET", "s", "META")[1] == b"cpuXYZ"
 
 
@@ -121,8 +127,7 @@ def test_without_the_backend_no_script_is_stored(wire, backends, scripts):
     backends._given.clear()
     line = error("ERR Could not load backend")
     for device in ("CPU", "XPU"):
-        request = ("AI.SCRIPTSTORE", "s", device, *"ENTRY_POINTS 0 SOURCE sum x".split())
-        assert wire.ask(*request) == line
+        assert ask(wire, f"AI.SCRIPTSTORE s {device} ENTRY_POINTS 0 SOURCE sum x") == line
 
 
 def test_a_script_is_stored_within_a_transaction(wire):
@@ -206,8 +211,8 @@ def test_a_renamed_script_is_known_by_its_old_name(wire):
 def test_ai_info_shows_scripts_without_samples(wire):
     store(wire, "s", "sum fail", "TAG", "t")
     wire.ask("AI.TENSORSET", "x", "FLOAT", 2, "VALUES", 1, 2)
-    assert wire.ask("AI.SCRIPTEXECUTE", "s", *"sum INPUTS 2 x x OUTPUTS 1 y".split()) == OK
-    assert wire.ask("AI.SCRIPTEXECUTE", "s", *"fail KEYS 1 x".split()).startswith(b"-the script")
+    assert ask(wire, "AI.SCRIPTEXECUTE s sum INPUTS 2 x x OUTPUTS 1 y") == OK
+    assert ask(wire, "AI.SCRIPTEXECUTE s fail KEYS 1 x").startswith(b"-the script")
     head = [b"key", b"s", b"type", b"SCRIPT", b"backend", b"TORCH", b"device", b"CPU"]
     info = wire.read("AI.INFO", "s")
     assert info[:10] == [*head, b"tag", b"t"]
