@@ -14,6 +14,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from tensorkeep.keyspace import Watch
+from tensorkeep_server.dag_memory import DagMemory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -123,6 +124,7 @@ class Client:
         blocked: Whether a reply is being waited for.
         transaction: What is to be done at EXEC; None outside of MULTI.
         watch: The keys that must not change before EXEC.
+        dags: The DAGs that it has sent.
         connected_at: Unix time in seconds.
         active_at: Unix time of the last command.
         last_command: Name of the last command, lower case.
@@ -147,6 +149,7 @@ class Client:
     blocked: bool = False
     transaction: Transaction | None = None
     watch: Watch = field(default_factory=Watch)
+    dags: DagMemory = field(default_factory=DagMemory)
     connected_at: float = field(default_factory=time.time)
     active_at: float = field(default_factory=time.time)
     last_command: str = ""

@@ -69,7 +69,10 @@ def _read_tensor_set(op: Sequence[Argument], draft: Draft[Client]) -> None:
     if len(op) < 4:  # noqa: PLR2004 - the operation, name, type, and a size or data
         raise CommandError("wrong number of arguments for 'AI.TENSORSET' command")
     limits = draft.store.server.settings.limits
-    draft.put(bytes(op[1]), read_tensor(Args(op, 2), limits.max_bulk))
+    tensor = read_tensor(Args(op, 2), limits.max_bulk)
+    # VALUES may be followed by any word, so the tensor itself must tell.
+    ends_in_data = keyword(op[-2]) == b"BLOB" and tensor.blob is op[-1]
+    draft.put(bytes(op[1]), tensor, ends_in_data=ends_in_data)
 
 
 def _read_tensor_get(op: Sequence[Argument], draft: Draft[Client]) -> None:
@@ -84,11 +87,12 @@ def _model_run(
     def read_op(op: Sequence[Argument], draft: Draft[Client]) -> None:
         if len(op) < at_least:
             raise too_few_arguments(name)
-        model = stored_model(draft.store, bytes(op[1]))
+        key = bytes(op[1])
+        model = stored_model(draft.store, key)
         inputs, outputs, timeout_ms = read(Args(op, 2), model)
         if timeout_ms:
             raise CommandError(_NO_TIMEOUT)
-        draft.execute(model, inputs, outputs)
+        draft.execute(key, model, inputs, outputs)
 
     return read_op
 
@@ -97,12 +101,13 @@ def _script_run(name: str, read: Callable[[Args], ScriptExecute]) -> Reader[Clie
     def read_op(op: Sequence[Argument], draft: Draft[Client]) -> None:
         if len(op) < 3:  # noqa: PLR2004 - the operation, key and function
             raise too_few_arguments(name)
-        script = stored_script(draft.store, bytes(op[1]))
+        key = bytes(op[1])
+        script = stored_script(draft.store, key)
         request = read(Args(op, 2))
         if request.timeout_ms:
             raise CommandError(_NO_TIMEOUT)
         call = script_call(draft.store, request)
-        draft.execute(script, request.inputs, request.outputs, call)
+        draft.execute(key, script, request.inputs, request.outputs, call)
 
     return read_op
 
@@ -187,7 +192,10 @@ def check_arity(dialect: Dialect[Client], args: Args) -> Args:
 
 def run_dag(dialect: Dialect[Client], client: Client, args: Args) -> Reply | Later:
     """Runs a DAG and stores what it was asked to."""
-    plan = read_dag(args, dialect, client)
+    plan = client.dags.recall(args.items, client.keys.get)
+    if plan is None:
+        plan, origins = read_dag(args, dialect, client)
+        client.dags.note(args.items, plan, origins)
     engine = client.server.engine
     expires_at = engine.time() + plan.timeout_ms / 1000 if plan.timeout_ms > 0 else None
     run = GraphRun(plan.graph, plan.given, expires_at)
