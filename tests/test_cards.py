@@ -1,5 +1,6 @@
 """The example that scores payments: a script, a hash of features and a model, in one request."""
 
+import importlib
 import importlib.util
 import json
 import subprocess
@@ -21,16 +22,13 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def example():
     """The example's modules, and what they say of some payments."""
+    names = ("demo", "features", "payments")
     sys.path.insert(0, str(FOLDER))
     try:
-        import demo
-        import features
-        import payments
-
-        yield demo, features, payments
+        yield [importlib.import_module(name) for name in names]
     finally:
         sys.path.remove(str(FOLDER))
-        for name in ("demo", "features", "payments"):
+        for name in names:
             sys.modules.pop(name, None)
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import secrets
 import sys
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from tensorkeep.engine import Engine
@@ -61,7 +63,7 @@ async def serve(
     sys.setswitchinterval(settings.switch_interval)
     server = Server(
         settings=settings,
-        engine=Engine(loop, settings.engine, backends),
+        engine=Engine(loop, replace(settings.engine, cores=_usable_cores()), backends),
         commands=CommandTable(COMMANDS),
         shut_down=shut_down,
         run_id=secrets.token_hex(20),
@@ -91,6 +93,12 @@ async def serve(
     if settings.unix_socket:
         close_unix(settings.unix_socket)
     await _until(lambda: not server.clients, limit=1.0)
+
+
+def _usable_cores() -> int:
+    """Returns the number of processor cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)  # not on every system
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
 async def _load(engine: Engine, name: str) -> None:
