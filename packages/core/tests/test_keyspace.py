@@ -69,6 +69,14 @@ def test_a_typed_look_names_a_missing_key_and_a_wrong_type(keys):
         keys.typed(b"none", int)
 
 
+def test_a_value_of_one_type_is_found_or_missing_and_any_other_refused(keys):
+    keys.set(b"k", "text")
+    assert keys.find(b"k", str) == "text"
+    assert keys.find(b"none", str) is None
+    with pytest.raises(WrongType, match="b'k'"):
+        keys.find(b"k", int)
+
+
 def test_reading_touches_a_key_unless_told_otherwise(keys, clock):
     keys.set(b"k", 1)
     clock.now += 10
@@ -323,6 +331,7 @@ def watching(keys, *names):
 CHANGES = {
     "stored": lambda keys: keys.set(b"k", 1),
     "stored as it was": lambda keys: keys.set(b"k", keys.get(b"k")),
+    "changed in place": lambda keys: keys.changed(b"k"),
     "deleted": lambda keys: keys.delete(b"k"),
     "renamed": lambda keys: keys.rename(b"k", b"other"),
     "replaced by a renamed one": lambda keys: keys.rename(b"other", b"k"),
@@ -337,6 +346,7 @@ NO_CHANGES = {
     "looked at": lambda keys: (keys.entry(b"k"), b"k" in keys, list(keys), keys.scan(0, 10)),
     "renamed to itself": lambda keys: keys.rename(b"k", b"k"),
     "not the one that is stored": lambda keys: keys.set(b"l", 1),
+    "not the one that is changed": lambda keys: keys.changed(b"other"),
     "not the one that is deleted": lambda keys: keys.delete(b"other"),
 }
 
