@@ -157,6 +157,21 @@ class Keyspace:
         if expires_at is not None:
             self.expire(key, expires_at)
 
+    def replace(self, key: bytes, value: object) -> None:
+        """Stores a value that came of the one under a key, or the first one; the expiry stays.
+
+        Whoever looked at the key just before need not fear that it expires in between: then what
+        is stored here has expired, too.
+        """
+        entry = self._entries.get(key)
+        if entry is None:
+            self.set(key, value)
+            return
+        entry.value = value
+        entry.touched = self.clock()
+        if self.watches:
+            self._tell_watches(key)
+
     def changed(self, key: bytes) -> None:
         """Takes note that the value under a key was changed in place."""
         if self.watches:
