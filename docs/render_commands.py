@@ -22,6 +22,8 @@ PAGE: Final = Path(__file__).with_name("commands.md")
 SECTIONS: Final = {  # titles by group, in the order of the page
     "module": "Tensors and models",
     "generic": "Keys",
+    "string": "Strings",
+    "list": "Lists",
     "connection": "Connections",
     "transactions": "Transactions",
     "server": "The server",

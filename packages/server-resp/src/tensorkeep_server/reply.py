@@ -35,7 +35,8 @@ Blob: TypeAlias = bytes | bytearray | memoryview
 # cover them, and also `str`, which is no reply.
 Reply: TypeAlias = (
     "Blob | int | float | bool | Simple | Error | NullArray | Map | Set | Push | Verbatim"
-    " | InVersion | list[Reply] | list[bytes] | list[int] | list[float] | tuple[Reply, ...] | None"
+    " | InVersion | list[Reply] | list[bytes] | list[bytes | memoryview] | list[int] | list[float]"
+    " | tuple[Reply, ...] | None"
 )
 
 
