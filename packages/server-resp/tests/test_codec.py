@@ -442,7 +442,9 @@ class TestReplies:
 
     @pytest.mark.parametrize("count", [32, 33, 4095, 4096, 4097, 9000])
     @pytest.mark.parametrize(
-        "odd", [b"member", None, 7, b"x" * LARGE_BULK], ids=["none", "null", "integer", "large"]
+        "odd",
+        [b"member", b"x" * 1023, b"x" * 1024, None, 7, b"x" * LARGE_BULK],
+        ids=["none", "short", "long", "null", "integer", "large"],
     )
     def test_a_long_list_of_bulks_is_complete_whatever_is_among_them(self, count, odd):
         items = [b"m%d" % number for number in range(count)]

@@ -30,6 +30,9 @@ _CRLF: Final = b"\r\n"
 # Heads of bulks for every length of C's `%.17g`, which needs at most 24 bytes: a sign, 17 digits,
 # a point and `e-308`.
 _DOUBLE_HEADS: Final = tuple(b"$%d\r\n" % size for size in range(25))
+# Heads of bulks that follow others, with the line break that ends the one before: to join them
+# takes half the time that to format lengths takes.
+_INNER_HEADS: Final = tuple(b"\r\n$%d\r\n" % size for size in range(1024))
 
 Version: TypeAlias = Literal[2, 3]
 Blob: TypeAlias = bytes | bytearray | memoryview
@@ -299,9 +302,12 @@ def _elements(items: list[Any] | tuple[Any, ...], version: Version, out: list[Bl
     if len(items) > _FEW:
         for start in range(0, len(items), _BLOCK):
             block = items[start : start + _BLOCK]
-            if {*map(type, block)} == {bytes} and max(map(len, block)) < LARGE_BULK:
-                sized = tuple(chain.from_iterable(zip(map(len, block), block, strict=True)))
-                out.append(b"$%d\r\n%b\r\n" * len(block) % sized)
+            if {*map(type, block)} == {bytes} and max(map(len, block)) < len(_INNER_HEADS):
+                pieces = [_CRLF] * (2 * len(block) + 1)
+                pieces[:-1:2] = [_INNER_HEADS[size] for size in map(len, block)]
+                pieces[1::2] = block
+                pieces[0] = pieces[0].removeprefix(_CRLF)
+                out.append(b"".join(pieces))
             else:
                 _one_by_one(block, version, out)
     else:
