@@ -30,11 +30,6 @@ class Increment(NamedTuple):
     by: int
 
 
-def parse_step(args: Args, *, step: int) -> Increment:
-    """Parses INCR and DECR."""
-    return Increment(args.take(), step)
-
-
 def parse_increment(args: Args) -> Increment:
     """Parses INCRBY."""
     return Increment(args.take(), args.take_integer())
@@ -50,12 +45,16 @@ def parse_decrement(args: Args) -> Increment:
 
 def add(client: Client, request: Increment) -> Reply:
     """Adds to an integer, 0 when there is none, and keeps its expiry; answers the sum."""
-    key, increment = request
+    return step(client, request.key, by=request.by)
+
+
+def step(client: Client, key: bytes, *, by: int) -> Reply:
+    """Adds always the same to an integer, see `add`."""
     text = get(client, key)
     number = 0 if text is None else parse_integer(text)
     if number is None:
         raise CommandError(NOT_AN_INTEGER)
-    total = number + increment
+    total = number + by
     if not _INT64_MIN <= total <= _INT64_MAX:
         raise CommandError(_OVERFLOW)
     client.keys.replace(key, b"%d" % total)
@@ -80,8 +79,8 @@ def add_float(client: Client, request: Pair) -> Reply:
 COMMANDS: Final[tuple[Command, ...]] = (
     command(
         "incr",
-        partial(parse_step, step=1),
-        add,
+        Args.take,
+        partial(step, by=1),
         summary="Adds one to an integer and answers the sum.",
         group="string",
         arity=2,
@@ -114,8 +113,8 @@ COMMANDS: Final[tuple[Command, ...]] = (
     ),
     command(
         "decr",
-        partial(parse_step, step=-1),
-        add,
+        Args.take,
+        partial(step, by=-1),
         summary="Subtracts one from an integer and answers the difference.",
         group="string",
         arity=2,
