@@ -21,6 +21,9 @@ INTEGERS = ("0", "1", "-1", "7", "12345678901", 2**63 - 1, -(2**63))
 NO_INTEGERS = ("", "x", "1.5", "01", "+1", " 1", "-0", 2**63, -(2**63) - 1)
 FLOATS = ("0.1", "-0.1", "3.0", "5e3", "1e-17", "0x1p3", "1e400", "1e4900", "1e17", "-7e-18", "1.")
 NO_FLOATS = ("inf", "-Infinity", "nan", "1e5000", "1e-5000", "0x", "1 ", ".")
+TIMES = ("EX relative", "PX relative_ms", "EXAT absolute", "PXAT absolute_ms", "EX", "PXAT")
+SETTINGS = (*TIMES, "EXAT absolute", "NX", "XX", "GET", "KEEPTTL", "NX", "XX", "GET", "PERSIST")
+FINDING = ("RANK rank", "RANK rank", "COUNT count", "COUNT count", "MAXLEN count", "RANK", "bogus")
 WORDS = {
     "key": (b"a", b"b", b"c", b"\xff\r\n"),
     "value": (*INTEGERS, *NO_INTEGERS, *FLOATS, *NO_FLOATS, b"\0\xff\r\n", "v" * 44, "w" * 45),
@@ -44,9 +47,6 @@ WORDS = {
     "every": ("*",),
     "type": ("string", "STRING", "list", "List", "hash", "AI_TENSOR"),
 }
-TIMES = ("EX relative", "PX relative_ms", "EXAT absolute", "PXAT absolute_ms", "EX", "PXAT")
-SETTINGS = (*TIMES, "EXAT absolute", "NX", "XX", "GET", "KEEPTTL", "NX", "XX", "GET", "PERSIST")
-FINDING = ("RANK rank", "RANK rank", "COUNT count", "COUNT count", "MAXLEN count", "RANK", "bogus")
 REQUESTS = """
     12 SET key value
     14 SET key value setting setting*
