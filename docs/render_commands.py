@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 PAGE: Final = Path(__file__).with_name("commands.md")
 
 SECTIONS: Final = {  # titles by group, in the order of the page
-    "module": "Tensors and models",
+    "module": "Tensors, models and scripts",
     "generic": "Keys",
+    "string": "Strings",
+    "list": "Lists",
     "connection": "Connections",
     "transactions": "Transactions",
     "server": "The server",

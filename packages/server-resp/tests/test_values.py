@@ -4,6 +4,8 @@ import pytest
 
 from tensorkeep.model import LoadedModel, Model, ModelSpec, Script, ScriptSpec
 from tensorkeep.tensor import DType, Tensor
+from tensorkeep_server.growing import Embedded, Raw
+from tensorkeep_server.sequence import List
 from tensorkeep_server.values import KEY_OVERHEAD, memory_of, type_of, types_named
 
 TENSOR = Tensor.from_values(DType.DOUBLE, (3,), [1, 2, 3])
@@ -29,7 +31,43 @@ def test_every_type_has_its_name_and_counts_its_data(value, name, size):
     assert memory_of(b"key", value) == KEY_OVERHEAD + 3 + size
 
 
+@pytest.mark.parametrize(
+    ("value", "encoding"),
+    [
+        (b"", b"embstr"),
+        (b"0", b"int"),
+        (b"-9223372036854775808", b"int"),
+        (b"9223372036854775808", b"embstr"),
+        (b"007", b"embstr"),
+        (b"x" * 44, b"embstr"),
+        (b"x" * 45, b"raw"),
+        (Embedded(b"7"), b"embstr"),
+        (Embedded(b"7" * 45), b"raw"),
+        (Raw(b"7"), b"raw"),
+        (memoryview(b"7"), b"raw"),
+    ],
+)
+def test_a_string_says_how_redis_would_keep_it(value, encoding):
+    known = type_of(value)
+    assert known.name == "string"
+    assert known.encoding(value) == encoding
+    assert memory_of(b"key", value) == KEY_OVERHEAD + 3 + len(value)
+    assert known.copy(value) is value  # it never changes
+
+
+def test_a_list_is_copied_with_its_elements():
+    value = List([b"a", b"b"])
+    known = type_of(value)
+    assert (known.name, known.encoding(value)) == ("list", b"quicklist")
+    assert memory_of(b"key", value) == KEY_OVERHEAD + 3 + value.nbytes
+    copy = known.copy(value)
+    assert copy == value
+    assert copy is not value
+
+
 def test_types_are_found_by_name():
     assert list(types_named(b"AI_TENSOR")) == [Tensor]
     assert list(types_named(b"AI__MODEL")) == [Model]
+    assert list(types_named(b"STRING")) == [bytes, Embedded, Raw, memoryview]
+    assert list(types_named(b"LIST")) == [List]
     assert list(types_named(b"STREAM")) == []

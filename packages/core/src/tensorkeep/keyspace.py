@@ -98,6 +98,17 @@ class Keyspace:
             return value
         raise KeyMissing(key) if value is None else WrongType(key)
 
+    def find(self, key: bytes, kind: type[_T]) -> _T | None:
+        """Returns the value under a key, which is of one type or missing.
+
+        Raises:
+            WrongType: The value is of another type.
+        """
+        value = self.get(key)
+        if value is None or isinstance(value, kind):
+            return value
+        raise WrongType(key)
+
     def entry(self, key: bytes) -> Entry | None:
         """Returns what is known of a key, without touching it."""
         return None if self.get(key, touch=False) is None else self._entries[key]
@@ -145,6 +156,26 @@ class Keyspace:
             self._tell_watches(key)
         if expires_at is not None:
             self.expire(key, expires_at)
+
+    def replace(self, key: bytes, value: object) -> None:
+        """Stores a value that came of the one under a key, or the first one; the expiry stays.
+
+        Whoever looked at the key just before need not fear that it expires in between: then what
+        is stored here has expired, too.
+        """
+        entry = self._entries.get(key)
+        if entry is None:
+            self.set(key, value)
+            return
+        entry.value = value
+        entry.touched = self.clock()
+        if self.watches:
+            self._tell_watches(key)
+
+    def changed(self, key: bytes) -> None:
+        """Takes note that the value under a key was changed in place."""
+        if self.watches:
+            self._tell_watches(key)
 
     def delete(self, key: bytes) -> bool:
         """Removes a key; returns whether it was there and had not expired."""
@@ -316,7 +347,7 @@ class Keyspace:
 
 
 class Watch:
-    """Notices when one of some keys is stored, removed or given another time to vanish.
+    """Notices when one of some keys is stored, changed, removed or given another time to vanish.
 
     The keys may be in several keyspaces, and need not be there yet. After a change nothing is
     watched any more.

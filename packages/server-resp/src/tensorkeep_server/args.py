@@ -104,9 +104,9 @@ class Args:
 
     def take_rest(self) -> list[bytes]:
         """Takes all arguments that are left."""
-        rest = [bytes(argument) for argument in self.items[self.at :]]
+        rest = self.items[self.at :]
         self.at = len(self.items)
-        return rest
+        return [item if type(item) is bytes else bytes(item) for item in rest]
 
     def take_integer(self, error: str = NOT_AN_INTEGER) -> int:
         """Takes the next argument as an integer.

@@ -251,11 +251,11 @@ def _arguments(syntax: str) -> Iterator[Reply]:
 
 
 def _outer_words(syntax: str) -> list[str]:
-    """Splits at the blanks that are not inside brackets."""
+    """Splits at the blanks that are not inside brackets or parentheses."""
     words = [""]
     depth = 0
     for letter in syntax:
-        depth += (letter == "[") - (letter == "]")
+        depth += (letter in "[(") - (letter in "])")
         if letter == " " and not depth:
             words.append("")
         else:
