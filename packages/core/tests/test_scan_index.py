@@ -187,8 +187,9 @@ class ScanIndexMachine(RuleBasedStateMachine):
         return scan
 
     def go_on(self, scan, count):
-        number, cursor = scan
-        cursor, some = self.index.scan(cursor, count)
+        number, before = scan
+        cursor, some = self.index.scan(before, count)
+        assert cursor < before or not before, "a scan that goes down ends"
         assert len(some) <= count
         assert set(some) <= self.there
         self.seen[number] += some
