@@ -33,7 +33,7 @@ class Container:
     thread that owns the keyspace, in about 30 ms for a million elements; `Keyspace.changed` is
     where to learn that a copy has become old.
 
-    One that is large frees its content bit by bit, see `leftovers`.
+    A large one is freed bit by bit, see `leftovers`.
 
     Attributes:
         content: The elements. Only to be looked at; the methods change it.

@@ -8,17 +8,20 @@ it: its key may have been moved, or somebody may hold it for a snapshot.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections import deque
+from typing import Any, Final, TypeAlias
+
+Content: TypeAlias = dict[Any, Any] | set[Any] | deque[Any]
 
 _LARGE: Final = 10_000  # entries that are freed in about 1 ms
 _MOST: Final = 10_000_000  # entries that may wait; more come faster than they are swept
 
 # Shared by all servers of a process, as a value does not know whose it was. To append and to pop
 # are safe on any thread.
-_left: Final[list[dict[Any, Any] | set[Any]]] = []
+_left: Final[list[Content]] = []
 
 
-def leave(content: dict[Any, Any] | set[Any]) -> None:
+def leave(content: Content) -> None:
     """Keeps what a value held, if it is large, until it is swept.
 
     Args:
