@@ -81,6 +81,13 @@ def test_a_scan_that_was_begun_before_all_was_cleared_finds_nothing_new():
     index.validate([b"new"])
 
 
+def test_an_index_that_gave_its_names_away_has_none():
+    index = ScanIndex(numbers(3))
+    assert index.release() == numbers(3)
+    assert len(index) == 0
+    index.validate([])
+
+
 def test_removed_names_do_not_pile_up_even_when_they_are_long():
     index = ScanIndex([b"steady"])
     for number in range(1000):

@@ -213,6 +213,14 @@ def test_a_large_one_is_freed_bit_by_bit(nothing_left, make):
 
 
 @KINDS
+def test_what_a_large_one_needed_for_scans_is_freed_bit_by_bit_too(nothing_left, make):
+    made = make([*numbers(25_000), b"word"])
+    made.scan(0, 10)
+    del made
+    assert [leftovers.sweep(30_000) for _ in range(3)] == [30_000, 20_002, 0]
+
+
+@KINDS
 def test_a_small_one_is_freed_at_once(nothing_left, make):
     made = make(numbers(100))
     del made

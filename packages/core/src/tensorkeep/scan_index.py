@@ -101,6 +101,12 @@ class ScanIndex:
                 return name
         return None
 
+    def release(self) -> list[bytes]:
+        """Hands out the list of names, for who frees a long one bit by bit; then there is none."""
+        names = self._names
+        self.clear()
+        return names
+
     def _number(self, place: int) -> int:
         return self._numbers[place] if place < len(self._numbers) else place + self._shift
 

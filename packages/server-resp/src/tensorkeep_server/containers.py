@@ -56,6 +56,8 @@ class Container:
 
     def __del__(self) -> None:
         leave(self.content)
+        if self._index is not None:
+            leave(self._index.release())
 
     def copy(self) -> Self:
         """Returns a copy that shares nothing that changes."""

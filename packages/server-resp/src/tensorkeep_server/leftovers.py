@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, Final, TypeAlias
 
-Content: TypeAlias = dict[Any, Any] | set[Any] | deque[Any]
+Content: TypeAlias = dict[Any, Any] | set[Any] | list[Any] | deque[Any]
 
 _LARGE: Final = 10_000  # entries that are freed in about 1 ms
 _MOST: Final = 10_000_000  # entries that may wait; more come faster than they are swept
