@@ -1,13 +1,11 @@
-"""Commands on hashes: HSET, HGET, HGETALL, HINCRBY and the like."""
+"""Commands on hashes: HSET, HGET, HGETALL, HSCAN and the like."""
 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
-from tensorkeep_server.args import SYNTAX, Args, parse_integer
+from tensorkeep_server.args import SYNTAX, Args
 from tensorkeep_server.command import DENYOOM, FAST, READONLY, WRITE, Command, command
 from tensorkeep_server.commands.elements import (
     Draw,
@@ -20,58 +18,23 @@ from tensorkeep_server.commands.elements import (
 )
 from tensorkeep_server.containers import Hash
 from tensorkeep_server.errors import CommandError
-from tensorkeep_server.numerals import add_long_doubles, parse_long_double
 from tensorkeep_server.reply import OK, RESP2, Map
 
 if TYPE_CHECKING:
     from tensorkeep_server.reply import Reply
     from tensorkeep_server.state import Client
 
-_Number = TypeVar("_Number", int, np.longdouble)
-
-_INT64: Final = range(-(2**63), 2**63)
 _MOST_WITH_VALUES: Final = (2**63 - 1) // 2  # elements, so that twice as many can be counted
 _EMPTY: Final = Map(())
-_ZERO: Final = b"0"  # what a field that is missing is taken for, to add to
 
 
 # --------------------------------------------------------------------------- arguments
-class Increment(NamedTuple, Generic[_Number]):
-    """A number to be added: key field increment.
-
-    Attributes:
-        key: The key.
-        field: The field.
-        by: What is added to it.
-    """
-
-    key: bytes
-    field: bytes
-    by: _Number
-
-
 def parse_fields(args: Args, *, name: str) -> list[bytes]:
     """Parses a key and pairs of a field and its value."""
     words = args.take_rest()
     if len(words) % 2 == 0:
         raise CommandError(f"ERR wrong number of arguments for '{name}' command")
     return words
-
-
-def parse_increment(args: Args) -> Increment[int]:
-    """Parses HINCRBY."""
-    return Increment(args.take(), args.take(), args.take_integer())
-
-
-def parse_float_increment(args: Args) -> Increment[np.longdouble]:
-    """Parses HINCRBYFLOAT."""
-    key, field, word = args.take_rest()
-    by = parse_long_double(word)
-    if by is None:
-        raise CommandError("ERR value is not a valid float")
-    if not np.isfinite(by):
-        raise CommandError("ERR value is NaN or Infinity")
-    return Increment(key, field, by)
 
 
 def parse_draw(args: Args) -> Draw:
@@ -90,7 +53,12 @@ def parse_draw(args: Args) -> Draw:
 
 
 # --------------------------------------------------------------------------- writing
-def _found_or_new(client: Client, key: bytes) -> Hash:
+def found_or_new(client: Client, key: bytes) -> Hash:
+    """Returns the hash under a key, a new one where there is none.
+
+    Raises:
+        WrongType: The key holds something else.
+    """
     value = client.keys.find(key, Hash)
     if value is None:
         value = Hash()
@@ -101,7 +69,7 @@ def _found_or_new(client: Client, key: bytes) -> Hash:
 def set_fields(client: Client, words: list[bytes]) -> Reply:
     """Sets fields of a hash; answers how many are new."""
     key = words[0]
-    value = _found_or_new(client, key)
+    value = found_or_new(client, key)
     added = sum(map(value.put, words[1::2], words[2::2]))
     client.keys.changed(key)
     return added
@@ -116,7 +84,7 @@ def set_fields_only(client: Client, words: list[bytes]) -> Reply:
 def set_new_field(client: Client, words: list[bytes]) -> Reply:
     """Sets a field of a hash unless it is there; answers whether it was set."""
     key, field, content = words
-    value = _found_or_new(client, key)
+    value = found_or_new(client, key)
     if field in value.content:
         return 0
     value.put(field, content)
@@ -134,44 +102,6 @@ def remove_fields(client: Client, words: list[bytes]) -> Reply:
     if removed:
         settle(client.keys, key, value)
     return removed
-
-
-def increment(client: Client, request: Increment[int]) -> Reply:
-    """Adds to an integer in a field; answers the sum.
-
-    Raises:
-        CommandError: The field holds something else, or the sum is out of range.
-    """
-    key, field, by = request
-    value = _found_or_new(client, key)  # nothing can go wrong with a new one
-    old = parse_integer(value.content.get(field, _ZERO))
-    if old is None:
-        raise CommandError("ERR hash value is not an integer")
-    total = old + by
-    if total not in _INT64:
-        raise CommandError("ERR increment or decrement would overflow")
-    value.put(field, b"%d" % total)
-    client.keys.changed(key)
-    return total
-
-
-def increment_float(client: Client, request: Increment[np.longdouble]) -> Reply:
-    """Adds to a number in a field; answers the sum as text.
-
-    Raises:
-        CommandError: The field holds no number, or the sum is infinite.
-    """
-    key, field, by = request
-    value = _found_or_new(client, key)  # nothing can go wrong with a new one
-    old = parse_long_double(value.content.get(field, _ZERO))
-    if old is None:
-        raise CommandError("ERR hash value is not a float")
-    total = add_long_doubles(old, by)
-    if total is None:
-        raise CommandError("ERR increment would produce NaN or Infinity")
-    value.put(field, total)
-    client.keys.changed(key)
-    return total
 
 
 # --------------------------------------------------------------------------- reading
@@ -258,11 +188,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         summary="Sets fields of a hash, and answers how many are new.",
         group="hash",
         arity=-4,
-        flags=(
-            WRITE,
-            DENYOOM,
-            FAST,
-        ),
+        flags=(WRITE, DENYOOM, FAST),
         keys=(1, 1, 1),
         syntax="key field value [field value ...]",
         since="2.0.0",
@@ -274,11 +200,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         summary="Sets fields of a hash.",
         group="hash",
         arity=-4,
-        flags=(
-            WRITE,
-            DENYOOM,
-            FAST,
-        ),
+        flags=(WRITE, DENYOOM, FAST),
         keys=(1, 1, 1),
         syntax="key field value [field value ...]",
         since="2.0.0",
@@ -290,11 +212,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         summary="Sets a field of a hash unless it is there.",
         group="hash",
         arity=4,
-        flags=(
-            WRITE,
-            DENYOOM,
-            FAST,
-        ),
+        flags=(WRITE, DENYOOM, FAST),
         keys=(1, 1, 1),
         syntax="key field value",
         since="2.0.0",
@@ -306,45 +224,10 @@ COMMANDS: Final[tuple[Command, ...]] = (
         summary="Removes fields of a hash.",
         group="hash",
         arity=-3,
-        flags=(
-            WRITE,
-            FAST,
-        ),
+        flags=(WRITE, FAST),
         keys=(1, 1, 1),
         syntax="key field [field ...]",
         since="2.0.0",
-    ),
-    command(
-        "hincrby",
-        parse_increment,
-        increment,
-        summary="Adds to an integer in a field of a hash.",
-        group="hash",
-        arity=4,
-        flags=(
-            WRITE,
-            DENYOOM,
-            FAST,
-        ),
-        keys=(1, 1, 1),
-        syntax="key field increment",
-        since="2.0.0",
-    ),
-    command(
-        "hincrbyfloat",
-        parse_float_increment,
-        increment_float,
-        summary="Adds to a number in a field of a hash.",
-        group="hash",
-        arity=4,
-        flags=(
-            WRITE,
-            DENYOOM,
-            FAST,
-        ),
-        keys=(1, 1, 1),
-        syntax="key field increment",
-        since="2.6.0",
     ),
     command(
         "hget",
@@ -353,10 +236,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         summary="Answers the value of a field of a hash.",
         group="hash",
         arity=3,
-        flags=(
-            READONLY,
-            FAST,
-        ),
+        flags=(READONLY, FAST),
         keys=(1, 1, 1),
         syntax="key field",
         since="2.0.0",
@@ -368,10 +248,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         summary="Answers the values of several fields of a hash.",
         group="hash",
         arity=-3,
-        flags=(
-            READONLY,
-            FAST,
-        ),
+        flags=(READONLY, FAST),
         keys=(1, 1, 1),
         syntax="key field [field ...]",
         since="2.0.0",
@@ -422,10 +299,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         summary="Answers how many fields a hash has.",
         group="hash",
         arity=2,
-        flags=(
-            READONLY,
-            FAST,
-        ),
+        flags=(READONLY, FAST),
         keys=(1, 1, 1),
         syntax="key",
         since="2.0.0",
@@ -437,10 +311,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         summary="Answers whether a hash has a field.",
         group="hash",
         arity=3,
-        flags=(
-            READONLY,
-            FAST,
-        ),
+        flags=(READONLY, FAST),
         keys=(1, 1, 1),
         syntax="key field",
         since="2.0.0",
@@ -452,10 +323,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         summary="Answers how many bytes the value of a field has.",
         group="hash",
         arity=3,
-        flags=(
-            READONLY,
-            FAST,
-        ),
+        flags=(READONLY, FAST),
         keys=(1, 1, 1),
         syntax="key field",
         since="3.2.0",

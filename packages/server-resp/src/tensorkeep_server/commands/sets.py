@@ -1,20 +1,11 @@
-"""Commands on sets: SADD, SMEMBERS, SPOP, SINTER and the like."""
+"""Commands on one set, or from one to another: SADD, SMEMBERS, SPOP, SMOVE and the like."""
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final
 
-from tensorkeep_server.args import SYNTAX, Args, parse_integer
-from tensorkeep_server.command import (
-    DENYOOM,
-    FAST,
-    MOVABLE,
-    READONLY,
-    WRITE,
-    Command,
-    command,
-)
+from tensorkeep_server.args import SYNTAX, Args
+from tensorkeep_server.command import DENYOOM, FAST, READONLY, WRITE, Command, command
 from tensorkeep_server.commands.elements import (
     Draw,
     ElementScan,
@@ -29,43 +20,14 @@ from tensorkeep_server.errors import CommandError
 from tensorkeep_server.reply import Set as SetReply
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-
-    from tensorkeep_server.codec import Argument
     from tensorkeep_server.reply import Reply
     from tensorkeep_server.state import Client
-
-_Combine: TypeAlias = "Callable[[Sequence[set[bytes]]], set[bytes]]"
 
 _EMPTY: Final = SetReply(())
 _NOT_POSITIVE: Final = "ERR value is out of range, must be positive"
 
 
 # --------------------------------------------------------------------------- arguments
-class Combination(NamedTuple):
-    """Sets to be combined, and where the result goes.
-
-    Attributes:
-        target: The key of the result.
-        keys: The keys of the sets.
-    """
-
-    target: bytes
-    keys: list[bytes]
-
-
-class Cardinality(NamedTuple):
-    """SINTERCARD numkeys key [key ...] [LIMIT limit].
-
-    Attributes:
-        keys: The keys of the sets.
-        limit: No more is counted; 0 for all.
-    """
-
-    keys: list[bytes]
-    limit: int
-
-
 def parse_pop(args: Args) -> Draw:
     """Parses SPOP key [count]."""
     key = args.take()
@@ -87,37 +49,6 @@ def parse_draw(args: Args) -> Draw:
     if len(args) > 1:
         raise CommandError(SYNTAX)
     return Draw(key, take_count(args))
-
-
-def parse_combination(args: Args) -> Combination:
-    """Parses a key for the result, and the keys of sets."""
-    return Combination(args.take(), args.take_rest())
-
-
-def parse_cardinality(args: Args) -> Cardinality:
-    """Parses SINTERCARD, whose last LIMIT counts."""
-    error = "ERR numkeys should be greater than 0"
-    count = args.take_integer(error)
-    if count < 1:
-        raise CommandError(error)
-    if count > len(args):
-        raise CommandError("ERR Number of keys can't be greater than number of args")
-    keys = [args.take() for _ in range(count)]
-    limit = 0
-    while len(args):
-        if not args.optional(b"LIMIT") or not len(args):
-            raise CommandError(SYNTAX)
-        error = "ERR LIMIT can't be negative"
-        limit = args.take_integer(error)
-        if limit < 0:
-            raise CommandError(error)
-    return Cardinality(keys, limit)
-
-
-def counted_keys(request: Sequence[Argument]) -> list[Argument]:
-    """Returns the keys of a request that says how many they are; none if it cannot have so many."""
-    count = parse_integer(request[1]) or 0
-    return list(request[2 : 2 + count]) if 0 < count <= len(request) - 2 else []
 
 
 # --------------------------------------------------------------------------- members
@@ -235,52 +166,6 @@ def scan_members(client: Client, request: ElementScan) -> Reply:
     return (b"0", []) if value is None else scan(value, request)
 
 
-# --------------------------------------------------------------------------- several sets
-def _contents(client: Client, keys: Iterable[bytes]) -> list[set[bytes]]:
-    """Returns the members of sets, none for a missing one.
-
-    Raises:
-        WrongType: A key holds something else.
-    """
-    found = [client.keys.find(key, Set) for key in keys]
-    return [set() if value is None else value.content for value in found]
-
-
-def _union(contents: Sequence[set[bytes]]) -> set[bytes]:
-    return set().union(*contents)
-
-
-def _intersection(contents: Sequence[set[bytes]]) -> set[bytes]:
-    smallest, *others = sorted(contents, key=len)
-    return smallest.intersection(*others)
-
-
-def _difference(contents: Sequence[set[bytes]]) -> set[bytes]:
-    first, *others = contents
-    return first.difference(*others)
-
-
-def combine(client: Client, keys: list[bytes], *, how: _Combine) -> Reply:
-    """Answers what comes of several sets."""
-    return SetReply(tuple(how(_contents(client, keys))))
-
-
-def store_combined(client: Client, request: Combination, *, how: _Combine) -> Reply:
-    """Stores what comes of several sets, replacing what is there; answers how many members."""
-    result = how(_contents(client, request.keys))
-    if result:
-        client.keys.set(request.target, Set(result))
-    else:
-        client.keys.delete(request.target)
-    return len(result)
-
-
-def count_common(client: Client, request: Cardinality) -> Reply:
-    """Answers how many members several sets have in common."""
-    common = len(_intersection(_contents(client, request.keys)))
-    return min(common, request.limit) if request.limit else common
-
-
 COMMANDS: Final[tuple[Command, ...]] = (
     command(
         "sadd",
@@ -289,11 +174,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         summary="Adds members to a set.",
         group="set",
         arity=-3,
-        flags=(
-            WRITE,
-            DENYOOM,
-            FAST,
-        ),
+        flags=(WRITE, DENYOOM, FAST),
         keys=(1, 1, 1),
         syntax="key member [member ...]",
     ),
@@ -304,10 +185,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         summary="Removes members from a set.",
         group="set",
         arity=-3,
-        flags=(
-            WRITE,
-            FAST,
-        ),
+        flags=(WRITE, FAST),
         keys=(1, 1, 1),
         syntax="key member [member ...]",
     ),
@@ -318,10 +196,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         summary="Moves a member from one set to another.",
         group="set",
         arity=4,
-        flags=(
-            WRITE,
-            FAST,
-        ),
+        flags=(WRITE, FAST),
         keys=(1, 2, 1),
         syntax="source destination member",
     ),
@@ -344,10 +219,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         summary="Answers how many members a set has.",
         group="set",
         arity=2,
-        flags=(
-            READONLY,
-            FAST,
-        ),
+        flags=(READONLY, FAST),
         keys=(1, 1, 1),
         syntax="key",
     ),
@@ -358,10 +230,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         summary="Answers whether something is a member of a set.",
         group="set",
         arity=3,
-        flags=(
-            READONLY,
-            FAST,
-        ),
+        flags=(READONLY, FAST),
         keys=(1, 1, 1),
         syntax="key member",
     ),
@@ -372,10 +241,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         summary="Answers of several things whether they are members of a set.",
         group="set",
         arity=-3,
-        flags=(
-            READONLY,
-            FAST,
-        ),
+        flags=(READONLY, FAST),
         keys=(1, 1, 1),
         syntax="key member [member ...]",
         since="6.2.0",
@@ -387,10 +253,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         summary="Removes and answers members at random.",
         group="set",
         arity=-2,
-        flags=(
-            WRITE,
-            FAST,
-        ),
+        flags=(WRITE, FAST),
         keys=(1, 1, 1),
         syntax="key [count]",
         tips=("nondeterministic_output",),
@@ -419,98 +282,5 @@ COMMANDS: Final[tuple[Command, ...]] = (
         syntax="key cursor [MATCH pattern] [COUNT count]",
         since="2.8.0",
         tips=("nondeterministic_output",),
-    ),
-    command(
-        "sunion",
-        Args.take_rest,
-        partial(combine, how=_union),
-        summary="Answers what is in any of several sets.",
-        group="set",
-        arity=-2,
-        flags=(READONLY,),
-        keys=(1, -1, 1),
-        syntax="key [key ...]",
-        tips=("nondeterministic_output_order",),
-    ),
-    command(
-        "sinter",
-        Args.take_rest,
-        partial(combine, how=_intersection),
-        summary="Answers what is in all of several sets.",
-        group="set",
-        arity=-2,
-        flags=(READONLY,),
-        keys=(1, -1, 1),
-        syntax="key [key ...]",
-        tips=("nondeterministic_output_order",),
-    ),
-    command(
-        "sdiff",
-        Args.take_rest,
-        partial(combine, how=_difference),
-        summary="Answers what is in the first set and in no other.",
-        group="set",
-        arity=-2,
-        flags=(READONLY,),
-        keys=(1, -1, 1),
-        syntax="key [key ...]",
-        tips=("nondeterministic_output_order",),
-    ),
-    command(
-        "sunionstore",
-        parse_combination,
-        partial(store_combined, how=_union),
-        summary="Stores what is in any of several sets.",
-        group="set",
-        arity=-3,
-        flags=(
-            WRITE,
-            DENYOOM,
-        ),
-        keys=(1, -1, 1),
-        syntax="destination key [key ...]",
-    ),
-    command(
-        "sinterstore",
-        parse_combination,
-        partial(store_combined, how=_intersection),
-        summary="Stores what is in all of several sets.",
-        group="set",
-        arity=-3,
-        flags=(
-            WRITE,
-            DENYOOM,
-        ),
-        keys=(1, -1, 1),
-        syntax="destination key [key ...]",
-    ),
-    command(
-        "sdiffstore",
-        parse_combination,
-        partial(store_combined, how=_difference),
-        summary="Stores what is in the first set and in no other.",
-        group="set",
-        arity=-3,
-        flags=(
-            WRITE,
-            DENYOOM,
-        ),
-        keys=(1, -1, 1),
-        syntax="destination key [key ...]",
-    ),
-    command(
-        "sintercard",
-        parse_cardinality,
-        count_common,
-        summary="Answers how many members several sets have in common.",
-        group="set",
-        arity=-3,
-        flags=(
-            READONLY,
-            MOVABLE,
-        ),
-        keys=counted_keys,
-        syntax="numkeys key [key ...] [LIMIT limit]",
-        since="7.0.0",
     ),
 )
