@@ -120,10 +120,10 @@ def train(images: Images, console: Console) -> nn.Sequential:
         task = progress.add_task("", total=EPOCHS, loss=float("nan"))
         for _ in range(EPOCHS):
             total = 0.0
-            for rows in torch.randperm(len(pixels)).split(BATCH):  # type: ignore[no-untyped-call]
+            for rows in torch.randperm(len(pixels)).split(BATCH):
                 optimizer.zero_grad()
                 loss = nn.functional.cross_entropy(logits(pixels[rows]), labels[rows])
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
                 optimizer.step()
                 total += loss.item() * len(rows)
             progress.update(task, advance=1, loss=total / len(pixels))
