@@ -88,9 +88,10 @@ def test_a_model_is_gone_without_waiting_for_the_garbage_collector(graphs, load,
     before = resident()
     gc.disable()
     try:
-        for _ in range(5):
+        for _ in range(10):
             run(load(blob), given)
     finally:
         gc.enable()
 
-    assert resident() - before < 40 * MB
+    # Each takes 80 MB while it lives.
+    assert resident() - before < 300 * MB
