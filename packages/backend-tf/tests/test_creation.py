@@ -78,6 +78,14 @@ def test_variables_that_were_not_frozen_are_refused(graphs, refusal, resource):
     assert refusal(graphs.graph(make)).startswith('Variable "weight" was not frozen')
 
 
+def test_an_output_may_be_asked_for_twice_but_no_input_given_twice(graphs, load, run, refusal):
+    model = load(graphs.identity(), "x", "y y")
+
+    assert model.outputs == ("y", "y")
+    assert [each.values() for each in run(model, [1])] == [[1], [1]]
+    assert "x" in refusal(graphs.identity(), "x x", "y")
+
+
 def test_variables_that_the_outputs_do_not_need_are_cut_off(graphs, load, run):
     def make():
         v1.Variable(2.0)

@@ -111,9 +111,13 @@ def test_names_of_nodes_may_be_given_too(saved, pack, run, load):
 def test_a_name_that_is_not_there_is_refused(saved, pack, load):
     blob = pack(saved())
 
-    with pytest.raises(ModelRejected, match=r'Input "a" is not in the serving .* \(there: x\)'):
+    with pytest.raises(
+        ModelRejected, match=r'Input "a" is no tensor of the serving .* \(there: x\)'
+    ):
         load(blob, "a", "y")
-    with pytest.raises(ModelRejected, match=r'Output "b" is not in the serving .* \(there: y\)'):
+    with pytest.raises(
+        ModelRejected, match=r'Output "b" is no tensor of the serving .* \(there: y\)'
+    ):
         load(blob, "x", "b")
 
 

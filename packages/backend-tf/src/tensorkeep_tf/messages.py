@@ -40,8 +40,10 @@ def output_not_found(name: str) -> str:
 
 
 def not_in_signature(kind: str, name: str, known: Iterable[str]) -> str:
-    """Returns what is said of a name that a SavedModel's signature lacks."""
-    return f'{kind} "{name}" is not in the serving signature (there: {", ".join(sorted(known))})'
+    """Returns what is said of a name that is no tensor of a SavedModel's signature or graph."""
+    return (
+        f'{kind} "{name}" is no tensor of the serving signature (there: {", ".join(sorted(known))})'
+    )
 
 
 def not_frozen(name: str) -> str:

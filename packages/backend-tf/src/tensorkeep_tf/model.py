@@ -115,9 +115,10 @@ class Model:
             return self._opened
 
     def _close(self, opened: _Opened) -> None:
-        with self._lock:
-            if self._opened is opened:
-                self._opened = None
+        # Without the lock: whoever ends runs cannot wait until a session is open. If another is
+        # lost by chance, one more is opened.
+        if self._opened is opened:
+            self._opened = None
         opened.session.close()
 
 
@@ -128,7 +129,7 @@ class _Source(NamedTuple):
     Attributes:
         graph: The GraphDef.
         found: What there is in it.
-        inputs: What users call the inputs, and which tensors of the graph they are.
+        inputs: For each input what users call it, and which tensor of the graph it is.
         outputs: The same for the outputs.
         variables: For the node of each variable, the key of its value in the checkpoint.
         starter: The node that is run once before all else; empty when there is none.
@@ -136,9 +137,9 @@ class _Source(NamedTuple):
 
     graph: GraphDef
     found: Survey
-    inputs: dict[str, str]
-    outputs: dict[str, str]
-    variables: dict[str, str]
+    inputs: list[tuple[str, str]]
+    outputs: list[tuple[str, str]]
+    variables: dict[str, bytes]
     starter: str
 
 
@@ -176,7 +177,8 @@ def _read_graph(spec: ModelSpec, blob: bytes) -> _Source:
     found = graphs.survey(graph)
     if found.unfrozen:
         raise ModelRejected(not_frozen(found.unfrozen))
-    inputs, outputs = ({name: f"{name}:0" for name in each} for each in (spec.inputs, spec.outputs))
+    inputs = [(name, f"{name}:0") for name in spec.inputs]
+    outputs = [(name, f"{name}:0") for name in spec.outputs]
     return _Source(graph, found, inputs, outputs, {}, "")
 
 
@@ -184,7 +186,7 @@ def _read_archive(spec: ModelSpec, blob: bytes) -> _Source:
     meta = savedmodel.read(blob)
     inputs, outputs = savedmodel.serving_names(meta, spec.inputs, spec.outputs)
     starter = savedmodel.starter(meta)
-    roots = {*map(graphs.node_of, (*inputs.values(), *outputs.values())), *filter(None, (starter,))}
+    roots = {graphs.node_of(tensor) for _, tensor in (*inputs, *outputs)} | {starter} - {""}
     keys = savedmodel.checkpoint_keys(meta)
     graph = graphs.cut(meta.graph_def, roots)
     found = graphs.survey(graph)
@@ -209,9 +211,9 @@ def _build(
         tf.graph_util.import_graph_def(source.graph, name="")
         restored = _restoring(graph, variables) if variables else None
     del source  # with all weights; what is below must not hold it
-    feeds, fetches = list(inputs.values()), list(outputs.values())
-    dtypes = [_dtype(graph, "Input", *each) for each in inputs.items()]
-    returned = [_dtype(graph, "Output", *each) for each in outputs.items()]
+    feeds, fetches = ([tensor for _, tensor in each] for each in (inputs, outputs))
+    dtypes = [_dtype(graph, "Input", *each) for each in inputs]
+    returned = [_dtype(graph, "Output", *each) for each in outputs]
     archive = blob if restored else b""
 
     def start() -> _Opened:
@@ -225,8 +227,8 @@ def _build(
 
     return LoadedModel(
         Model(start, tuple(returned), loops=found.loops),
-        tuple(inputs),
-        tuple(outputs),
+        tuple(name for name, _ in inputs),
+        tuple(name for name, _ in outputs),
         # The time that strings take depends on their lengths, which are no part of the shape.
         steady=found.steady and DType.STRING not in dtypes,
     )
@@ -239,7 +241,7 @@ class _Restoring(NamedTuple):
     done: Any
 
 
-def _restoring(graph: Any, variables: Mapping[str, str]) -> _Restoring:  # noqa: ANN401 - untyped
+def _restoring(graph: Any, variables: Mapping[str, bytes]) -> _Restoring:  # noqa: ANN401 - untyped
     """Adds nodes to a graph that read the values of its variables from a checkpoint."""
     handles = [graph.get_operation_by_name(name) for name in variables]
     path = tf.compat.v1.placeholder(tf.string, [])

@@ -158,8 +158,8 @@ def _reading() -> Iterator[None]:
 # --------------------------------------------------------------------------- the signature
 def serving_names(
     meta: MetaGraph, inputs: Iterable[str], outputs: Iterable[str]
-) -> tuple[dict[str, str], dict[str, str]]:
-    """Returns the inputs and the outputs, each with the tensor that its name stands for.
+) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """Returns the inputs and the outputs: names, each with the tensor that it stands for.
 
     Args:
         meta: The graph for serving.
@@ -190,18 +190,14 @@ def serving_names(
 
 def _tensors(
     kind: str, names: Iterable[str], known: Mapping[str, Any], nodes: set[str]
-) -> dict[str, str]:
-    found = {}
+) -> list[tuple[str, str]]:
+    found = []
     # Without an order of their own: by their names.
     for name in names or sorted(known):
-        if name in known:
-            found[name] = known[name].name
-            if node_of(found[name]) not in nodes:  # also those that are made of several tensors
-                raise ModelRejected(f'{kind} "{name}" of the signature is no tensor of the graph')
-        elif name in nodes:
-            found[name] = f"{name}:0"
-        else:
+        tensor = known[name].name if name in known else f"{name}:0"
+        if node_of(tensor) not in nodes:  # in a signature: one that is made of several tensors
             raise ModelRejected(not_in_signature(kind, name, known))
+        found.append((name, tensor))
     return found
 
 
@@ -215,7 +211,7 @@ def starter(meta: MetaGraph) -> str:
 
 
 # --------------------------------------------------------------------------- the variables
-def checkpoint_keys(meta: MetaGraph) -> dict[str, str]:
+def checkpoint_keys(meta: MetaGraph) -> dict[str, bytes]:
     """Returns, for each variable's node, the key of its value in the checkpoint.
 
     They stand in the graph that restores the model: it assigns what it read under a key to a
@@ -227,7 +223,7 @@ def checkpoint_keys(meta: MetaGraph) -> dict[str, str]:
     graph = meta.graph_def
     nodes = {node.name: node for node in graph.node}
     functions = {each.signature.name: each for each in graph.library.function}
-    keys: dict[str, str] = {}
+    keys: dict[str, bytes] = {}
     # Bodies to look through, with the nodes outside that their arguments stand for.
     todo: list[tuple[dict[str, NodeDef], dict[str, str], list[str]]] = [
         (nodes, {}, [node_of(meta.saver_def.restore_op_name)])
@@ -263,7 +259,7 @@ def _all_before(body: Mapping[str, NodeDef], roots: Iterable[str]) -> Iterator[N
             todo += map(node_of, body[name].input)
 
 
-def _key(body: Mapping[str, NodeDef], tensor: str) -> str:
+def _key(body: Mapping[str, NodeDef], tensor: str) -> bytes:
     """Returns the key under which a value is read from the checkpoint; empty when it is not."""
     for _ in body:  # no longer than any path in it
         node = body.get(node_of(tensor))
@@ -271,15 +267,15 @@ def _key(body: Mapping[str, NodeDef], tensor: str) -> str:
             break
         tensor = node.input[0]
     else:
-        return ""
+        return b""
     if node is None or node.op != "RestoreV2":
-        return ""
+        return b""
     names, slices = (_strings(body, each) for each in node.input[1:3])
     if any(slices):
         raise ModelRejected("Invalid SavedModel: a variable in several parts cannot be restored")
     last = tensor.rpartition(":")[2]
     number = int(last) if last.isdecimal() and ":" in tensor else 0
-    return names[number].decode() if number < len(names) else ""
+    return names[number] if number < len(names) else b""
 
 
 def _strings(body: Mapping[str, NodeDef], tensor: str) -> list[bytes]:
