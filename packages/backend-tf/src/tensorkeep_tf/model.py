@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from tensorkeep.config import BackendOptions
-    from tensorkeep.device import Device
     from tensorkeep.hookspecs import RunContext
     from tensorkeep.model import ModelSpec
     from tensorkeep_tf.graphs import GraphDef, Survey
@@ -68,12 +67,10 @@ class Model:
         loops: Whether the model has loops.
 
     Attributes:
-        run: Runs the model; for models without loops.
         dtypes: The type of each output.
-        loops: Whether the model has loops.
     """
 
-    __slots__ = ("__weakref__", "_lock", "_opened", "_start", "dtypes", "loops", "run")
+    __slots__ = ("__weakref__", "_lock", "_loops", "_opened", "_start", "dtypes")
 
     def __init__(
         self, start: Callable[[], _Opened], dtypes: tuple[DType, ...], *, loops: bool
@@ -81,17 +78,18 @@ class Model:
         self._start = start
         self._lock = Lock()
         self._opened: _Opened | None = start()
-        self.run: Final = self._opened.run
+        self._loops = loops
         self.dtypes: Final = dtypes
-        self.loops: Final = loops
 
-    def run_until_cancelled(self, arrays: Sequence[Any], context: RunContext) -> list[Any]:
-        """Runs the model, or ends that when the context says so.
+    def run(self, arrays: Sequence[Any], context: RunContext) -> list[Any]:
+        """Runs the model; with loops, until the context says otherwise.
 
         Raises:
             RunFailed: It was ended.
             Exception: TensorFlow's own.
         """
+        if not self._loops:
+            return self._current().run(*arrays)
         while not context.cancelled:
             opened = self._current()
 
@@ -149,14 +147,9 @@ def create_model(spec: ModelSpec, blob: bytes, options: BackendOptions) -> Loade
     Raises:
         ModelRejected: It is neither, or one that may not or cannot be built here.
     """
-    archive = savedmodel.is_archive(blob)
-    source = _read_archive(spec, blob) if archive else _read_graph(spec, blob)
-    weights = source.found.weights if spec.device.kind == "CPU" else 0
-    if options.memory_limit and weights_in_use() + weights > options.memory_limit:
-        raise ModelRejected(TOO_MANY_WEIGHTS)
     graph = tf.Graph()
     try:
-        model = _build(graph, source, blob, spec.device, options)
+        model, weights = _build(graph, spec, blob, options)
     except BaseException as error:
         dismantle_graph(graph)
         if isinstance(error, TensorkeepError) or not isinstance(error, Exception):
@@ -199,18 +192,22 @@ def _read_archive(spec: ModelSpec, blob: bytes) -> _Source:
 
 def _build(
     graph: Any,  # noqa: ANN401 - untyped
-    source: _Source,
+    spec: ModelSpec,
     blob: bytes,
-    device: Device,
     options: BackendOptions,
-) -> LoadedModel:
-    """Builds the first session; `graph` is empty and becomes the model's."""
-    _, found, inputs, outputs, variables, starter = source
-    graphs.place(source.graph, node_device(device))
+) -> tuple[LoadedModel, int]:
+    """Builds a model in an empty graph; returns it with the bytes of its weights on the CPU."""
+    device = spec.device
+    read = _read_archive if savedmodel.is_archive(blob) else _read_graph
+    definition, found, inputs, outputs, variables, starter = read(spec, blob)
+    weights = found.weights if device.kind == "CPU" else 0
+    if options.memory_limit and weights_in_use() + weights > options.memory_limit:
+        raise ModelRejected(TOO_MANY_WEIGHTS)
+    graphs.place(definition, node_device(device))
     with graph.as_default():
-        tf.graph_util.import_graph_def(source.graph, name="")
+        tf.graph_util.import_graph_def(definition, name="")
         restored = _restoring(graph, variables) if variables else None
-    del source  # with all weights; what is below must not hold it
+    del definition  # TensorFlow has its own now, and this one holds all weights as well
     feeds, fetches = ([tensor for _, tensor in each] for each in (inputs, outputs))
     dtypes = [_dtype(graph, "Input", *each) for each in inputs]
     returned = [_dtype(graph, "Output", *each) for each in outputs]
@@ -225,13 +222,14 @@ def _build(
             session.run(graph.get_operation_by_name(starter))
         return _Opened(session, prepare(session, feeds, fetches, options))
 
-    return LoadedModel(
+    model = LoadedModel(
         Model(start, tuple(returned), loops=found.loops),
         tuple(name for name, _ in inputs),
         tuple(name for name, _ in outputs),
         # The time that strings take depends on their lengths, which are no part of the shape.
         steady=found.steady and DType.STRING not in dtypes,
     )
+    return model, weights
 
 
 class _Restoring(NamedTuple):
@@ -292,12 +290,8 @@ def run_model(
     native: Model = model.native
     if len(inputs) != len(model.inputs):
         raise RunFailed(f"Expected {len(model.inputs)} inputs but got {len(inputs)}")
-    arrays = [each.numpy() for each in inputs]
     try:
-        if native.loops:
-            results = native.run_until_cancelled(arrays, context)
-        else:
-            results = native.run(*arrays)
+        results = native.run([each.numpy() for each in inputs], context)
         return from_results(results, native.dtypes)
     except RunFailed:
         raise
