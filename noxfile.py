@@ -17,9 +17,16 @@ from typing import Any
 import nox
 
 PYTHONS = ["3.11", "3.12", "3.13"]
-CORE, *OTHERS = PACKAGES = ["packages/core", "packages/server-resp", "packages/backend-onnx"]
+CORE, *OTHERS = PACKAGES = [
+    "packages/core",
+    "packages/server-resp",
+    "packages/backend-onnx",
+    "packages/backend-tf",
+]
 EXAMPLE = "examples/backend-numpy"
 EXTRAS = "[server,onnx]"
+# What tests need. TensorFlow is 250 MB to fetch and 1.3 GB on disk, so nothing else installs it.
+TEST_EXTRAS = "[server,onnx,tf]"
 CONSTRAINTS = "constraints.txt"
 WHEELS = Path("build/wheels")
 
@@ -54,6 +61,14 @@ RELEASE_TOOLS = ["build", "towncrier"]
 # environments may borrow, because 2.13.0 is what the committed model was trained with.
 BENCH_TOOLS = ["matplotlib", "onnx"]
 TRAIN_TOOLS = ["onnx", "onnxruntime", "rich", "scikit-learn", "torch==2.13.0"]
+EXPORT_TF_TOOLS = [
+    "ai-edge-litert",
+    "onnx",
+    "onnxruntime",
+    "rich",
+    "scikit-learn",
+    "tensorflow-cpu",
+]
 REDIS_PACKAGES = ["redis-server", "redis-tools"]
 REDIS_TOOLS = ["redis-server", "redis-cli", "redis-benchmark"]
 
@@ -157,6 +172,13 @@ def train(session: nox.Session) -> None:
 
 
 @nox.session
+def export_tf(session: nox.Session) -> None:
+    """Write the demonstration's model for TensorFlow and LiteRT again; installs both."""
+    session.install("-c", CONSTRAINTS, *EXPORT_TF_TOOLS)
+    session.run("python", "examples/digits/export_tf.py", *session.posargs)
+
+
+@nox.session
 def wheels(session: nox.Session) -> None:
     """Build a wheel of each package into build/wheels."""
     shutil.rmtree(WHEELS, ignore_errors=True)
@@ -172,22 +194,25 @@ def dev(session: nox.Session) -> None:
     scripts = Path(".venv", "Scripts" if os.name == "nt" else "bin")
     pip = (str(scripts / "python"), "-m", "pip")
     session.run(sys.executable, "-m", "venv", ".venv")
-    session.run(*pip, "install", "-c", CONSTRAINTS, *editable_packages(), *sorted(tools))
+    packages = editable_packages(TEST_EXTRAS)
+    session.run(*pip, "install", "-c", CONSTRAINTS, *packages, *sorted(tools))
     session.log(f"To use it: source {scripts / 'activate'}")
 
 
 def run_tests(session: nox.Session, *options: str, constraints: str = CONSTRAINTS) -> None:
     """Run pytest on the installed wheels; the session's own arguments come last."""
-    install_wheels(session, *TEST_TOOLS, constraints=constraints)
+    install_wheels(session, *TEST_TOOLS, extras=TEST_EXTRAS, constraints=constraints)
     install_redis_tools(session)
     session.run("python", "-m", "pytest", *options, *session.posargs)
 
 
-def install_wheels(session: nox.Session, *tools: str, constraints: str = CONSTRAINTS) -> None:
-    """Install our wheels with what the extras bring, and some tools."""
+def install_wheels(
+    session: nox.Session, *tools: str, extras: str = EXTRAS, constraints: str = CONSTRAINTS
+) -> None:
+    """Install our wheels with what some extras bring, and some tools."""
     (core,) = map(str, WHEELS.glob("tensorkeep-*.whl"))
     others = sorted(map(str, WHEELS.glob("tensorkeep_*.whl")))
-    session.install("-c", constraints, core + EXTRAS, *others, *tools)
+    session.install("-c", constraints, core + extras, *others, *tools)
     # In a venv that is used again (`nox -r`), pip takes the same version for the same wheel.
     session.install("--force-reinstall", "--no-deps", core, *others)
 
@@ -197,9 +222,9 @@ def install_checkout(session: nox.Session, *tools: str) -> None:
     session.install("-c", CONSTRAINTS, *editable_packages(), *tools)
 
 
-def editable_packages() -> list[str]:
+def editable_packages(extras: str = EXTRAS) -> list[str]:
     """Return what pip needs to install every package as a link into the checkout."""
-    return [part for path in (CORE + EXTRAS, *OTHERS) for part in ("--editable", f"./{path}")]
+    return [part for path in (CORE + extras, *OTHERS) for part in ("--editable", f"./{path}")]
 
 
 def lowest_versions() -> str:
@@ -211,6 +236,7 @@ def lowest_versions() -> str:
         for name, version in re.findall(r"^([\w-]+)>=([\w.]+)", required, re.MULTILINE)
     }
     lowest |= {"onnx": "1.20.0"}  # Makes models for tests; the newest wants a newer ml_dtypes.
+    lowest |= {"ml_dtypes": "0.5.1"}  # Not for us: what TensorFlow wants at least.
     pins = [line.partition("==") for line in Path(CONSTRAINTS).read_text().splitlines()]
     written = Path("build/minimums.txt")
     written.parent.mkdir(exist_ok=True)

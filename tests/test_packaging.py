@@ -42,7 +42,8 @@ def test_every_requirement_within_the_house_is_pinned_to_that_version(name):
 def test_an_extra_of_the_core_brings_each_of_the_others(name):
     extra = name.removeprefix("tensorkeep-")
 
-    assert PROJECTS["tensorkeep"]["optional-dependencies"][extra] == [f"{name}=={VERSION}"]
+    (line,) = PROJECTS["tensorkeep"]["optional-dependencies"][extra]
+    assert re.sub(r"\[.*\]", "", line) == f"{name}=={VERSION}"  # perhaps with an extra of its own
 
 
 @pytest.mark.parametrize("name", PROJECTS)
