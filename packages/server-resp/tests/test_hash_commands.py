@@ -1,7 +1,10 @@
 """Commands on hashes, over a socket."""
 
+import time
+
 import pytest
 
+from tensorkeep_server import leftovers
 from tensorkeep_server.testing import WireError
 
 NULL = b"$-1\r\n"
@@ -332,6 +335,17 @@ def test_a_renamed_hash_keeps_its_fields_and_a_changed_one_its_expiry(wire):
     assert wire.ask("RENAME", "h", "i") == b"+OK\r\n"
     assert fields(wire, "i") == {b"f": b"2"}
     assert wire.ask("EXPIRETIME", "i") == b":4102444800\r\n"
+
+
+def test_a_large_hash_is_freed_after_it_is_answered_that_it_is_deleted(wire):
+    for start in range(0, 30_000, 500):
+        words = [word for n in range(start, start + 500) for word in (f"f{n}", "v")]
+        wire.ask("HSET", "h", *words)
+    assert wire.ask("DEL", "h") == b":1\r\n"
+    end = time.monotonic() + 10
+    while leftovers._left:
+        assert time.monotonic() < end
+        time.sleep(0.001)
 
 
 CHANGES = (
