@@ -190,6 +190,13 @@ def train_cards(session: nox.Session) -> None:
 
 
 @nox.session
+def export_torch(session: nox.Session) -> None:
+    """Write the demonstration's model for PyTorch again; installs torch."""
+    session.install("-c", CONSTRAINTS, *TRAIN_TOOLS)
+    session.run("python", "examples/digits/export_torch.py", *session.posargs)
+
+
+@nox.session
 def export_tf(session: nox.Session) -> None:
     """Write the demonstration's model for TensorFlow and LiteRT again; installs both."""
     session.install("-c", CONSTRAINTS, *EXPORT_TF_TOOLS)
