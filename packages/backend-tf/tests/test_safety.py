@@ -4,6 +4,7 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from tensorkeep.config import BackendOptions
 from tensorkeep.errors import ModelRejected, TensorkeepError
 from tensorkeep.model import ModelSpec
 from tensorkeep.tensor import DType, Tensor
+from tensorkeep_tf import graphs as graphs_module
 from tensorkeep_tf import operators, plugin
 from tensorkeep_tf.framework import op_def_registry, tf
 
@@ -139,6 +141,66 @@ def test_a_function_cannot_hide_behind_the_name_of_an_operator(graphs, load):
 
     with pytest.raises(ModelRejected):
         load(definition.SerializeToString())
+
+
+def nested(graphs, depth, calls=1):
+    """Returns a graph with functions within functions, each of which calls the next so often."""
+
+    def calling(function):
+        def call(x):
+            for _ in range(calls):
+                x = function(x)
+            return x
+
+        return call
+
+    def outer(x):
+        return x / 2
+
+    for _ in range(depth):
+        outer = calling(tf.function(outer))
+    return graphs.define(lambda: tf.identity(outer(graphs.given(shape=[])), name="y"))
+
+
+def test_functions_may_be_nested(graphs, load, run):
+    model = load(nested(graphs, 3, calls=2).SerializeToString())
+
+    assert run(model, np.float32(2**16))[0].values() == [2**8]
+
+
+@pytest.mark.parametrize("branch", [False, True])
+def test_functions_that_call_themselves_are_refused(graphs, load, branch):
+    # TensorFlow would write them out until the process ends, or for ever.
+    def make():
+        x = graphs.given(shape=[])
+        outer = tf.function(lambda x: tf.identity(tf.function(tf.negative)(x)))
+        tf.identity(tf.cond(x > 0, lambda: outer(x), lambda: x) if branch else outer(x), name="y")
+
+    definition = graphs.define(make)
+    for function in definition.library.function:
+        for node in function.node_def:
+            if "PartitionedCall" in node.op:
+                node.attr["f"].func.name = function.signature.name
+
+    with pytest.raises(ModelRejected, match="Functions call each other, or themselves, 100 deep"):
+        load(definition.SerializeToString())
+
+
+def test_functions_that_call_each_other_too_deep_are_refused(graphs, load, monkeypatch):
+    monkeypatch.setattr(graphs_module, "_DEEPEST", 5)
+    deep, deeper = (nested(graphs, depth).SerializeToString() for depth in (5, 6))
+
+    assert load(deep)
+    with pytest.raises(ModelRejected, match="Functions call each other, or themselves, 5 deep"):
+        load(deeper)
+
+
+def test_a_few_functions_that_make_up_a_huge_graph_are_refused(graphs, load, monkeypatch):
+    monkeypatch.setattr(graphs_module, "_MOST_NODES", 1000)
+
+    assert load(nested(graphs, 5, calls=2).SerializeToString())
+    with pytest.raises(ModelRejected, match="With functions written out it has over 1000 nodes"):
+        load(nested(graphs, 9, calls=2).SerializeToString())
 
 
 def test_no_operator_that_takes_a_name_of_something_outside_is_allowed():

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 _DTYPES: Final = frozenset(DType)
+_OPTIMISING: Final = 60_000  # ms that rewriting a graph may take; by default it is minutes
 _CALLER: Final = -1  # the thread that calls, instead of one of TensorFlow's
 
 
@@ -51,6 +52,7 @@ def open_session(graph: Any, device: Device, options: BackendOptions) -> Any:  #
         config.gpu_options.allow_growth = True
     # Without the copy of the graph, weights and all, that is kept for those who trace runs.
     config.experimental.disable_output_partition_graphs = True
+    config.graph_options.rewrite_options.meta_optimizer_timeout_ms = _OPTIMISING
     return tf.compat.v1.Session(graph=graph, config=config)
 
 

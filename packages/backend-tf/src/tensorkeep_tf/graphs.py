@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from google.protobuf.message import DecodeError
 
@@ -26,6 +26,8 @@ GraphDef = Any
 NodeDef = Any
 
 _PLACEHOLDER: Final = "Placeholder"
+_DEEPEST: Final = 100  # calls of functions within each other
+_MOST_NODES: Final = 1_000_000  # with all functions written out
 _STRING: Final = 7  # DataType.DT_STRING
 
 
@@ -145,18 +147,40 @@ def _needed(nodes: Mapping[str, NodeDef], roots: Iterable[str]) -> list[str]:
     return list(kept)
 
 
-def _called(nodes: Iterable[NodeDef], functions: Mapping[str, Any]) -> list[str]:
-    todo = list(nodes)
-    found: dict[str, None] = {}
-    while todo:
-        for name in called_by(todo.pop(), functions):
-            if name in found:
-                continue
-            if name not in functions:
-                raise ModelRejected(f'The function "{name}" is needed and not in the graph')
-            found[name] = None
-            todo += functions[name].node_def
-    return list(found)
+def _called(nodes: Sequence[NodeDef], functions: Mapping[str, Any]) -> list[str]:
+    """Returns the functions that nodes call, and those that these call.
+
+    TensorFlow writes functions out where they are called, and does not survive those that call
+    themselves, or a few that call each other many times.
+    """
+    extents: dict[str, _Extent] = {}
+
+    def extent(body: Sequence[NodeDef], level: int) -> _Extent:
+        if level > _DEEPEST:
+            raise ModelRejected(f"Functions call each other, or themselves, {_DEEPEST} deep")
+        size, depth = len(body), 0
+        for node in body:
+            for name in called_by(node, functions):
+                if name not in functions:
+                    raise ModelRejected(f'The function "{name}" is needed and not in the graph')
+                if name not in extents:
+                    extents[name] = extent(functions[name].node_def, level + 1)
+                inner = extents[name]
+                size, depth = size + inner.size, max(depth, inner.depth + 1)
+        if size > max(_MOST_NODES, len(body)):
+            raise ModelRejected(f"With functions written out it has over {_MOST_NODES} nodes")
+        return _Extent(size, depth)
+
+    if extent(nodes, 0).depth > _DEEPEST:
+        raise ModelRejected(f"Functions call each other, or themselves, {_DEEPEST} deep")
+    return list(extents)
+
+
+class _Extent(NamedTuple):
+    """What a graph or function is with all functions written out: its nodes, and how deep."""
+
+    size: int
+    depth: int
 
 
 def _check(nodes: Iterable[NodeDef], functions: Collection[str]) -> None:
