@@ -26,6 +26,7 @@ SECTIONS: Final = {  # titles by group, in the order of the page
     "list": "Lists",
     "connection": "Connections",
     "transactions": "Transactions",
+    "pubsub": "Messages",
     "server": "The server",
 }
 _HEAD: Final = """\

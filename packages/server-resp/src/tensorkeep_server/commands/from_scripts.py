@@ -42,6 +42,7 @@ class ClientAccess:
             client,
             close=_nothing,
             drop=_nothing,
+            subscribed=False,
             version=RESP2,
             muted=False,
             skips=0,
