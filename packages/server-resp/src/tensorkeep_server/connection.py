@@ -13,6 +13,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Final, cast
 
+from tensorkeep_server.calls import call
 from tensorkeep_server.codec import RequestParser
 from tensorkeep_server.command import NO_MULTI
 from tensorkeep_server.errors import CommandError, Refused, error_reply
@@ -224,7 +225,7 @@ class Connection(asyncio.BufferedProtocol):
             if client.subscribed:
                 self._check_subscriber(name)
             if client.transaction is None or name in _NEVER_QUEUED:
-                reply = command.handle(client, command.parse(args))
+                reply = call(client, command, args)
             else:
                 reply = self._queue(client.transaction, command, args)
         except Refused as error:

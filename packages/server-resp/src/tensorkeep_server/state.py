@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 
 from tensorkeep.keyspace import Watch
 from tensorkeep_server.dag_memory import DagMemory
+from tensorkeep_server.notifications import MISSES
 from tensorkeep_server.output_limit import DEFAULT_LIMIT, OutputLimit
+from tensorkeep_server.slow_log import SlowLog
 from tensorkeep_server.subscriptions import Subscriptions
 
 if TYPE_CHECKING:
@@ -53,6 +55,11 @@ class Server:
         client_ids: Gives each connection its number.
         subscriptions: Which clients are subscribed to what.
         output_limit: How much may wait for a client that does not read its messages.
+        announced: The classes of events on keys that clients are told of, see `notifications`.
+        monitors: The clients that are shown every command; a dict keeps their order.
+        slow_log: Commands that took long.
+        observed: Whether somebody wants to know which commands are done.
+        doing: The command that is being done; only known while `observed`.
     """
 
     settings: Settings
@@ -73,6 +80,15 @@ class Server:
     client_ids: Iterator[int] = field(default_factory=lambda: count(1))
     subscriptions: Subscriptions[Client] = field(default_factory=Subscriptions)
     output_limit: OutputLimit = DEFAULT_LIMIT
+    announced: str = ""
+    monitors: dict[Client, None] = field(default_factory=dict)
+    slow_log: SlowLog = field(default_factory=SlowLog)
+    observed: bool = False
+    doing: Command | None = None
+
+    def observe(self) -> None:
+        """Finds out again whether somebody wants to know which commands are done."""
+        self.observed = bool(self.monitors) or MISSES in self.announced
 
     @contextmanager
     def one_moment(self) -> Iterator[None]:
@@ -182,6 +198,10 @@ class Client:
         self.unwatch()
 
     def hear_nothing(self) -> None:
-        """Ends all subscriptions."""
-        self.server.subscriptions.forget(self)
+        """Ends all subscriptions, and MONITOR."""
+        server = self.server
+        server.subscriptions.forget(self)
         self.subscribed = False
+        if self in server.monitors:
+            del server.monitors[self]
+            server.observe()

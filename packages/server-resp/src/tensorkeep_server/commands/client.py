@@ -17,6 +17,7 @@ from tensorkeep_server.command import (
     nothing,
     only_subcommands,
 )
+from tensorkeep_server.commands import tracking
 from tensorkeep_server.commands.session import PRINTABLE, check_name
 from tensorkeep_server.errors import CommandError
 from tensorkeep_server.reply import OK, Verbatim
@@ -117,6 +118,7 @@ def _line(client: Client, now: float) -> str:
     flags = "".join(
         letter
         for letter, holds in (
+            ("O", client in client.server.monitors),
             ("P", client.subscribed),
             ("x", client.transaction is not None),
             ("b", client.blocked),
@@ -444,6 +446,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
                 syntax="connection-name",
                 since="2.6.9",
             ),
+            *tracking.SUBCOMMANDS,
         ),
     ),
 )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from tensorkeep.keyspace import Watch
 from tensorkeep_server.args import Args
+from tensorkeep_server.calls import call, show_monitors
 from tensorkeep_server.command import (
     ALLOW_BUSY,
     FAST,
@@ -152,6 +153,7 @@ def _do_all(client: Client, watched: Watch, steps: list[Callable[[], Reply]]) ->
                 replies = [InVersion(spoken, earlier) for earlier in replies]
             replies.append(reply)
     client.transaction = None
+    show_monitors(client, (b"EXEC",))
     return NULL_ARRAY if changed else replies
 
 
@@ -160,7 +162,7 @@ def _do(client: Client, command: Command, args: Args) -> Reply:
     if command.runs:
         return _CANNOT_RUN
     try:
-        reply = command.handle(client, command.parse(args))
+        reply = call(client, command, args)
     except Exception as error:  # noqa: BLE001 - the table names it, or logs it
         return error_reply(error)
     # Nothing is waited for here: what may take long has `prepare`, or cannot be queued.
