@@ -103,6 +103,42 @@ def test_a_transaction_publishes_when_it_is_done(client):
         assert take(subscriber) == ("message", None, b"paid", b"payment")
 
 
+def test_events_on_keys_are_got_like_messages(client):
+    before = client.config_get("notify-keyspace-events")["notify-keyspace-events"]
+    client.config_set("notify-keyspace-events", "KEA")
+    try:
+        with client.pubsub(ignore_subscribe_messages=True) as subscriber:
+            subscriber.psubscribe("__keyspace@0__:orders*")
+            subscriber.get_message(timeout=PATIENCE)
+            client.rpush("orders", "a")
+            client.set("other", "x")
+            client.expire("orders", 100)
+            assert [take(subscriber)[2:] for _ in range(2)] == [
+                (b"__keyspace@0__:orders", b"rpush"),
+                (b"__keyspace@0__:orders", b"expire"),
+            ]
+    finally:
+        client.config_set("notify-keyspace-events", before)
+
+
+def test_commands_are_watched_and_slow_ones_found(serving, client):
+    with serving.client() as other, other.monitor() as monitor:
+        client.set("watched", "\n")
+        commands = iter(monitor.listen())
+        seen = next(each for each in commands if "watched" in each["command"])
+    assert seen["command"] == "SET watched \\n"
+    assert (seen["db"], seen["client_type"]) == (0, "tcp")
+    client.config_set("slowlog-log-slower-than", 0)
+    try:
+        client.get("watched")
+        entry = client.slowlog_get(1)[0]
+    finally:
+        client.config_set("slowlog-log-slower-than", 10_000)
+    assert entry["command"] == b"GET watched"
+    assert client.slowlog_len() > 0
+    assert client.slowlog_reset()
+
+
 @PROTOCOLS
 def test_many_subscribers_of_asyncio_get_every_message(serving, protocol):
     async def listen(client, ready, count):

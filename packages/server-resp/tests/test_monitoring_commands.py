@@ -35,6 +35,16 @@ def test_a_line_shows_any_bytes():
     )
 
 
+def test_what_is_long_is_cut():
+    line = monitor_line([b"SET", b"\0" * 1025, b"x" * 1024], at=1.0, database=0, address="a")
+    assert line == b'+1.000000 [0 a] "SET" "%b... (1 more bytes)" "%b"\r\n' % (
+        *(b"\\x00" * 1024, b"x" * 1024),
+    )
+    many = monitor_line([b"DEL", *[b"k" * 98] * 1000], at=1.0, database=0, address="a")
+    assert len(many) < 70_000
+    assert many.endswith(b' "... (344 more arguments)"\r\n')
+
+
 def test_monitor_shows_what_others_do_as_they_typed_it(wire, monitor):
     wire.ask("GeT", "k")
     wire.ask("SELECT", 3)
@@ -62,6 +72,15 @@ def test_a_transaction_is_shown_when_it_is_done(wire, monitor):
         wire.ask(*command)
     assert [command for _, command in shown(monitor, 5)] == [
         *('"MULTI"', '"SET" "k" "v"', '"GET" "k"', '"EXEC"', '"EXEC"'),
+    ]
+
+
+def test_what_a_transaction_has_prepared_is_shown_in_its_place(wire, monitor):
+    store = ("AI.MODELSTORE", "m", "ONNX", "CPU", "BLOB", "{}")
+    for command in (("MULTI",), ("SET", "a", "1"), store, ("SET", "b", "1"), ("EXEC",)):
+        wire.ask(*command)
+    assert [command.split()[0] for _, command in shown(monitor, 5)] == [
+        *('"MULTI"', '"SET"', '"AI.MODELSTORE"', '"SET"', '"EXEC"'),
     ]
 
 

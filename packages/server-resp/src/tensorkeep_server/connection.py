@@ -210,7 +210,7 @@ class Connection(asyncio.BufferedProtocol):
         elif self._waiting:
             if self._later is None and self._writable:
                 self._join_turn()
-        else:
+        elif self._later is None and self._writable:
             self._backlog = 0
             if not self._reading:
                 self._reading = True

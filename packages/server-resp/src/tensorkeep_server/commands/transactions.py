@@ -118,7 +118,7 @@ def _prepare(
         if prepared is None:
             steps.append(partial(_do, client, *found))
             continue
-        steps.append(prepared.finish)
+        steps.append(partial(_finish, client, found[1], prepared))
         if not prepared.resolved:
             prepared.then(partial(_prepare, client, watched, todo, steps, done))
             return
@@ -136,6 +136,13 @@ def _begin(client: Client, command: Command, args: Args) -> Later | None:
     later = Later()
     later.resolve(lambda: refusal)
     return later
+
+
+def _finish(client: Client, args: Args, prepared: Later) -> Reply:
+    """Ends what was prepared; as with other commands, that is when it is done."""
+    reply = prepared.finish()
+    show_monitors(client, args.items)
+    return reply
 
 
 def _do_all(client: Client, watched: Watch, steps: list[Callable[[], Reply]]) -> Reply:
