@@ -28,6 +28,7 @@ SECTIONS: Final = {  # titles by group, in the order of the page
     "set": "Sets",
     "connection": "Connections",
     "transactions": "Transactions",
+    "pubsub": "Messages",
     "server": "The server",
 }
 _HEAD: Final = """\

@@ -326,6 +326,16 @@ def test_a_connection_that_speaks_resp3_changes_nothing_for_its_scripts(wire):
     assert run_command(wire, "AI.TENSORGET", "t", "VALUES") == "[b'0.5']"
 
 
+def test_a_script_sends_messages_also_for_a_client_that_is_a_subscriber(wire, connect):
+    wire.ask("HELLO", 3)
+    wire.ask("SUBSCRIBE", "own")
+    other = connect()
+    other.ask("SUBSCRIBE", "news")
+    assert run_command(wire, "PUBLISH", "news", "hi") == "1"
+    assert other.read("PING") == [b"message", b"news", b"hi"]
+    assert run_command(wire, "PING") == "PONG"
+
+
 def test_what_a_command_answers_with_is_what_the_script_fails_with(wire):
     put(wire, "x", 1)
     assert run_command(wire, "AI.MODELGET", "x") == WRONG_TYPE
@@ -346,6 +356,8 @@ def test_what_a_command_answers_with_is_what_the_script_fails_with(wire):
         "MULTI",
         "WATCH x",
         "CLIENT REPLY OFF",
+        "SUBSCRIBE x",
+        "PUNSUBSCRIBE",
         "SHUTDOWN",
     ],
 )

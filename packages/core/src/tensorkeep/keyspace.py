@@ -2,6 +2,10 @@
 
 One thread owns a keyspace. The clock is given, so that nothing here waits or asks for the time.
 Times are Unix times in seconds.
+
+Whoever changes a key says what that is called, and a listener is told. Some things only the
+keyspace knows: `new` is a key that was not there, `expired` one whose time has come, `rename_from`
+and `rename_to` are the two ends of a renaming, and `keymiss` is a key that was looked for in vain.
 """
 
 from __future__ import annotations
@@ -19,6 +23,9 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 _FEW = 64  # below this many stale expiry times, tidying up costs more than it saves
+NEW: Final = "new"
+"""The event of a key that was not there, or whose value was replaced without regard to the old."""
+
 # What a keyspace holds, and two of them can exchange; not who watches it.
 _CONTENT: Final = ("_entries", "_index", "_expiring", "_volatile")
 
@@ -49,6 +56,8 @@ class Keyspace:
             here for that moment.
         watches: Who watches which key. Each `Watch` enters and leaves by itself; there are nearly
             never any, and then a change costs no more than a look at this.
+        listener: Is told what has happened to which key, once it has. There is nearly never one,
+            and then that costs no more than a look at this, too.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -59,6 +68,7 @@ class Keyspace:
         self._expiring: list[tuple[float, bytes]] = []
         self._volatile = 0
         self.watches: dict[bytes, set[Watch]] = {}
+        self.listener: Callable[[str, bytes], None] | None = None
 
     # ------------------------------------------------------------------ reading
     def time(self) -> float:
@@ -69,10 +79,14 @@ class Keyspace:
         """Returns the value under a key, None when there is none."""
         entry = self._entries.get(key)
         if entry is None:
+            if self.listener is not None:
+                self.listener("keymiss", key)
             return None
         now = self.clock()
         if entry.expires_at is not None and entry.expires_at <= now:
             self.delete(key)
+            if self.listener is not None:
+                self.listener("keymiss", key)
             return None
         if touch:
             entry.touched = now
@@ -128,16 +142,33 @@ class Keyspace:
         return self._volatile
 
     # ------------------------------------------------------------------ writing
-    def set(self, key: bytes, value: object, expires_at: float | None = None) -> None:
-        """Stores a value, replacing any other value and its expiry."""
+    def set(
+        self,
+        key: bytes,
+        value: object,
+        expires_at: float | None = None,
+        event: str | None = None,
+    ) -> None:
+        """Stores a value, replacing any other value and its expiry.
+
+        Args:
+            key: The key.
+            value: Its value.
+            expires_at: When it vanishes, None for never.
+            event: What this is called; None if it is only a part of what is going on.
+        """
         entry = self._entries.get(key)
+        fresh = entry is None
         if entry is None:
             self._entries[key] = Entry(value, self.clock())
             self._index.add(key)
         else:
             entry.value = value
-            entry.touched = self.clock()
+            entry.touched = now = self.clock()
             if entry.expires_at is not None:
+                fresh = entry.expires_at <= now
+                if fresh and self.listener is not None:
+                    self.listener("expired", key)
                 entry.expires_at = None
                 self._volatile -= 1
                 self._tidy_expiring()
@@ -145,40 +176,68 @@ class Keyspace:
             self._tell_watches(key)
         if expires_at is not None:
             self.expire(key, expires_at)
+        if self.listener is not None:
+            if fresh and event != NEW:
+                self.listener(NEW, key)
+            if event is not None:
+                self.listener(event, key)
 
-    def replace(self, key: bytes, value: object) -> None:
+    def replace(self, key: bytes, value: object, event: str | None = None) -> None:
         """Stores a value that came of the one under a key, or the first one; the expiry stays.
 
         Whoever looked at the key just before need not fear that it expires in between: then what
         is stored here has expired, too.
+
+        Args:
+            key: The key.
+            value: Its value.
+            event: What this is called; None if it is only a part of what is going on.
         """
         entry = self._entries.get(key)
         if entry is None:
-            self.set(key, value)
+            self.set(key, value, event=event)
             return
         entry.value = value
         entry.touched = self.clock()
+        self.changed(key, event)
+
+    def changed(self, key: bytes, event: str | None = None) -> None:
+        """Takes note that the value under a key was changed in place.
+
+        Args:
+            key: The key.
+            event: What this is called; None if it is only a part of what is going on.
+        """
         if self.watches:
             self._tell_watches(key)
+        if event is not None and self.listener is not None:
+            self.listener(event, key)
 
-    def changed(self, key: bytes) -> None:
-        """Takes note that the value under a key was changed in place."""
-        if self.watches:
-            self._tell_watches(key)
+    def delete(self, key: bytes, event: str | None = "del") -> bool:
+        """Removes a key.
 
-    def delete(self, key: bytes) -> bool:
-        """Removes a key; returns whether it was there and had not expired."""
+        Args:
+            key: The key.
+            event: What this is called, None if it is only a part of what is going on. A key that
+                has expired by now has expired, and was not deleted.
+
+        Returns:
+            Whether it was there and had not expired.
+        """
         entry = self._entries.pop(key, None)
         if entry is None:
             return False
         if self.watches:
             self._tell_watches(key)
         self._index.remove(key)
-        if entry.expires_at is None:
-            return True
-        self._volatile -= 1
-        self._tidy_expiring()
-        return entry.expires_at > self.clock()
+        there = True
+        if entry.expires_at is not None:
+            self._volatile -= 1
+            self._tidy_expiring()
+            there = entry.expires_at > self.clock()
+        if self.listener is not None and (event is not None or not there):
+            self.listener(event if there and event is not None else "expired", key)
+        return there
 
     def rename(self, source: bytes, target: bytes) -> None:
         """Moves a value and its expiry to another key, replacing what is there.
@@ -190,8 +249,9 @@ class Keyspace:
         if entry is None:
             raise KeyMissing(source)
         if source != target:
-            self.delete(source)
-            self.set(target, entry.value, entry.expires_at)
+            self.set(target, entry.value, entry.expires_at, NEW)
+            self.delete(source, "rename_from")
+            self.changed(target, "rename_to")
 
     def clear(self) -> int:
         """Removes every key; returns how many there were."""
@@ -218,8 +278,13 @@ class Keyspace:
             mine[name], others[name] = others[name], mine[name]
 
     # ------------------------------------------------------------------ expiry
-    def expire(self, key: bytes, expires_at: float | None) -> None:
-        """Sets when a key vanishes, None for never.
+    def expire(self, key: bytes, expires_at: float | None, event: str | None = None) -> None:
+        """Sets when a key vanishes.
+
+        Args:
+            key: The key.
+            expires_at: When it vanishes, None for never.
+            event: What this is called; None if it is only a part of what is going on.
 
         Raises:
             KeyMissing: There is no such key.
@@ -232,8 +297,7 @@ class Keyspace:
         if expires_at is not None:
             heappush(self._expiring, (expires_at, key))
         self._tidy_expiring()
-        if self.watches:
-            self._tell_watches(key)
+        self.changed(key, event)
 
     def next_expiry(self) -> float | None:
         """Returns when a key may expire next, None when none will."""

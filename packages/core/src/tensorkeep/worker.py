@@ -128,13 +128,19 @@ class Loader:
     def _work(self) -> None:
         while (item := self._jobs.get()) is not None:
             job, done = item
-            result, failure = None, None
+            # Handed over in a box that is empty once it was taken: this thread must not keep a
+            # model alive, and it may be some time until it gets on.
+            box: list[tuple[object, BaseException | None]] = []
             try:
-                result = job()
+                box.append((job(), None))
             except BaseException as error:  # noqa: BLE001 - handed to `done`, which decides
-                failure = error
-            _tell(self._loop, done, result, failure)
-            del item, job, done, result, failure
+                box.append((None, error))
+            _tell(self._loop, _unpack, box, done)
+            del item, job, done, box
+
+
+def _unpack(box: list[tuple[object, BaseException | None]], done: Callable[..., None]) -> None:
+    done(*box.pop())
 
 
 class Watchdog:

@@ -43,8 +43,8 @@ Blob: TypeAlias = bytes | bytearray | memoryview
 # cover them, and also `str`, which is no reply.
 Reply: TypeAlias = (
     "Blob | int | float | bool | Simple | Error | NullArray | Map | Set | Push | Verbatim"
-    " | InVersion | list[Reply] | list[bytes] | list[bytes | memoryview] | list[int] | list[float]"
-    " | tuple[Reply, ...] | None"
+    " | InVersion | Several | list[Reply] | list[bytes] | list[bytes | memoryview] | list[int]"
+    " | list[float] | tuple[Reply, ...] | None"
 )
 
 
@@ -144,6 +144,17 @@ class InVersion:
     reply: "Reply"
 
 
+@dataclass(frozen=True, slots=True)
+class Several:
+    """Confirmations of subscriptions: messages that come one after another, to one request.
+
+    Attributes:
+        items: One or more. Among the replies of a transaction they count as one, as in Redis.
+    """
+
+    items: "tuple[Push, ...]"
+
+
 OK: Final = Simple("OK")
 NULL_ARRAY: Final = NullArray()
 
@@ -188,7 +199,7 @@ def plain(reply: "Reply") -> CommandReply:  # noqa: PLR0911 - one for each kind 
             return int(reply)
         case Map(pairs):
             return [plain(item) for pair in pairs for item in pair]
-        case Set(items) | Push(items):
+        case Set(items) | Push(items) | Several(items):
             return [*map(plain, items)]
         case list() | tuple():
             return [*map(plain, reply)]
@@ -323,6 +334,11 @@ def _in_version(reply: InVersion, _version: Version, out: list[Blob]) -> None:
     encode(reply.reply, reply.version, out)
 
 
+def _several(reply: Several, version: Version, out: list[Blob]) -> None:
+    for item in reply.items:
+        _push(item, version, out)
+
+
 def _items(mark: bytes, items: tuple[Reply, ...], version: Version, out: list[Blob]) -> None:
     """Appends what only RESP3 tells from an array."""
     out.append(b"%b%d\r\n" % (b"*" if version == RESP2 else mark, len(items)))
@@ -373,4 +389,5 @@ _ENCODERS: Final[dict[type, Callable[[Any, Version, list[Blob]], None]]] = {
     Set: _set,
     Push: _push,
     InVersion: _in_version,
+    Several: _several,
 }

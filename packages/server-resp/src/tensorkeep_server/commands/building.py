@@ -9,6 +9,7 @@ import logging
 from typing import TYPE_CHECKING, TypeVar
 
 from tensorkeep.errors import BackendUnavailable, TensorkeepError
+from tensorkeep.keyspace import NEW
 from tensorkeep.model import Model, Script
 from tensorkeep_server.errors import WRONG_TYPE, error_reply
 from tensorkeep_server.later import Later
@@ -50,7 +51,7 @@ def store_when_built(
             keys = client.keys
             if not isinstance(keys.get(key), kind | None):
                 return Error(WRONG_TYPE)
-            keys.set(key, runnable)
+            keys.set(key, runnable, None, NEW)
             client.server.engine.catalog[key] = runnable
             return OK
 

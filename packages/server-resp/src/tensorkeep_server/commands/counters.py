@@ -57,7 +57,7 @@ def step(client: Client, key: bytes, *, by: int) -> Reply:
     total = number + by
     if not _INT64_MIN <= total <= _INT64_MAX:
         raise CommandError(_OVERFLOW)
-    client.keys.replace(key, b"%d" % total)
+    client.keys.replace(key, b"%d" % total, "incrby")
     return total
 
 
@@ -72,7 +72,8 @@ def add_float(client: Client, request: Pair) -> Reply:
     total = add_long_doubles(number, increment)
     if total is None:
         raise CommandError("ERR increment would produce NaN or Infinity")
-    client.keys.replace(key, total if parse_integer(total) is None else Embedded(total))
+    value = total if parse_integer(total) is None else Embedded(total)
+    client.keys.replace(key, value, "incrbyfloat")
     return total
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from tensorkeep.errors import TensorkeepError
 from tensorkeep.graph import GraphRun
+from tensorkeep.keyspace import NEW
 from tensorkeep_server.args import Args, keyword, parse_integer
 from tensorkeep_server.command import (
     DENYOOM,
@@ -245,7 +246,7 @@ def _persist(client: Client, plan: Plan, run: GraphRun) -> Error | None:
         except TensorkeepError as error:
             return error_reply(error)
     for key, tensor in tensors:
-        client.keys.set(key, tensor)
+        client.keys.set(key, tensor, None, NEW)
     return None
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tensorkeep.errors import RunExpired
 from tensorkeep.graph import run_of
+from tensorkeep.keyspace import NEW
 from tensorkeep_server.args import Args, keyword, parse_integer, text
 from tensorkeep_server.command import DENYOOM, MODULE, MOVABLE, WRITE, Command, command
 from tensorkeep_server.commands.models import OfModel, stored_model
@@ -188,7 +189,7 @@ def store_outputs(client: Client, names: Sequence[bytes], graph: GraphRun) -> Re
             check_target(client, name)
     for name, output in zip(names, outputs, strict=True):
         if output is not None:
-            client.keys.set(name, output)
+            client.keys.set(name, output, None, NEW)
     return OK
 
 

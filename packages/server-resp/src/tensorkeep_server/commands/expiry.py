@@ -97,7 +97,7 @@ def expire(client: Client, request: Expire) -> Reply:
     if deadline <= now:
         keys.delete(request.key)
     else:
-        keys.expire(request.key, deadline / _SECOND_MS)
+        keys.expire(request.key, deadline / _SECOND_MS, "expire")
     return 1
 
 
@@ -143,7 +143,7 @@ def persist(client: Client, key: bytes) -> Reply:
     """Takes a key's expiry away; answers whether it had one."""
     if client.keys.get(key) is None or _deadline_ms(client.keys, key) == _NO_EXPIRY:
         return 0
-    client.keys.expire(key, None)
+    client.keys.expire(key, None, "persist")
     return 1
 
 

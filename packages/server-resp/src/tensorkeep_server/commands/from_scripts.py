@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from tensorkeep.errors import CommandFailed, TensorkeepError
 from tensorkeep.keyspace import Watch
+from tensorkeep_server.calls import call
 from tensorkeep_server.command import NOSCRIPT
 from tensorkeep_server.commands.execute import wrong_count
 from tensorkeep_server.commands.models import stored_model
@@ -42,6 +43,8 @@ class ClientAccess:
             client,
             close=_nothing,
             drop=_nothing,
+            address="lua",  # what tools know as the sign of a script
+            subscribed=False,
             version=RESP2,
             muted=False,
             skips=0,
@@ -62,7 +65,7 @@ class ClientAccess:
         if command.runs or NOSCRIPT in command.flags:
             raise CommandFailed(_NOT_FROM_SCRIPT)
         try:
-            reply = command.handle(self._client, command.parse(args))
+            reply = call(self._client, command, args)
         except Exception as error:  # noqa: BLE001 - the table names it, or logs it
             reply = error_reply(error)
         if not isinstance(reply, Later):

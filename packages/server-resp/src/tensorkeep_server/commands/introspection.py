@@ -13,6 +13,7 @@ from tensorkeep_server.command import (
     FAST,
     LOADING,
     MODULE,
+    PUBSUB,
     READONLY,
     STALE,
     WRITE,
@@ -60,12 +61,18 @@ _CATEGORIES: Final = (
     "transaction",
     "scripting",
 )
-_OF_GROUP: Final = {"generic": "keyspace", "sorted-set": "sortedset", "transactions": "transaction"}
+_OF_GROUP: Final = {
+    "generic": "keyspace",
+    "sorted-set": "sortedset",
+    "transactions": "transaction",
+    "pubsub": "",  # follows from the flag
+}
 _OF_FLAG: Final = {
     READONLY: ("read",),
     WRITE: ("write",),
     ADMIN: ("admin", "dangerous"),
     FAST: ("fast",),
+    PUBSUB: ("pubsub",),
 }
 
 
@@ -148,6 +155,8 @@ def _key_specs(item: Command) -> Iterator[Reply]:
         flags = ("RO", "access")
     elif WRITE in item.flags:
         flags = ("RW", "access", "update")
+    elif PUBSUB in item.flags:
+        flags = ("not_key",)
     begin = _spec(b"index", ((b"index", first),))
     keys = ((b"lastkey", last - first if last > 0 else last), (b"keystep", step), (b"limit", 0))
     yield Map(

@@ -195,7 +195,7 @@ def set_element(client: Client, request: At) -> Reply:
         elements[_index(request)] = request.element
     except IndexError:
         raise CommandError(_NO_INDEX) from None
-    client.keys.changed(request.key)
+    client.keys.changed(request.key, "lset")
     return OK
 
 
@@ -209,7 +209,7 @@ def insert(client: Client, request: Insert) -> Reply:
     if at is None:
         return -1
     elements.insert(at + behind, element)
-    client.keys.changed(key)
+    client.keys.changed(key, "linsert")
     return len(elements)
 
 
@@ -219,7 +219,7 @@ def remove(client: Client, request: Remove) -> Reply:
     elements = client.keys.find(key, List)
     removed = 0 if elements is None else elements.drop(element, most)
     if removed and elements is not None:
-        shrunk(client.keys, key, elements)
+        shrunk(client.keys, key, elements, "lrem")
     return removed
 
 
@@ -229,7 +229,7 @@ def trim(client: Client, request: Range) -> Reply:
     elements = client.keys.find(key, List)
     if elements is not None:
         elements.keep(*elements.bounds(first, last))
-        shrunk(client.keys, key, elements)
+        shrunk(client.keys, key, elements, "ltrim")
     return OK
 
 

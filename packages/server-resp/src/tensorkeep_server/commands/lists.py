@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 
 _NOT_POSITIVE: Final = "ERR value is out of range, must be positive"
+_POPPED: Final = ("lpop", "rpop")  # by whether it was the last element
 
 
 # --------------------------------------------------------------------------- arguments
@@ -111,9 +112,10 @@ def push(client: Client, request: Push, *, last: bool) -> Reply:
         keys.set(key, elements)
     if last:
         elements.extend(added)
+        keys.changed(key, "rpush")
     else:
         elements.extendleft(added)
-    keys.changed(key)
+        keys.changed(key, "lpush")
     return len(elements)
 
 
@@ -129,14 +131,15 @@ def pop(client: Client, request: Pop, *, last: bool) -> Reply:
     if elements is None:
         return None if most is None else NULL_ARRAY
     take = elements.pop if last else elements.popleft
+    event = _POPPED[last]
     if most is None:
         element = take()
-        shrunk(client.keys, key, elements)
+        shrunk(client.keys, key, elements, event)
         return element
     if not most:
         return ()
     taken = tuple([take() for _ in range(min(most, len(elements)))])
-    shrunk(client.keys, key, elements)
+    shrunk(client.keys, key, elements, event)
     return taken
 
 
@@ -150,15 +153,21 @@ def move(client: Client, request: Move) -> Reply:
     keys.find(target, List)
     element = elements.pop() if from_last else elements.popleft()
     push(client, Push(target, (element,)), last=to_last)
-    shrunk(keys, source, elements)
+    shrunk(keys, source, elements, _POPPED[from_last])
     return element
 
 
-def shrunk(keys: Keyspace, key: bytes, elements: List) -> None:
-    """Takes note that elements were taken out; without any, there is no list."""
-    if elements:
-        keys.changed(key)
-    else:
+def shrunk(keys: Keyspace, key: bytes, elements: List, event: str) -> None:
+    """Takes note that elements were taken out; without any, there is no list.
+
+    Args:
+        keys: Where the list is.
+        key: Its key.
+        elements: The list.
+        event: What the taking is called.
+    """
+    keys.changed(key, event)
+    if not elements:
         keys.delete(key)
 
 

@@ -265,7 +265,7 @@ def parse_model_del(args: Args) -> bytes:
 def model_del(client: Client, key: bytes) -> Reply:
     """Deletes a model; what runs of it goes on."""
     model = stored_model(client, key)
-    client.keys.delete(key)
+    client.keys.delete(key, event=None)
     client.server.engine.retire(key, model)
     return OK
 

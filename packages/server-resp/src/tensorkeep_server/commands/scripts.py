@@ -156,7 +156,7 @@ def parse_script_del(args: Args) -> bytes:
 def script_del(client: Client, key: bytes) -> Reply:
     """Deletes a script; what runs of it goes on."""
     script = stored_script(client, key)
-    client.keys.delete(key)
+    client.keys.delete(key, event=None)
     client.server.engine.retire(key, script)
     return OK
 

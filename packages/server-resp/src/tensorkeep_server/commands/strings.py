@@ -18,6 +18,7 @@ from tensorkeep_server.errors import CommandError
 from tensorkeep_server.reply import OK
 
 if TYPE_CHECKING:
+    from tensorkeep.keyspace import Keyspace
     from tensorkeep_server.codec import Argument
     from tensorkeep_server.reply import Reply
     from tensorkeep_server.state import Client
@@ -196,7 +197,7 @@ def _get_and_expire(client: Client, request: GetEx) -> Reply:
     elif deadline <= client.keys.time():
         client.keys.delete(key)
     else:
-        client.keys.expire(key, deadline)
+        client.keys.expire(key, deadline, "expire")
     return value
 
 
@@ -206,7 +207,7 @@ def set_value(client: Client, request: Set) -> Reply:
     key, value, options = request
     keys = client.keys
     if options is None:
-        keys.set(key, value)
+        keys.set(key, value, None, "set")
         return OK
     deadline = _deadline(client, options, "set")
     old = get(client, key) if options.answers else None
@@ -214,17 +215,24 @@ def set_value(client: Client, request: Set) -> Reply:
     if options.condition and there != (options.condition == b"XX"):
         return old
     if options.expiry == b"KEEPTTL":
-        keys.replace(key, value)
+        keys.replace(key, value, "set")
     else:
-        keys.set(key, value, deadline)
+        _store(keys, key, value, deadline)
     return old if options.answers else OK
+
+
+def _store(keys: Keyspace, key: bytes, value: Argument, deadline: float | None) -> None:
+    """Stores a string, and then sets when it vanishes: two things that happen to its key."""
+    keys.set(key, value, None, "set")
+    if deadline is not None:
+        keys.expire(key, deadline, "expire")
 
 
 def set_if_missing(client: Client, request: Pair) -> Reply:
     """Stores a string unless the key is taken; answers whether it was stored."""
     if request.key in client.keys:
         return 0
-    client.keys.set(*request)
+    client.keys.set(*request, None, "set")
     return 1
 
 
@@ -232,21 +240,22 @@ def set_until(client: Client, request: SetUntil, *, name: str, unit_ms: int) -> 
     """Stores a string that vanishes after some time."""
     key, time, value = request
     keys = client.keys
-    keys.set(key, value, read_deadline(keys, time, name=name, unit_ms=unit_ms, relative=True))
+    deadline = read_deadline(keys, time, name=name, unit_ms=unit_ms, relative=True)
+    _store(keys, key, value, deadline)
     return OK
 
 
 def get_and_set(client: Client, request: Pair) -> Reply:
     """Stores a string; answers the one that it replaces."""
     old = get(client, request.key)
-    client.keys.set(*request)
+    client.keys.set(*request, None, "set")
     return old
 
 
 def set_many(client: Client, pairs: list[Pair]) -> Reply:
     """Stores strings under keys."""
     for key, value in pairs:
-        client.keys.set(key, value)
+        client.keys.set(key, value, None, "set")
     return OK
 
 

@@ -69,10 +69,12 @@ def append(client: Client, request: Pair) -> Reply:
     key, more = request
     old = get(client, key)
     if old is None:
-        client.keys.set(key, more)
+        client.keys.set(key, more, None, "append")
         return len(more)
     _check_length(client, len(old) + len(more))
-    return _write(client, key, old, len(old), more)
+    text = written(old, len(old), more)
+    client.keys.replace(key, text, "append")
+    return len(text)
 
 
 def set_range(client: Client, request: SetRange) -> Reply:
@@ -82,12 +84,8 @@ def set_range(client: Client, request: SetRange) -> Reply:
     if not more:
         return len(old)
     _check_length(client, offset + len(more))
-    return _write(client, key, old, offset, more)
-
-
-def _write(client: Client, key: bytes, old: Argument, at: int, more: Argument) -> int:
-    text = written(old, at, more)
-    client.keys.replace(key, text)
+    text = written(old, offset, more)
+    client.keys.replace(key, text, "setrange")
     return len(text)
 
 
