@@ -83,7 +83,7 @@ def open_torch(path: Path) -> Callable[[Array], Any]:
 
 def open_tf(path: Path) -> Callable[[Array], Any]:
     """Import a GraphDef; a session's callable is the fastest way that TensorFlow offers."""
-    import tensorflow as tf  # noqa: PLC0415 - see above
+    from tensorkeep_tf.framework import CallableOptions, tf  # noqa: PLC0415 - without its noise
 
     graph = tf.Graph()
     with graph.as_default():
@@ -92,7 +92,8 @@ def open_tf(path: Path) -> Callable[[Array], Any]:
         intra_op_parallelism_threads=1, inter_op_parallelism_threads=1
     )
     session = tf.compat.v1.Session(graph=graph, config=config)
-    options = tf.compat.v1.CallableOptions(feed=["images:0"], fetch=["probabilities:0"])
+    options = CallableOptions(feed=["images:0"], fetch=["probabilities:0"])
+    options.run_options.inter_op_thread_pool = -1  # on the calling thread
     call = session._make_callable_from_options(options)  # noqa: SLF001 - the only door to it
     return lambda x: call(x)[0]
 

@@ -139,7 +139,8 @@ def _share(
     total = sum(counts)
     columns: list[Sequence[Tensor | None]] = []
     for output in joined:
-        if output is None:
+        # RedisAI leaves out what a batched run of TF returns without axes; others fail for it.
+        if output is None or (backend == "TF" and not output.shape):
             columns.append([None] * len(counts))
         elif not output.shape or output.shape[0] != total:
             raise BatchSizeMismatch(backend)
