@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 
 _SYMBOL: Final = re.compile(r"Symbol\('(\w+)'.*\)")
+_NUMBERED: Final = re.compile(r"(\w+)_(\d+)", re.ASCII)
 _SPECIALIZED: Final = 2  # a lower bound that torch sets by itself, and does not hold to
 
 
@@ -74,7 +75,12 @@ class Conditions:
             for symbol, known in program["range_constraints"].items()
             if symbol in used
         ]
-        numbers = {path: inputs.index(name) for path, name in _paths(program) if name in inputs}
+        numbers = {
+            spelling: inputs.index(name)
+            for path, name in _paths(program)
+            if name in inputs
+            for spelling in _spellings(path)
+        }
         guards = [(text, formula_of(text, numbers)) for text in program.get("guards_code") or ()]
         return cls(
             tuple(inputs),
@@ -165,6 +171,14 @@ def _paths(program: Json) -> Iterator[tuple[Path, str | None]]:
     ]
     paths += _leaves(by_name, ())
     yield from zip(paths, names, strict=True)
+
+
+def _spellings(path: Path) -> Iterator[Path]:
+    """Gives how guards may write a path: of `*args`, the first is `args_0` and `args[0]`."""
+    yield path
+    match = _NUMBERED.fullmatch(str(path[0]))
+    if match is not None:
+        yield (match[1], int(match[2]), *path[1:])
 
 
 def _leaves(tree: Json, path: Path) -> Iterator[Path]:

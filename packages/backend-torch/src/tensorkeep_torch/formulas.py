@@ -66,7 +66,7 @@ def formula_of(text: str, numbers: Mapping[Path, int]) -> Formula:
     """
     try:
         return _compiled(ast.parse(text, mode="eval").body, numbers)
-    except (SyntaxError, LookupError, TypeError, ValueError, RecursionError) as error:
+    except (LookupError, MemoryError, RecursionError, SyntaxError, TypeError, ValueError) as error:
         raise Unsupported(f"the condition {text}") from error
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import torch
 
-from tensorkeep_torch.internals import add_tensor_input, compile_source, function_of
+from tensorkeep_torch.internals import add_tensor_input, compile_source, function_of, leave_out
 
 if TYPE_CHECKING:
     from tensorkeep_torch.internals import Native
@@ -44,6 +44,7 @@ def interruptible(function: Native) -> Native:
         A function that takes a flag behind its other arguments, and raises when that is set.
     """
     graph = function.inlined_graph
+    leave_out(graph)  # an empty loop would no longer be one
     flag = add_tensor_input(graph, "flag")
     for loop in graph.findAllNodes("prim::Loop"):
         _insert_check(graph, next(loop.blocks()), flag)

@@ -18,7 +18,7 @@ from tensorkeep_torch.archive import Archive, MalformedArchive
 from tensorkeep_torch.devices import set_threads, torch_device
 from tensorkeep_torch.internals import functions_of
 from tensorkeep_torch.messages import CANCELLED, of_load, of_run
-from tensorkeep_torch.program import Program, flattened, refuse_forbidden
+from tensorkeep_torch.program import Program, flattened, vet
 from tensorkeep_torch.tensors import from_torch, to_torch
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def _from_archive(archive: Archive, place: torch.device) -> tuple[LoadedModel, i
 
 def _from_torchscript(archive: Archive, place: torch.device) -> tuple[LoadedModel, int]:
     module, unit, weights = torchscript.load(archive, place)
-    refuse_forbidden(functions_of(unit))
+    vet(functions_of(unit))
     forward = signature.forward_of(module)
     inputs, arrange = signature.inputs_of(forward)
     count = signature.count_outputs(forward)
@@ -107,7 +107,7 @@ def _from_torchscript(archive: Archive, place: torch.device) -> tuple[LoadedMode
 
 def _from_export(archive: Archive, place: torch.device) -> tuple[LoadedModel, int]:
     found = exported.load(archive, place)
-    refuse_forbidden([found.function])
+    vet([found.function])
     program = Program.of(found.function, found.weights)
     native = TorchModel(program, None, found.conditions.check, _elsewhere(place))
     return LoadedModel(native, found.inputs, found.outputs, program.steady), found.nbytes

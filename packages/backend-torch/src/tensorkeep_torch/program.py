@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
 from tensorkeep.errors import ModelRejected
 from tensorkeep_torch.internals import set_gradients
 from tensorkeep_torch.loops import interruptible, new_flag, set_flag
-from tensorkeep_torch.survey import forbidden, survey
+from tensorkeep_torch.survey import forbidden, size_of, survey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from tensorkeep.hookspecs import RunContext
     from tensorkeep_torch.internals import Native
+
+_MOST_NODES: Final = 2_000_000  # thirty times those of a scripted transformer of 24 layers
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ class Program:
             first: What it is always given in front.
             bound: The module of a method.
         """
-        found = survey(function)
+        found = survey(function, bound)
         if not found.loops:
             return cls(function, first, flagged=False, writes=found.writes, steady=found.steady)
         if bound is not None:  # what becomes of a method is a function
@@ -75,19 +77,25 @@ class Program:
             set_gradients(gradients)
 
 
-def refuse_forbidden(functions: Iterable[Native], allowed: frozenset[object] = frozenset()) -> None:
+def vet(functions: Sequence[Native], allowed: frozenset[object] = frozenset()) -> None:
     """Refuses functions that reach for what is not theirs.
 
     Args:
-        functions: Functions of torch.
+        functions: Functions of torch, with those that they call.
         allowed: The functions of Python that they may call.
 
     Raises:
-        ModelRejected: One uses files, the network, or Python.
+        ModelRejected: One uses files, the network, or Python, or swells beyond measure.
     """
     name = forbidden(functions, allowed)
     if name is not None:
         raise ModelRejected(f"{name} may not be used: it reaches beyond tensors")
+    try:
+        size = size_of(functions)
+    except RecursionError as error:
+        raise ModelRejected("Functions call each other too deeply") from error
+    if size > _MOST_NODES:
+        raise ModelRejected(f"Functions with all that they call have more than {_MOST_NODES} steps")
 
 
 def flattened(result: object) -> Iterator[object]:

@@ -203,7 +203,12 @@ def _counts(source: str) -> set[int]:
     """Returns with how many arguments behind the command a script calls `redis.execute`."""
     try:
         tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError):  # the compiler will say so in its own words
+    except (
+        MemoryError,
+        RecursionError,
+        SyntaxError,
+        ValueError,
+    ):  # the compiler will say so in its own words
         return {1}
     return {1} | {
         len(call.args) + len(call.keywords) - 1

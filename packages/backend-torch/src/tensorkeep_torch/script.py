@@ -15,7 +15,7 @@ from tensorkeep.errors import ModelRejected, RunFailed
 from tensorkeep_torch.devices import set_threads, torch_device
 from tensorkeep_torch.internals import compile_source, functions_of
 from tensorkeep_torch.messages import CANCELLED, of_compiler, of_script
-from tensorkeep_torch.program import Program, flattened, refuse_forbidden
+from tensorkeep_torch.program import Program, flattened, vet
 from tensorkeep_torch.redis_calls import NUL, PYTHON, Caller, calling, resolver
 from tensorkeep_torch.tensors import from_torch, to_torch
 
@@ -78,7 +78,7 @@ def create_script(spec: ScriptSpec, source: bytes, options: BackendOptions) -> T
     found = _compiled(source)
     for name in spec.entry_points:
         _check_entry_point(name, found.get(name))
-    refuse_forbidden(found.values(), PYTHON)
+    vet([*found.values()], PYTHON)
     functions = {
         name: Function(Program.of(function), _types(function), name in spec.entry_points)
         for name, function in found.items()

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 import torch
 
-from tensorkeep_torch.internals import simplify, tags_of
+from tensorkeep_torch.internals import decide, leave_out, tags_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from tensorkeep_torch.internals import Native
 
@@ -31,7 +32,8 @@ _FORBIDDEN: Final = frozenset(
 )
 _FORBIDDEN_KINDS: Final = ("_c10d_functional", "c10d::", "symm_mem::")
 
-_CALLS: Final = frozenset(("prim::CallFunction", "prim::CallMethod"))
+_METHOD: Final = "prim::CallMethod"
+_CALLS: Final = frozenset(("prim::CallFunction", _METHOD))
 _PYTHON: Final = "prim::PythonOp"
 # An argument that is a tensor, or a list of them, and is written to.
 _WRITES: Final = re.compile(r"\bTensor(?:\([^)]*!|\[\]\([^)]*!)")
@@ -83,7 +85,20 @@ _DEPENDS: Final = frozenset(
     )
 )
 _DEPENDS_TAGS: Final = frozenset((torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape))
-_STRUCTURE: Final = frozenset(("prim::If", "prim::Loop"))
+# Nodes of structure that have no graphs in them, and of which there are many.
+_LEAVES: Final = frozenset(
+    (
+        "prim::Constant",
+        "prim::GetAttr",
+        "prim::ListConstruct",
+        "prim::ListUnpack",
+        "prim::RaiseException",
+        "prim::TupleConstruct",
+        "prim::TupleUnpack",
+        "prim::device",
+        "prim::dtype",
+    )
+)
 _KNOWN: Final = ("aten::", "prim::", "quantized::")
 
 
@@ -102,29 +117,55 @@ class Survey:
     steady: bool
 
 
-def survey(function: Native) -> Survey:
-    """Looks through the graph of a function and of all that it calls."""
+def survey(function: Native, module: Native = None) -> Survey:
+    """Looks through the graph of a function and of all that it calls.
+
+    Args:
+        function: A function or method.
+        module: The module of a method.
+    """
     graph = function.inlined_graph
-    # What is switched off, such as in-place variants, goes away.
-    simplify(graph)
-    writes = loops = False
-    steady = True
+    if module is not None:
+        _settle(graph, module)
+    # What is switched off, such as training and in-place variants, goes away.
+    decide(graph)
+    writes, steady = False, True
     for node in nodes(graph):
         kind = node.kind()
         writes = writes or kind in _CALLS or _may_write(kind, node)
-        loops = loops or kind == "prim::Loop"
         steady = steady and not _depends_on_values(kind, node)
-    return Survey(writes, loops, steady)
+    leave_out(graph)
+    return Survey(writes, graph.findNode("prim::Loop") is not None, steady)
+
+
+def _settle(graph: Native, module: Native) -> None:
+    """Puts numbers and switches that a module has into a graph, unless runs may change them."""
+    if graph.findNode("prim::SetAttr") is not None:
+        return
+    known = {next(graph.inputs()).debugName(): module}
+    for node in list(nodes(graph)):
+        if node.kind() != "prim::GetAttr":
+            continue
+        owner = known.get(node.input().debugName())
+        value = None if owner is None else owner.getattr(node.s("name"))
+        if isinstance(value, (bool, int, float)):
+            constant = graph.insertConstant(value)
+            constant.node().moveBefore(node)
+            node.output().replaceAllUsesWith(constant)
+        elif value is not None:
+            known[node.output().debugName()] = value
 
 
 def nodes(block: Native) -> Iterator[Native]:
     """Gives all nodes of a graph, however deep."""
     for node in block.nodes():
         yield node
-        for inner in node.blocks():
-            yield from nodes(inner)
-        if node.hasAttribute("Subgraph"):
-            yield from nodes(node.g("Subgraph"))
+        kind: str = node.kind()
+        if kind.startswith("prim::") and kind not in _LEAVES:  # asking each would take 20 us
+            for inner in node.blocks():
+                yield from nodes(inner)
+            if node.hasAttribute("Subgraph"):
+                yield from nodes(node.g("Subgraph"))
 
 
 def forbidden(functions: Iterable[Native], allowed: frozenset[object] = frozenset()) -> str | None:
@@ -144,29 +185,54 @@ def forbidden(functions: Iterable[Native], allowed: frozenset[object] = frozense
     return None
 
 
+def size_of(functions: Sequence[Native]) -> int:
+    """Returns how many nodes some functions have, each with all that it calls in place.
+
+    torch puts them in place before a function runs: a few lines that call each other twice over
+    and over would fill the memory.
+    """
+    found = {function.qualified_name: function.graph for function in functions}
+    sizes: dict[str, int] = {}
+
+    def size(name: str) -> int:
+        if name not in sizes:
+            called = [_called(node) for node in nodes(found[name])]
+            sizes[name] = sum(size(each) if each in found else 1 for each in called)
+        return sizes[name]
+
+    return sum(map(size, found))
+
+
+def _called(node: Native) -> str:
+    """Returns the full name of the function that a node calls; empty when it calls none."""
+    if node.kind() not in _CALLS:
+        return ""
+    name: str = node.inputsAt(0).type().annotation_str
+    return f"{name}.{node.s('name')}" if node.kind() == _METHOD else name
+
+
 def _may_write(kind: str, node: Native) -> bool:
     if kind in _NORMS:
-        return node.inputsAt(_IN_TRAINING).node().kind() != "prim::Constant" or bool(
-            node.inputsAt(_IN_TRAINING).toIValue()
-        )
-    return _WRITES.search(node.schema()) is not None
+        return node.inputsAt(_IN_TRAINING).toIValue() is not False
+    return not kind.startswith("prim::") and _WRITES.search(node.schema()) is not None
 
 
 def _depends_on_values(kind: str, node: Native) -> bool:
     if kind in _DEPENDS or not kind.startswith(_KNOWN):
         return True
-    if kind in _DESCRIBES or kind in _STRUCTURE:
-        return False
-    inputs, outputs = _kinds(node.inputs()), _kinds(node.outputs())
-    if "TensorType" not in inputs:
-        return False
-    if kind == "aten::where" and len(inputs) == 1:
-        return True
-    if outputs & {"BoolType", "FloatType", "IntType", "NumberType", "StringType", "ComplexType"}:
-        return True
-    _, _, overload = node.schema().partition("(")[0].partition(".")
-    return bool(_DEPENDS_TAGS.intersection(tags_of(kind, overload)))
+    return kind not in _DESCRIBES and _is_told_by_values(node.schema())
 
 
-def _kinds(values: Iterable[Native]) -> set[str]:
-    return {value.type().kind() for value in values}
+@cache
+def _is_told_by_values(schema: str) -> bool:
+    """Returns whether an operator looks at elements to say something else than a tensor."""
+    head, _, rest = schema.partition("(")
+    taken, _, returned = rest.rpartition(" -> ")
+    if "Tensor" not in taken:
+        return False
+    if "Tensor" not in returned and returned != "()":
+        return True
+    operator, _, overload = head.partition(".")
+    if operator == "aten::where" and taken.count(",") == 0:
+        return True
+    return bool(_DEPENDS_TAGS.intersection(tags_of(operator, overload)))

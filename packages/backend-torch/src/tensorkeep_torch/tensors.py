@@ -70,6 +70,8 @@ def from_torch(value: torch.Tensor, given: list[torch.Tensor]) -> Tensor:
     dtype = DTYPES.get(value.dtype)
     if dtype is None:
         raise RunFailed(of_output(value.dtype))
+    if value.layout is not torch.strided:
+        raise RunFailed(f"A tensor of layout {value.layout} cannot be returned")
     shared = value.nbytes > _SMALL and value.is_cpu and not _is_owned(value, given)
     plain = value.view(torch.uint16) if dtype is DType.BFLOAT16 else value
     try:

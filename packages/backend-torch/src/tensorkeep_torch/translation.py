@@ -225,6 +225,8 @@ class _Writer:
             raise Unsupported(f"the operator {target}")
         namespace, name, overload = match.groups()
         types = parameter_types(f"{namespace}::{name}", "" if overload == "default" else overload)
+        if types is None:
+            raise Unsupported(f"the unknown operator {target}")
         written = []
         for keyword, argument, kind in arguments:
             value = self._value(argument, types[keyword], scope)
@@ -376,8 +378,10 @@ def _tensors(argument: tuple[str, Any]) -> list[Json]:
     return tensors
 
 
-def _number(value: float, *, decimal: bool = False) -> str:
-    """Returns a number or a boolean as it is written in source."""
+def _number(value: float | str, *, decimal: bool = False) -> str:
+    """Returns a number or a boolean as it is written in source; some floats are text in JSON."""
+    if isinstance(value, str):
+        value = float(value)
     if not math.isfinite(value):
         return f'float("{value}")'
     return repr(float(value)) if decimal and type(value) is int else repr(value)

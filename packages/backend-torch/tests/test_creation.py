@@ -1,0 +1,206 @@
+"""What is no model, or may not be one, is refused with a text that can be read."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tensorkeep.errors import ModelRejected, RunFailed
+from tensorkeep_torch import program, torchscript
+
+NO_ARCHIVE = "Neither a TorchScript archive nor one of torch.export"
+MANY = HealthCheck.function_scoped_fixture  # what the fixtures give never changes
+
+
+@pytest.fixture(scope="session")
+def refusal(load):
+    def refusal(blob):
+        with pytest.raises(ModelRejected) as caught:
+            load(blob)
+        text = str(caught.value)
+        assert len(text) < 1100
+        assert "frame #" not in text
+        return text
+
+    return refusal
+
+
+@pytest.mark.parametrize("blob", [b"", b"this is no model", bytes(64), b"PK\3\4 a zip"])
+def test_bytes_that_are_no_archive_are_refused(refusal, blob):
+    assert refusal(blob).startswith(f"{NO_ARCHIVE}: ")
+
+
+def test_an_archive_of_something_else_is_refused(archives, refusal):
+    assert refusal(archives.packed({"a.txt": b"text"})) == NO_ARCHIVE
+
+
+def test_what_torch_save_wrote_is_refused_with_what_to_do(refusal, tmp_path):
+    for number, content in enumerate((torch.nn.Linear(2, 2).state_dict(), torch.nn.Linear(2, 2))):
+        torch.save(content, tmp_path / str(number))
+
+        assert "torch.export.save or torch.jit.save" in refusal(
+            (tmp_path / str(number)).read_bytes()
+        )
+
+
+def test_an_archive_that_was_cut_short_anywhere_is_refused(doubling, refusal):
+    for length in range(0, len(doubling), 7):
+        assert refusal(doubling[:length])
+
+
+@pytest.mark.parametrize("name", ["data.pkl", "constants.pkl", "code/__torch__.py", "version"])
+def test_an_archive_without_one_of_its_parts_is_refused(archives, doubling, refusal, name):
+    records = archives.records(doubling)
+    found = next(each for each in records if each.endswith(name) or each.startswith("code/"))
+    del records[name if name in records else found]
+
+    assert refusal(archives.packed(records))
+
+
+@pytest.fixture(scope="session")
+def adding(archives):
+    source = "def forward(self, x):\n    for i in range(2):\n        x = x + self.w\n    return x\n"
+    return archives.scripted(source, w=torch.ones(2))
+
+
+@settings(max_examples=60, suppress_health_check=[MANY])
+@given(st.data())
+def test_damaged_parts_are_refused_or_still_a_model(archives, adding, load, run, data):
+    records = archives.records(adding)
+    name = data.draw(st.sampled_from(sorted(set(records) - {".data/serialization_id"})))
+    content = bytearray(records[name])
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = data.draw(st.integers(0, len(content) - 1))
+        content[place] = data.draw(st.integers(0, 255))
+    try:
+        model = load(archives.packed(records | {name: bytes(content)}))
+        run(model, *[[1, 2]] * len(model.inputs))
+    except (ModelRejected, RunFailed):
+        pass
+
+
+def test_a_tensor_that_is_said_to_be_longer_than_its_record_is_refused(archives, refusal):
+    blob = archives.scripted("def forward(self):\n    return self.w\n", w=torch.ones(6))
+
+    def longer(pickled):
+        return pickled.replace(b"cpuq\x06K\x06", b"cpuq\x06K\x60", 1)
+
+    assert longer(archives.records(blob)["data.pkl"]) != archives.records(blob)["data.pkl"]
+    text = refusal(archives.changed(blob, "data.pkl", longer))
+    assert text == f"{NO_ARCHIVE}: 'data/0' must have 384 bytes, not 24"
+    assert "must have 24 bytes, not 20" in refusal(
+        archives.changed(blob, "data/0", lambda content: content[:20])
+    )
+
+
+def test_a_constant_that_is_said_to_be_longer_than_its_record_is_refused(archives, refusal):
+    constant = torch.arange(3.0)
+
+    class Adds(torch.nn.Module):
+        def forward(self, x):
+            return x + constant
+
+    blob = archives.saved(Adds(), (torch.ones(3),))
+    assert "constants/0" in archives.records(blob)
+    assert "'constants/0' must have 12 bytes, not 8" in refusal(
+        archives.changed(blob, "constants/0", lambda content: content[:8])
+    )
+
+
+class Exploit:
+    def __reduce__(self):
+        return exec, ("import builtins; builtins.exploited = True",)
+
+
+@pytest.mark.parametrize("name", ["data.pkl", "constants.pkl"])
+def test_nothing_that_a_pickle_names_is_called(archives, doubling, refusal, name):
+    exploit = pickle.dumps(Exploit(), 2)
+    blob = archives.changed(doubling, name, lambda _: exploit)
+
+    assert refusal(blob)
+    assert not hasattr(__builtins__, "exploited")
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("    torch.save(x, 'file')\n    return x\n", "aten::save"),
+        ("    return torch.from_file('/etc/passwd', False, 8)\n", "aten::from_file"),
+        ("    if bool(x[0] > 0):\n        torch.save(x, 'file')\n    return x\n", "aten::save"),
+    ],
+)
+def test_operators_that_reach_for_files_are_refused(archives, refusal, source, name):
+    blob = archives.scripted(f"def forward(self, x):\n{source}")
+
+    assert refusal(blob) == f"{name} may not be used: it reaches beyond tensors"
+
+
+def test_they_are_found_wherever_they_hide(archives, refusal):
+    source = """
+def hide(self, x: Tensor):
+    torch.save(x, "file")
+    return x
+def forward(self, x):
+    y = torch.jit.fork(self.hide, x)
+    return torch.jit.wait(y)
+"""
+    assert refusal(archives.scripted(source)).startswith("aten::save may not be used")
+
+
+def test_operators_of_libraries_that_are_not_there_are_named(archives, doubling, refusal):
+    def unknown(source):
+        return source.replace(b"torch.mul(x, 2)", b"ops.nowhere.nothing(x)")
+
+    (name,) = [
+        each
+        for each in archives.records(doubling)
+        if each.startswith("code/") and each.endswith(".py")
+    ]
+    assert "nowhere::nothing" in refusal(archives.changed(doubling, name, unknown))
+
+
+def test_functions_that_swell_beyond_measure_are_refused(archives, refusal, monkeypatch):
+    monkeypatch.setattr(program, "_MOST_NODES", 1000)
+    steps = "".join(
+        f"def f{n}(self, x: Tensor):\n    return self.f{n - 1}(self.f{n - 1}(x))\n"
+        for n in range(1, 12)
+    )
+    source = f"def f0(self, x: Tensor):\n    return x + 1\n{steps}"
+
+    text = refusal(archives.scripted(f"{source}def forward(self, x):\n    return self.f11(x)\n"))
+
+    assert text == "Functions with all that they call have more than 1000 steps"
+
+
+def test_a_module_without_forward_is_refused_in_the_words_that_clients_look_for(archives, refusal):
+    text = refusal(archives.scripted("def other(self, x):\n    return x\n"))
+
+    assert text.startswith("Erorr while trying to retrive model inputs number: ")
+    assert "forward" in text
+
+
+def test_large_archives_are_read_like_small_ones(archives, load, run, monkeypatch):
+    weights = torch.arange(1000.0)
+    blob = archives.scripted("def forward(self, x):\n    return x + self.w\n", w=weights)
+    expected = run(load(blob), np.ones(1000, np.float32))
+    monkeypatch.setattr(torchscript, "_IN_MEMORY", 100)
+
+    assert run(load(blob), np.ones(1000, np.float32)) == expected
+
+
+def test_archives_without_debugging_information_are_read_as_well(archives, doubling, load, run):
+    records = archives.records(doubling)
+    plain = {name: content for name, content in records.items() if not name.endswith("debug_pkl")}
+
+    assert len(plain) < len(records)
+    assert run(load(archives.packed(plain)), [1, 2])[0].values() == [2, 4]
+
+
+def test_an_archive_of_a_later_torch_is_refused(archives, doubling, refusal):
+    text = refusal(archives.changed(doubling, "version", lambda _: b"999\n"))
+
+    assert "version" in text
+    assert "\n" not in text

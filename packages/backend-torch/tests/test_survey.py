@@ -1,0 +1,118 @@
+"""What a graph may do is found out, and where it is open the careful answer is given."""
+
+import pytest
+import torch
+
+from tensorkeep_torch.internals import compile_source, functions_of
+from tensorkeep_torch.survey import size_of, survey
+
+
+def found(body, parameters="x", **names):
+    source = f"def f({parameters}):\n{body}\n"
+    return survey(compile_source(source, {"torch": torch, **names}.get).find_function("f"))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "    return x * 2",
+        "    y = torch.relu(x)\n    return y.view(-1)",
+        "    for i in range(x.size(0)):\n        x = x + i\n    return x",
+        "    return x if x.dim() == 2 else x.unsqueeze(0)",
+        "    y = [x, x]\n    y.append(x)\n    return torch.stack(y)",
+    ],
+)
+def test_what_only_shapes_decide_is_steady_and_writes_nothing(body):
+    answer = found(body)
+
+    assert answer.steady
+    assert not answer.writes
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")  # ours is beaten by pytest's
+@pytest.mark.parametrize(
+    "body",
+    [
+        "    return x if bool(x.sum() > 0) else x * 2",
+        "    return torch.zeros(int(x[0]))",
+        "    return torch.nonzero(x)",
+        "    return x[x > 0]",
+        "    return torch.where(x)[0]",
+        "    return torch.unique(x)",
+        "    return torch.repeat_interleave(x, x)",
+        "    return torch.nn.functional.one_hot(x)",
+        "    y = torch.jit.fork(torch.relu, x)\n    return torch.jit.wait(y)",
+        "    return torch.zeros(x.max().item())",
+    ],
+)
+def test_what_elements_decide_is_not_steady(body):
+    assert not found(body).steady
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "    return x.add_(1)",
+        "    x[0] = 1\n    return x",
+        "    return torch.mul(x, 2, out=x)",
+        "    for i in range(3):\n        x.mul_(2)\n    return x",
+        "    y = torch.batch_norm(x, None, None, x, x, True, 0.1, 1e-5, False)\n    return y",
+    ],
+)
+def test_what_writes_in_place_is_seen(body):
+    assert found(body).writes
+
+
+def test_what_is_switched_off_does_not_count():
+    body = "    if training:\n        x.add_(1)\n    return x"
+
+    assert found(body, "x, training: bool").writes
+    source = f"def g(x, training: bool):\n{body}\ndef f(x):\n    return g(x, False)\n"
+    assert not survey(compile_source(source).find_function("f")).writes
+
+
+def test_loops_are_seen_where_they_are_left():
+    assert found("    for i in range(3):\n        x = x + i\n    return x").loops
+    assert found("    return [y + 1 for y in [x, x]]").loops
+    assert found(
+        "    if bool(x[0]):\n        while bool(x[0]):\n            x = x + 1\n    return x"
+    ).loops
+    assert not found("    return x").loops
+    assert not found("    while True:\n        pass\n    return x").loops  # torch leaves it out
+
+
+@pytest.fixture
+def layers():
+    return torch.nn.Sequential(
+        torch.nn.Conv2d(1, 2, 3), torch.nn.BatchNorm2d(2), torch.nn.ReLU(), torch.nn.Dropout()
+    )
+
+
+def test_a_module_that_does_not_train_is_steady_and_writes_nothing(archives, load, layers):
+    program = load(archives.saved(layers.eval())).native.program
+
+    assert (program.steady, program.writes, program.flagged) == (True, False, False)
+
+
+def test_a_module_that_trains_writes(archives, load, layers):
+    assert load(archives.saved(layers.train())).native.program.writes
+
+
+def test_a_switch_that_runs_may_change_is_left_open(archives, load):
+    source = (
+        "def forward(self, x):\n"
+        "    if self.on:\n"
+        "        x.add_(1)\n"
+        "    self.on = True\n"
+        "    return x\n"
+    )
+
+    assert load(archives.scripted(source, on=False)).native.program.writes
+
+
+def test_sizes_count_what_is_called_as_often_as_it_is():
+    source = "def f(x):\n    return x + 1\ndef g(x):\n    return f(f(x))\ndef h(x):\n    return g(g(x))\n"
+    functions = functions_of(compile_source(source))
+    one = size_of(functions[:1])
+
+    assert size_of(functions) >= one * (1 + 2 + 4)
