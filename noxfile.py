@@ -152,7 +152,7 @@ def client_redisai_py(session: nox.Session) -> None:
 @nox.session(requires=["client_server"], python=CLIENTS_PYTHON)
 def client_smartredis(session: nox.Session) -> None:
     """Tour SmartRedis in its own environment, against the installed server."""
-    tour(session, "clients/smartredis")
+    tour(session, "clients/smart_redis")
 
 
 @nox.session(requires=["wheels"])
@@ -253,8 +253,7 @@ def run_tests(session: nox.Session, *options: str, constraints: str = CONSTRAINT
 def tour(session: nox.Session, folder: str) -> None:
     """Run a client's tour in an environment that has the client and nothing of ours."""
     session.install("-r", f"{folder}/requirements.txt")
-    environment = f"client_server-{CLIENTS_PYTHON.replace('.', '-')}"
-    server = Path(session.virtualenv.location).with_name(environment) / "bin" / "python"
+    server = Path(session.virtualenv.location).with_name("client_server") / "bin" / "python"
     env = {"TENSORKEEP_SERVER_PYTHON": str(server.absolute())}
     session.run("python", "-m", "pytest", folder, *session.posargs, env=env)
 
