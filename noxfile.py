@@ -33,6 +33,9 @@ ALL_EXTRAS = (*EXTRAS, "tf", "torch")
 # alone, and elsewhere its tests are left out.
 TORCH = "torch==2.13.0"
 TORCH_PYTHON = "3.11"
+# Of the old clients' environments and the server that they ask: SmartRedis is built for no newer
+# one, and the scripts of their tours need torch.
+CLIENTS_PYTHON = "3.11"
 CONSTRAINTS = "constraints.txt"
 WHEELS = Path("build/wheels")
 
@@ -132,6 +135,24 @@ def e2e(session: nox.Session) -> None:
 def gpu(session: nox.Session) -> None:
     """Run what needs a GPU, and say what was skipped without one."""
     run_tests(session, "-m", "gpu")
+
+
+@nox.session(requires=["wheels"], python=CLIENTS_PYTHON)
+def client_server(session: nox.Session) -> None:
+    """Install the server in an environment of its own, for the tours of clients below."""
+    install_wheels(session, extras=all_extras(session))
+
+
+@nox.session(requires=["client_server"], python=CLIENTS_PYTHON)
+def client_redisai_py(session: nox.Session) -> None:
+    """Tour redisai-py in its own environment, against the installed server."""
+    tour(session, "clients/redisai_py")
+
+
+@nox.session(requires=["client_server"], python=CLIENTS_PYTHON)
+def client_smartredis(session: nox.Session) -> None:
+    """Tour SmartRedis in its own environment, against the installed server."""
+    tour(session, "clients/smart_redis")
 
 
 @nox.session(requires=["wheels"])
@@ -234,6 +255,14 @@ def run_tests(session: nox.Session, *options: str, constraints: str = CONSTRAINT
     install_redis_tools(session)
     left_out = [f"--ignore=packages/backend-{x}/tests" for x in ALL_EXTRAS if x not in extras]
     session.run("python", "-m", "pytest", *left_out, *options, *session.posargs)
+
+
+def tour(session: nox.Session, folder: str) -> None:
+    """Run a client's tour in an environment that has the client and nothing of ours."""
+    session.install("-r", f"{folder}/requirements.txt")
+    server = Path(session.virtualenv.location).with_name("client_server") / "bin" / "python"
+    env = {"TENSORKEEP_SERVER_PYTHON": str(server.absolute())}
+    session.run("python", "-m", "pytest", folder, *session.posargs, env=env)
 
 
 def all_extras(session: nox.Session) -> tuple[str, ...]:

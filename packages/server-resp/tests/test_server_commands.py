@@ -1,6 +1,7 @@
-"""CONFIG, MODULE, TIME and SHUTDOWN, as Redis 7.0 answers them."""
+"""CONFIG, MODULE, TIME, SAVE and SHUTDOWN, as Redis 7.0 answers them."""
 
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -148,6 +149,34 @@ def test_time_answers_seconds_and_microseconds(wire):
     seconds, microseconds = map(int, wire.read("TIME"))
     assert 0 <= microseconds < 1_000_000
     assert int(before * 1e6) <= seconds * 1_000_000 + microseconds <= time.time() * 1e6
+
+
+# ------------------------------------------------------------------------- SAVE
+def test_save_notes_the_time_and_the_log_says_that_nothing_was_written(wire, caplog):
+    began = int(time.time())
+    assert wire.ask("SAVE") == b"+OK\r\n"
+    told = wire.read("INFO", "persistence").decode()
+    noted = int(re.search(r"rdb_last_save_time:(\d+)\r\n", told)[1])
+    assert began <= noted <= time.time()
+    assert "wrote nothing" in caplog.text
+
+
+def test_the_last_save_is_at_first_the_start(wire):
+    before = wire.read("INFO", "persistence")
+    time.sleep(1.1)
+    assert wire.read("INFO", "persistence") == before
+    wire.ask("SAVE")
+    assert wire.read("INFO", "persistence") != before
+
+
+@pytest.mark.parametrize("words", [("SAVE", "now"), ("SAVE", "")])
+def test_save_takes_no_arguments(wire, words):
+    assert wire.ask(*words) == b"-ERR wrong number of arguments for 'save' command\r\n"
+
+
+def test_save_is_refused_in_a_transaction(wire):
+    wire.ask("MULTI")
+    assert wire.ask("SAVE") == b"-ERR Command not allowed inside a transaction\r\n"
 
 
 # ------------------------------------------------------------------------- SHUTDOWN

@@ -1,7 +1,8 @@
-"""Commands about the server as a whole: SHUTDOWN and TIME."""
+"""Commands about the server as a whole: SAVE, SHUTDOWN and TIME."""
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -11,6 +12,7 @@ from tensorkeep_server.command import (
     ALLOW_BUSY,
     FAST,
     LOADING,
+    NO_ASYNC_LOADING,
     NO_MULTI,
     NOSCRIPT,
     STALE,
@@ -20,11 +22,26 @@ from tensorkeep_server.command import (
 )
 from tensorkeep_server.errors import CommandError
 from tensorkeep_server.later import Later
+from tensorkeep_server.reply import OK
 
 if TYPE_CHECKING:
     from tensorkeep_server.args import Args
     from tensorkeep_server.reply import Reply
     from tensorkeep_server.state import Client
+
+_log = logging.getLogger(__name__)
+
+
+# --------------------------------------------------------------------------- SAVE
+def save(client: Client, _request: None) -> Reply:
+    """Notes the time for INFO and writes nothing, for there is no storage.
+
+    Clients such as SmartRedis save as a matter of course and end with an error if that fails, so
+    it is the log that says what SAVE did not do.
+    """
+    client.server.saved_at = time.time()
+    _log.warning("SAVE was asked for, and wrote nothing: data lives as long as the server")
+    return OK
 
 
 # --------------------------------------------------------------------------- SHUTDOWN
@@ -69,6 +86,15 @@ def time_(_client: Client, _request: None) -> Reply:
 
 
 COMMANDS: Final[tuple[Command, ...]] = (
+    command(
+        "save",
+        nothing,
+        save,
+        summary="Notes the time for INFO; writes nothing, for there is no storage.",
+        group="server",
+        arity=1,
+        flags=(ADMIN, NOSCRIPT, NO_ASYNC_LOADING, NO_MULTI),
+    ),
     command(
         "time",
         nothing,
