@@ -24,6 +24,8 @@ SECTIONS: Final = {  # titles by group, in the order of the page
     "generic": "Keys",
     "string": "Strings",
     "list": "Lists",
+    "hash": "Hashes",
+    "set": "Sets",
     "connection": "Connections",
     "transactions": "Transactions",
     "pubsub": "Messages",

@@ -53,11 +53,14 @@ def test_its_own_pings_are_answered(benchmark, options):
     assert all(float(row["rps"]) > 0 for row in rows)
 
 
-PLAIN = {"set", "get", "incr", "lpush", "rpush", "lpop", "rpop", "mset", "lrange"}
+PLAIN = {
+    *("set", "get", "incr", "lpush", "rpush", "lpop", "rpop", "mset", "lrange"),
+    *("hset", "sadd", "spop"),
+}
 
 
 @pytest.mark.parametrize("options", [(), ("-P", "16"), ("-c", "1", "-r", "50")], ids=" ".join)
-def test_its_own_tests_of_strings_and_lists_are_answered(benchmark, options):
+def test_its_own_tests_of_plain_data_are_answered(benchmark, options):
     rows = benchmark(*options, "-t", ",".join(PLAIN))
 
     names = {row["test"].lower().partition(" ")[0].partition("_")[0] for row in rows}

@@ -257,6 +257,44 @@ def test_lists_are_filled_searched_and_emptied(client):
     assert client.llen("other") == 1
 
 
+def test_hashes_are_filled_counted_and_scanned(client):
+    client.delete("hash")
+
+    assert client.hset("hash", mapping={"a": 1, "b": "two", "c": b"\xff"}) == 3
+    assert client.hset("hash", "a", 2) == 0
+    assert client.hsetnx("hash", "a", 3) == 0
+    assert client.hgetall("hash") == {b"a": b"2", b"b": b"two", b"c": b"\xff"}
+    assert client.hmget("hash", "a", "none") == [b"2", None]
+    assert client.hincrby("hash", "a", 40) == 42
+    assert client.hincrbyfloat("hash", "a", 0.5) == 42.5
+    assert client.hkeys("hash") == [b"a", b"b", b"c"]
+    assert client.hstrlen("hash", "b") == 3
+    assert client.hrandfield("hash", 9) == [b"a", b"b", b"c"]
+    assert dict(client.hscan_iter("hash", match="[ab]")) == {b"a": b"42.5", b"b": b"two"}
+    assert client.hdel("hash", "a", "b", "none") == 2
+    assert client.hexists("hash", "a") is False
+    assert client.hlen("hash") == 1
+
+
+def test_sets_are_filled_combined_and_scanned(client):
+    client.delete("set", "other")
+
+    assert client.sadd("set", "a", "b", "c") == 3
+    assert client.sadd("other", "c", "d") == 2
+    assert client.smembers("set") == {b"a", b"b", b"c"}
+    assert client.smismember("set", ["a", "d"]) == [1, 0]
+    assert client.sinter("set", "other") == {b"c"}
+    assert client.sintercard(2, ["set", "other"]) == 1
+    assert client.sunionstore("other", "set", "other") == 4
+    assert client.sdiff("other", "set") == {b"d"}
+    assert client.smove("other", "set", "d") is True
+    assert set(client.sscan_iter("set")) == {b"a", b"b", b"c", b"d"}
+    assert set(client.srandmember("set", 2)) < {b"a", b"b", b"c", b"d"}
+    assert client.srem("set", "a", "none") == 1
+    assert len(client.spop("set", 2)) == 2
+    assert client.scard("set") == 1
+
+
 def test_what_the_server_says_of_itself_is_understood(client):
     info = client.info()
 

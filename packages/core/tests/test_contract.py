@@ -9,6 +9,7 @@ from unittest import SkipTest
 import numpy as np
 import pytest
 
+from tensorkeep.errors import CommandFailed
 from tensorkeep.hookspecs import BackendInfo, DeviceInfo, hookimpl
 from tensorkeep.model import LoadedModel
 from tensorkeep.tensor import DType, Tensor
@@ -58,7 +59,20 @@ class FakeContract(BackendContract):
     def script_examples(self):
         return [
             ScriptExample(b"sum stack", "sum", (PAIR, PAIR), (DOUBLED,), entry_points=("sum",)),
+            ScriptExample(
+                b"execute",
+                "execute",
+                (),
+                (Tensor.from_values(DType.STRING, (1,), [b"a value"]),),
+                arguments=(b"GET", b"a key"),
+                command=(b"GET", b"a key"),
+                reply=b"a value",
+            ),
+            ScriptExample(b"run_model", "run_model", (PAIR,), (PAIR,), keys=(b"m",), model="m"),
         ]
+
+    def long_script(self):
+        return ScriptExample(b"block", "block", (PAIR,), (PAIR,))
 
 
 class TestFakeBackend(FakeContract):
@@ -135,6 +149,58 @@ class Says(FakeBackend):
     @hookimpl
     def script_run(self, script, call, run):
         return self.answers.get("script_run", super().script_run(script, call, run))
+
+
+class Calls(FakeBackend):
+    """Breaks the contract by what it does of a call of a script."""
+
+    def __init__(self, alter):
+        super().__init__()
+        self.alter = alter
+
+    @hookimpl
+    def script_run(self, script, call, run):
+        return self.alter(call, lambda: super(Calls, self).script_run(script, call, run))
+
+
+def ask_twice(call, go_on):
+    call.commands.execute("GET", [b"another key"])
+    return go_on()
+
+
+def forgive(call, go_on):
+    try:
+        return go_on()
+    except CommandFailed:
+        return list(call.tensors)
+
+
+def reword(call, go_on):
+    try:
+        return go_on()
+    except CommandFailed as error:
+        raise RuntimeError("something went wrong") from error
+
+
+def scribble_and_go_on(call, go_on):
+    for tensor in call.tensors:
+        array = tensor.numpy()
+        array.setflags(write=True)
+        array[:] = 7
+    return go_on()
+
+
+class SharesRequests(FakeBackend):
+    """Asks the keyspace of whichever call of a function came first."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = {}
+
+    @hookimpl
+    def script_run(self, script, call, run):
+        commands = self.first.setdefault(call.function, call.commands)
+        return super().script_run(script, replace(call, commands=commands), run)
 
 
 class Creates(FakeBackend):
@@ -408,6 +474,19 @@ BROKEN = [
     ("a_script_gives_the_right_answers", Says(script_create=None), "must not return None"),
     ("a_source_that_is_no_script_is_refused", TakesEverything(), "must raise"),
     ("a_function_that_a_script_lacks_is_refused", TakesEverything(), "must raise"),
+    ("a_script_gives_the_right_answers", Calls(ask_twice), "no keyspace: GET"),
+    ("a_script_need_not_return_anything", Says(script_run=None), "a sequence of tensors, not None"),
+    ("inputs_of_a_script_are_never_changed", Calls(scribble_and_go_on), "wrote to the memory"),
+    ("a_script_runs_on_several_threads_at_once", SharesRequests(), r"asked \d+ times, not 20"),
+    ("a_script_runs_on_several_threads_at_once", Says(script_run=[PAIR]), "went wrong: output 0"),
+    ("a_wrong_number_of_outputs_is_refused", TakesEverything(), "a call for 0 outputs must raise"),
+    ("a_script_is_told_what_the_keyspace_refuses", Calls(forgive), "was refused must raise"),
+    (
+        "a_script_is_told_what_the_keyspace_refuses",
+        Calls(reword),
+        "without 'WRONGTYPE of the suite'",
+    ),
+    ("a_script_can_be_cancelled", Calls(lambda call, _: call.tensors), "ended by itself"),
 ]
 
 
@@ -475,6 +554,7 @@ SKIPPED = {
     "a_script_gives_the_right_answers": "the backend has no scripts",
     "a_source_that_is_no_script_is_refused": "the backend has no scripts",
     "a_function_that_a_script_lacks_is_refused": "the backend has no scripts",
+    "a_script_can_be_cancelled": "the backend has no scripts",
 }
 
 
@@ -489,6 +569,38 @@ def test_scripts_without_examples_are_skipped():
     contract.script_examples = BareContract().script_examples
     with pytest.raises(SkipTest, match="script_examples"):
         contract.test_a_script_gives_the_right_answers()
+
+
+def test_scripts_that_ask_for_nothing_cannot_show_what_a_refusal_does():
+    contract = FakeContract()
+    first, *_ = FakeContract().script_examples()
+    contract.script_examples = lambda: [first]
+    with pytest.raises(SkipTest, match="asks for a command"):
+        contract.test_a_script_is_told_what_the_keyspace_refuses()
+
+
+def test_cancelling_is_not_tested_without_a_long_script():
+    contract = FakeContract()
+    contract.long_script = BareContract().long_script
+    with pytest.raises(SkipTest, match="long_script"):
+        contract.test_a_script_can_be_cancelled()
+
+
+def test_what_a_script_asks_for_in_vain_or_not_at_all_is_reported():
+    contract = FakeContract()
+    asked = ScriptExample(b"sum", "sum", (PAIR, PAIR), (DOUBLED,), command=(b"GET", b"k"))
+    contract.script_examples = lambda: [asked]
+    with pytest.raises(AssertionError, match=r"sum asked for \[\], not \[\(b'GET', b'k'\)\]"):
+        contract.test_a_script_gives_the_right_answers()
+    contract.script_examples = lambda: [replace(asked, command=(), model="m")]
+    with pytest.raises(AssertionError, match=r"sum ran the models \[\], not \['m'\]"):
+        contract.test_a_script_gives_the_right_answers()
+
+
+def test_a_model_whose_format_names_no_outputs_fulfils_the_contract():
+    contract = FakeContract()
+    contract.plugin = Creates(lambda model: replace(model, outputs=("",) * len(model.outputs)))
+    contract.test_a_model_has_names_for_its_inputs_and_outputs()
 
 
 def test_scalars_are_only_tested_where_they_work():
@@ -531,7 +643,7 @@ class CallsBack(FakeBackend):
         (lambda commands: commands.model_execute("m", [], 1), "the suite has no models: m"),
     ],
 )
-def test_a_script_under_test_has_no_keyspace(call_back, text):
+def test_a_script_that_asks_for_nothing_is_given_nothing(call_back, text):
     contract = FakeContract()
     contract.plugin = CallsBack(call_back)
     with pytest.raises(NotImplementedError, match=text):
@@ -571,7 +683,7 @@ class TestContract(BackendContract):
 """
     run = run_pytest(tmp_path, source)
     assert run.returncode == 0, run.stdout
-    assert f"{len(TESTS) - 8} passed, 8 skipped" in run.stdout
+    assert f"{len(TESTS) - 14} passed, 14 skipped" in run.stdout
     assert "long_run() gives no model" in run.stdout
 
 

@@ -10,7 +10,7 @@ import pytest
 from tensorkeep.backends import Backends
 from tensorkeep.config import EngineConfig
 from tensorkeep.device import Device
-from tensorkeep.engine import Engine, call_of
+from tensorkeep.engine import Engine
 from tensorkeep.errors import (
     BackendUnavailable,
     CommandFailed,
@@ -20,6 +20,7 @@ from tensorkeep.errors import (
     RunExpired,
     RunFailed,
 )
+from tensorkeep.graph import call_of
 from tensorkeep.hookspecs import ScriptCall, hookimpl
 from tensorkeep.model import ModelSpec, ScriptSpec
 from tensorkeep.tensor import Tensor

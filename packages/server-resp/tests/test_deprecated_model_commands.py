@@ -72,6 +72,12 @@ def test_names_come_without_counts(wire, request_, inputs, outputs):
     assert [meta[11], meta[13]] == [inputs, outputs]
 
 
+def test_an_archive_for_tf_needs_no_names(wire):
+    refused = b"-the blob of a fake model must be a JSON object"  # says the backend
+    for blob in ("PK\3\4", "PK\3\4 and more"):
+        assert wire.ask("AI.MODELSET", "m", "TF", "CPU", "BLOB", blob).startswith(refused)
+
+
 def test_empty_lists_of_names_pass(wire):
     names = ["INPUTS", "OUTPUTS"]
     request = ["AI.MODELSET", "m", "TF", "CPU", *names, "BLOB", '{"op": "identity", "inputs": 0}']

@@ -23,7 +23,6 @@ from tensorkeep.errors import (
     TensorkeepError,
 )
 from tensorkeep.execution import Outcome, execute, let_go
-from tensorkeep.graph import Graph, GraphRun
 from tensorkeep.hookspecs import RunContext
 from tensorkeep.lane import Handed, Lane
 from tensorkeep.model import Model, Script
@@ -36,11 +35,11 @@ if TYPE_CHECKING:
 
     from tensorkeep.backends import Backend
     from tensorkeep.device import Device
-    from tensorkeep.hookspecs import Commands, ScriptCall
+    from tensorkeep.graph import GraphRun
+    from tensorkeep.hookspecs import Commands
     from tensorkeep.loop import Loop
     from tensorkeep.model import ModelSpec, Runnable, ScriptSpec
     from tensorkeep.script_access import Access
-    from tensorkeep.tensor import Tensor
     from tensorkeep.worker import Worker
 
 _R = TypeVar("_R", Model, Script)
@@ -452,31 +451,6 @@ class Engine:
         running += list(self._within_scripts)
         inline = self._inline
         return running if inline is None else [*running, inline]
-
-
-def call_of(
-    script: Script, inputs: Sequence[Tensor], call: ScriptCall, expires_at: float | None = None
-) -> GraphRun:
-    """Returns a request to call a function of a script.
-
-    Args:
-        script: The script.
-        inputs: The tensors that the function is given.
-        call: What it is asked for.
-        expires_at: See `run_of`.
-    """
-    return GraphRun(Graph.of_call(script, len(inputs), call), inputs, expires_at)
-
-
-def run_of(model: Model, inputs: Sequence[Tensor], expires_at: float | None = None) -> GraphRun:
-    """Returns a request to run one model.
-
-    Args:
-        model: The model.
-        inputs: One tensor per input.
-        expires_at: Time of the loop's clock from which on it is not started any more.
-    """
-    return GraphRun(Graph.of(model), inputs, expires_at)
 
 
 def _shapes(batch: Sequence[Run]) -> Hashable:

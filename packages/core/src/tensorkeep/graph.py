@@ -204,3 +204,28 @@ class GraphRun:
 
     def __repr__(self) -> str:
         return f"GraphRun({sum(self.ran)} of {len(self.ran)} done, {self.running} running)"
+
+
+def call_of(
+    script: Script, inputs: Sequence[Tensor], call: ScriptCall, expires_at: float | None = None
+) -> GraphRun:
+    """Returns a request to call a function of a script.
+
+    Args:
+        script: The script.
+        inputs: The tensors that the function is given.
+        call: What it is asked for.
+        expires_at: See `run_of`.
+    """
+    return GraphRun(Graph.of_call(script, len(inputs), call), inputs, expires_at)
+
+
+def run_of(model: Model, inputs: Sequence[Tensor], expires_at: float | None = None) -> GraphRun:
+    """Returns a request to run one model.
+
+    Args:
+        model: The model.
+        inputs: One tensor per input.
+        expires_at: Time of the loop's clock from which on it is not started any more.
+    """
+    return GraphRun(Graph.of(model), inputs, expires_at)

@@ -1,4 +1,4 @@
-"""Keys and their values: what is stored, what has expired, and in which order a scan finds it.
+"""Keys and their values: what is stored, what has expired, and who watches it.
 
 One thread owns a keyspace. The clock is given, so that nothing here waits or asks for the time.
 Times are Unix times in seconds.
@@ -10,25 +10,24 @@ and `rename_to` are the two ends of a renaming, and `keymiss` is a key that was 
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
-from random import randrange
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from tensorkeep.errors import KeyMissing, WrongType
+from tensorkeep.scan_index import ScanIndex
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _T = TypeVar("_T")
 
-_FEW = 64  # below this many stale marks, tidying up costs more than it saves
+_FEW = 64  # below this many stale expiry times, tidying up costs more than it saves
 NEW: Final = "new"
 """The event of a key that was not there, or whose value was replaced without regard to the old."""
 
 # What a keyspace holds, and two of them can exchange; not who watches it.
-_CONTENT: Final = ("_entries", "_serials", "_names", "_next_serial", "_expiring", "_volatile")
+_CONTENT: Final = ("_entries", "_index", "_expiring", "_volatile")
 
 
 @dataclass(slots=True)
@@ -37,13 +36,11 @@ class Entry:
 
     Attributes:
         value: The stored value; the keyspace does not care what it is.
-        serial: Its place in scans, which go from the newest key to the oldest.
         touched: When it was last read or written.
         expires_at: When it vanishes, None for never.
     """
 
     value: object
-    serial: int
     touched: float
     expires_at: float | None = None
 
@@ -66,12 +63,7 @@ class Keyspace:
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock = clock
         self._entries: dict[bytes, Entry] = {}
-        # The scan index: keys in the order of their serials; a removed key leaves None until the
-        # lists are tidied. A cursor is a serial, so it stays valid whatever comes and goes. Scans
-        # go down: going up, one whose keys are renamed as they are found would never end.
-        self._serials: list[int] = []
-        self._names: list[bytes | None] = []
-        self._next_serial = 1
+        self._index = ScanIndex()
         # Expiry times, with stale ones among them: (expires_at, key).
         self._expiring: list[tuple[float, bytes]] = []
         self._volatile = 0
@@ -168,11 +160,8 @@ class Keyspace:
         entry = self._entries.get(key)
         fresh = entry is None
         if entry is None:
-            serial = self._next_serial
-            self._next_serial = serial + 1
-            self._entries[key] = Entry(value, serial, self.clock())
-            self._serials.append(serial)
-            self._names.append(key)
+            self._entries[key] = Entry(value, self.clock())
+            self._index.add(key)
         else:
             entry.value = value
             entry.touched = now = self.clock()
@@ -240,8 +229,7 @@ class Keyspace:
             return False
         if self.watches:
             self._tell_watches(key)
-        self._names[bisect_left(self._serials, entry.serial)] = None
-        self._tidy_scan_index()
+        self._index.remove(key)
         there = True
         if entry.expires_at is not None:
             self._volatile -= 1
@@ -272,8 +260,7 @@ class Keyspace:
                 self._tell_watches(key)
         count = len(self._entries)
         self._entries.clear()
-        self._serials.clear()
-        self._names.clear()
+        self._index.clear()
         self._expiring.clear()
         self._volatile = 0
         return count
@@ -340,29 +327,26 @@ class Keyspace:
         """Returns some keys and the cursor to go on with; 0 begins a scan and ends it.
 
         A key that is there from the beginning of a scan to its end is returned exactly once. Keys
-        added meanwhile are not looked at, so that a scan ends whatever is done with its keys.
+        that are new meanwhile are not looked at, so that a scan ends whatever is done with them.
 
         Args:
             cursor: 0, or what the last call returned.
             count: Keys to look at.
         """
-        stop = bisect_left(self._serials, cursor) if cursor else len(self._serials)
-        start = max(stop - count, 0)
+        cursor, found = self._index.scan(cursor, count)
         now = self.clock()
         keys = []
-        for name in reversed(self._names[start:stop]):
-            if name is not None:
-                expires_at = self._entries[name].expires_at
-                if expires_at is None or expires_at > now:
-                    keys.append(name)
-        return (self._serials[start] if start else 0), keys
+        for key in found:
+            expires_at = self._entries[key].expires_at
+            if expires_at is None or expires_at > now:
+                keys.append(key)
+        return cursor, keys
 
     def random_key(self) -> bytes | None:
         """Returns any key that has not expired, None when there is none."""
-        while self._entries:
-            name = self._names[randrange(len(self._names))]  # noqa: S311 - no secret hangs on it
-            if name is not None and name in self:
-                return name
+        while (key := self._index.pick()) is not None:
+            if key in self:
+                return key
         return None
 
     # ------------------------------------------------------------------ watching
@@ -371,13 +355,6 @@ class Keyspace:
             watch.notice()
 
     # ------------------------------------------------------------------ tidiness
-    def _tidy_scan_index(self) -> None:
-        if len(self._names) <= 2 * len(self._entries) + _FEW:
-            return
-        kept = [(s, n) for s, n in zip(self._serials, self._names, strict=True) if n is not None]
-        self._serials = [serial for serial, _ in kept]
-        self._names = [name for _, name in kept]
-
     def _tidy_expiring(self) -> None:
         if len(self._expiring) <= 2 * self._volatile + _FEW:
             return
@@ -396,13 +373,10 @@ class Keyspace:
         Raises:
             AssertionError: Something does not hold.
         """
-        live = [name for name in self._names if name is not None]
-        assert sorted(live) == sorted(self._entries)  # noqa: S101
-        assert self._serials == sorted(set(self._serials))  # noqa: S101
+        self._index.validate(self._entries)
         volatile = {k: e.expires_at for k, e in self._entries.items() if e.expires_at is not None}
         assert self._volatile == len(volatile)  # noqa: S101
         assert {(at, key) for key, at in volatile.items()} <= set(self._expiring)  # noqa: S101
-        assert len(self._names) <= 2 * len(self._entries) + _FEW  # noqa: S101
         assert len(self._expiring) <= 2 * len(volatile) + _FEW  # noqa: S101
         assert all(self.watches.values())  # noqa: S101
 

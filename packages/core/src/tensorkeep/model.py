@@ -60,7 +60,8 @@ class LoadedModel:
     Attributes:
         native: The framework's own object; only the backend looks inside.
         inputs: Names of the inputs, in the order in which `model_run` takes them.
-        outputs: Names of the outputs, in the order in which `model_run` returns them.
+        outputs: Names of the outputs, in the order in which `model_run` returns them; all empty
+            where the format has no names for them.
         steady: Whether the time of a run depends on the inputs' shapes only, never on their
             values. Such a run, once known to be short, may be done without a worker thread.
     """

@@ -16,6 +16,7 @@ from tensorkeep.keyspace import Keyspace
 from tensorkeep_server.command import CommandTable
 from tensorkeep_server.commands import COMMANDS
 from tensorkeep_server.connection import RECEIVE_SIZE, Connection, Turn
+from tensorkeep_server.leftovers import sweep
 from tensorkeep_server.listening import Listener, close_unix, open_tcp, open_unix
 from tensorkeep_server.settings import DATABASES
 from tensorkeep_server.state import Server
@@ -31,6 +32,7 @@ _log = logging.getLogger(__name__)
 
 _EXPIRY_INTERVAL: Final = 0.1  # seconds between two looks for keys whose time has come
 _EXPIRY_LIMIT: Final = 200  # keys removed before clients get their turn
+_SWEEP_LIMIT: Final = 2000  # entries of large values freed before clients get their turn
 
 
 async def serve(
@@ -133,13 +135,18 @@ async def _listen(server: Server) -> list[Listener]:
 
 
 async def _expire(server: Server) -> None:
-    """Removes keys whose time has come, in portions between which clients are served."""
+    """Removes keys whose time has come, and what large values left, in portions.
+
+    Clients are served between them.
+    """
     while True:
         await asyncio.sleep(_EXPIRY_INTERVAL)
         for keys in server.databases:
             while removed := keys.remove_expired(_EXPIRY_LIMIT):
                 server.counters["expired_keys"] += len(removed)
                 await asyncio.sleep(0)
+        while sweep(_SWEEP_LIMIT):  # noqa: ASYNC110 - nothing is waited for
+            await asyncio.sleep(0)
 
 
 async def _until(condition: Callable[[], object], limit: float) -> None:

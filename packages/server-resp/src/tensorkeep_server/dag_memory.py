@@ -19,44 +19,13 @@ from tensorkeep.tensor import Tensor
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tensorkeep.tensor import DType
     from tensorkeep_server.codec import Argument
-    from tensorkeep_server.dag_plan import Plan
+    from tensorkeep_server.dag_plan import Origins, Plan
 
 _KEPT: Final = 8  # requests that are remembered of one client
 _LARGEST: Final = 128  # arguments of a request that is worth it
 _LONGEST: Final = 4096  # bytes of all that is kept of it
 _PATIENCE: Final = 16  # requests in a row that none was like before
-
-
-class Datum(NamedTuple):
-    """Where the data of a tensor stands in a request.
-
-    Attributes:
-        place: The argument's index.
-        slot: The slot that the tensor fills.
-        dtype: The tensor's type.
-        shape: Its sizes.
-    """
-
-    place: int
-    slot: int
-    dtype: DType
-    shape: tuple[int, ...]
-
-
-class Origins(NamedTuple):
-    """What a plan was made from, beside words.
-
-    Attributes:
-        data: The tensors whose data stands in the request.
-        loaded: Slots, each with the key whose tensor fills it.
-        models: The key of each operation's model.
-    """
-
-    data: Sequence[Datum]
-    loaded: Sequence[tuple[int, bytes]]
-    models: Sequence[bytes]
 
 
 class _Known(NamedTuple):

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeAlias, Ty
 
 from tensorkeep.graph import Graph, Operation
 from tensorkeep_server.args import Args, keyword, parse_integer, text
-from tensorkeep_server.dag_memory import Datum, Origins
 from tensorkeep_server.errors import CommandError
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
     from tensorkeep.hookspecs import ScriptCall
     from tensorkeep.model import Runnable
-    from tensorkeep.tensor import Tensor
+    from tensorkeep.tensor import DType, Tensor
     from tensorkeep_server.codec import Argument
     from tensorkeep_server.commands.tensors import Form
 
@@ -76,6 +75,36 @@ class Plan(NamedTuple):
     shown: Sequence[tuple[int, int, Form]]
     persisted: Sequence[tuple[bytes, int]]
     timeout_ms: int
+
+
+class Datum(NamedTuple):
+    """Where the data of a tensor stands in a request.
+
+    Attributes:
+        place: The argument's index.
+        slot: The slot that the tensor fills.
+        dtype: The tensor's type.
+        shape: Its sizes.
+    """
+
+    place: int
+    slot: int
+    dtype: DType
+    shape: tuple[int, ...]
+
+
+class Origins(NamedTuple):
+    """What a plan was made from, beside words.
+
+    Attributes:
+        data: The tensors whose data stands in the request.
+        loaded: Slots, each with the key whose tensor fills it.
+        models: The key of each operation's model.
+    """
+
+    data: Sequence[Datum]
+    loaded: Sequence[tuple[int, bytes]]
+    models: Sequence[bytes]
 
 
 def read_dag(args: Args, dialect: Dialect[_S], store: _S) -> tuple[Plan, Origins]:

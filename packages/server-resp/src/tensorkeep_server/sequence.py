@@ -13,6 +13,7 @@ from operator import eq
 from typing import TYPE_CHECKING, Final
 
 from tensorkeep_server.codec import Argument
+from tensorkeep_server.leftovers import leave
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,9 +37,14 @@ class List(deque[Argument]):
     It changes in place: who takes a reference to it has no snapshot. `copy` makes one, on the
     thread that owns the keyspace, in about 10 ms for a million elements; `Keyspace.changed` is
     where to learn that a copy has become old.
+
+    A large one is freed bit by bit, see `leftovers`.
     """
 
     __slots__ = ()
+
+    def __del__(self) -> None:
+        leave(self)
 
     def bounds(self, first: int, last: int) -> tuple[int, int]:
         """Returns which part two indices of Redis mean.

@@ -51,8 +51,8 @@ def check(holds: object, text: str) -> None:
         raise AssertionError(text)
 
 
-def check_raises(what: str, action: Callable[[], object]) -> None:
-    """Checks that an action raises an error that people can read."""
+def check_raises(what: str, action: Callable[[], object], part: str = "") -> None:
+    """Checks that an action raises an error that people can read, with some part in its text."""
     try:
         action()
     except AssertionError:
@@ -64,6 +64,7 @@ def check_raises(what: str, action: Callable[[], object]) -> None:
             len(text) <= _LONGEST_TEXT,
             f"{what} raised a text of {len(text)} characters; {_LONGEST_TEXT} are plenty",
         )
+        check(part in text, f"{what} raised {text!r} without {part!r}")
     else:
         raise AssertionError(f"{what} must raise")
 

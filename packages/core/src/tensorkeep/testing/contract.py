@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from threading import Barrier
 from typing import TYPE_CHECKING, Final
 from unittest import SkipTest
@@ -30,7 +30,7 @@ from tensorkeep.testing.checks import (
     resident_bytes,
     sample,
 )
-from tensorkeep.testing.subject import Subject
+from tensorkeep.testing.scripts import ScriptContract
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -69,28 +69,7 @@ class ModelExample:
     tolerance: float = 1e-5
 
 
-@dataclass(frozen=True, slots=True)
-class ScriptExample:
-    """A script, a call of one of its functions, and what that returns.
-
-    Attributes:
-        source: The script.
-        function: The function to call.
-        tensors: Its input tensors.
-        outputs: What it must return.
-        entry_points: Names for `ScriptSpec.entry_points`.
-        tolerance: Relative difference that is allowed in floating outputs.
-    """
-
-    source: bytes
-    function: str
-    tensors: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
-    entry_points: tuple[str, ...] = ()
-    tolerance: float = 1e-5
-
-
-class BackendContract:
+class BackendContract(ScriptContract):
     """Holds a backend to its contract.
 
     Inherit it in a test module, and run pytest::
@@ -118,12 +97,8 @@ class BackendContract:
         memory_growth: Bytes that memory may grow while 50 models come and go.
     """
 
-    plugin: object
-    name: str
-    device = "CPU"
     scalars = False
     zero_rows = False
-    cancel_within = 5.0
     memory_growth = 16 * 2**20
 
     # ------------------------------------------------------------------ what the author gives
@@ -150,14 +125,6 @@ class BackendContract:
         """Returns bytes that are no model."""
         blob = self.examples()[0].blob
         return [b"", b"this is no model", bytes(64), blob[: len(blob) // 2]]
-
-    def script_examples(self) -> Sequence[ScriptExample]:
-        """Returns scripts to call, when the backend has scripts."""
-        return ()
-
-    def broken_scripts(self) -> Sequence[bytes]:
-        """Returns sources that are no script."""
-        return [b"this is (no script"]
 
     # ------------------------------------------------------------------ the plugin
     def test_every_hook_is_known_and_none_is_missing(self) -> None:
@@ -198,7 +165,7 @@ class BackendContract:
 
     # ------------------------------------------------------------------ models
     def test_a_model_has_names_for_its_inputs_and_outputs(self) -> None:
-        """One name for each, the given ones when names were given."""
+        """One name for each, the given ones when names were given; outputs may all lack one."""
         for example in self.examples():
             with self._loaded(example) as model:
                 _check_names("inputs", model.inputs, len(example.inputs), example.input_names)
@@ -367,34 +334,7 @@ class BackendContract:
         text = f"{_CYCLES} models came and went, and memory grew by {grown} bytes"
         check(grown <= self.memory_growth, text)
 
-    # ------------------------------------------------------------------ scripts
-    def test_a_script_gives_the_right_answers(self) -> None:
-        """Every script example gives its outputs, and can be freed."""
-        for example in self._script_examples():
-            with self._subject.compiled(example.source, example.entry_points) as script:
-                count = len(example.outputs)
-                outputs = self._subject.call(script, example.function, example.tensors, count)
-                check_same(outputs, example.outputs, example.tolerance)
-
-    def test_a_source_that_is_no_script_is_refused(self) -> None:
-        """`script_create` raises an error that people can read."""
-        self._script_examples()
-        for source in self.broken_scripts():
-            compiled = self._subject.compiled(source, ())
-            check_raises(f"script_create of {source[:40]!r}", compiled.__enter__)
-
-    def test_a_function_that_a_script_lacks_is_refused(self) -> None:
-        """`script_run` raises an error that people can read."""
-        example = self._script_examples()[0]
-        with self._subject.compiled(example.source, example.entry_points) as script:
-            call = partial(self._subject.call, script, "no_such_function", example.tensors, 1)
-            check_raises("script_run of a function that the script lacks", call)
-
     # ------------------------------------------------------------------ inside
-    @cached_property
-    def _subject(self) -> Subject:
-        return Subject(self.plugin, self.name, self.device)
-
     @contextmanager
     def _loaded(self, example: ModelExample) -> Iterator[LoadedModel]:
         names = example.input_names, example.output_names
@@ -450,19 +390,14 @@ class BackendContract:
             raise SkipTest("no example says that it batches")
         return examples
 
-    def _script_examples(self) -> Sequence[ScriptExample]:
-        if not self._subject.info().scripts:
-            raise SkipTest("the backend has no scripts")
-        examples = self.script_examples()
-        if not examples:
-            raise SkipTest("script_examples() gives none: scripts are not tested")
-        return examples
-
 
 def _check_names(kind: str, names: object, count: int, given: tuple[str, ...]) -> None:
     text = f"{kind} must be a tuple of {count} different names, not {names!r}"
     if not isinstance(names, tuple):
         raise AssertionError(text)  # noqa: TRY004 - a check
+    if kind == "outputs" and not any(names):  # a format may name none of them
+        check(len(names) == count, text)
+        return
     check(len(names) == len(set(names)) == count, text)
     check(all(isinstance(name, str) and name for name in names), text)
     check(not given or names == given, f"{kind} must be called {given}, not {names}")

@@ -29,8 +29,9 @@ from tensorkeep.testing.checks import check
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from tensorkeep.hookspecs import CommandReply
+    from tensorkeep.hookspecs import Commands
     from tensorkeep.tensor import DType
+    from tensorkeep.testing.scripts import ScriptExample
 
 
 class Subject:
@@ -156,23 +157,28 @@ class Subject:
         yield script
         self._hooks.script_free(script=script)
 
-    def call(
-        self, script: object, function: str, tensors: Sequence[Tensor], outputs: int
+    def call(  # noqa: PLR0913 - what the tests vary
+        self,
+        script: object,
+        example: ScriptExample,
+        commands: Commands,
+        outputs: int | None,
+        *,
+        function: str | None = None,
+        tensors: Sequence[Tensor] | None = None,
+        context: RunContext | None = None,
     ) -> list[Tensor | None]:
-        """Calls a function of a script."""
-        call = ScriptCall(function, list(tensors), (), (), outputs, _NoCommands())
-        context = RunContext(self.device)
-        return _tensors("script_run", self._hooks.script_run(script=script, call=call, run=context))
-
-
-class _NoCommands:
-    """The way to the keyspace, for a script that does not take it."""
-
-    def execute(self, command: str, arguments: Sequence[bytes]) -> CommandReply:
-        raise NotImplementedError(f"the suite has no keyspace: {command} {arguments!r}")
-
-    def model_execute(self, key: str, inputs: Sequence[Tensor], outputs: int) -> Sequence[Tensor]:
-        raise NotImplementedError(f"the suite has no models: {key} {inputs!r} {outputs}")
+        """Calls a function of a script, by default the one of the example, as it says."""
+        call = ScriptCall(
+            function or example.function,
+            list(example.tensors if tensors is None else tensors),
+            list(example.keys),
+            list(example.arguments),
+            outputs,
+            commands,
+        )
+        run = context or RunContext(self.device)
+        return _tensors("script_run", self._hooks.script_run(script=script, call=call, run=run))
 
 
 def _hooks_of(protocol: type) -> list[str]:

@@ -24,6 +24,7 @@ from tensorkeep_server.commands.models import (
     NO_BLOB,
     NewModel,
     OfModel,
+    brings_names,
     build_model,
     read_backend,
     read_blob,
@@ -128,6 +129,8 @@ def _read_names(args: Args, backend: str) -> tuple[tuple[str, ...], tuple[str, .
         names.append(args.take())
     words = [*map(keyword, names)]
     if not NEEDS_NAMES.get(backend, words[:1] == [b"INPUTS"]):
+        return (), ()
+    if not words and brings_names(args, backend):
         return (), ()
     if not words:
         raise CommandError("ERR Insufficient arguments, INPUTS and OUTPUTS not specified")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from tensorkeep.engine import run_of
 from tensorkeep.errors import RunExpired
+from tensorkeep.graph import run_of
 from tensorkeep.keyspace import NEW
 from tensorkeep_server.args import Args, keyword, parse_integer, text
 from tensorkeep_server.command import DENYOOM, MODULE, MOVABLE, WRITE, Command, command

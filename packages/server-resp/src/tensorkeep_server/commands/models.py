@@ -30,6 +30,7 @@ INVALID_DEVICE: Final = "ERR Invalid DEVICE"
 # What the original knew, whether it is installed or not, and whether its models are stored with
 # the names of their inputs and outputs. For other backends the names may be given or not.
 NEEDS_NAMES: Final = {"TF": True, "TFLITE": False, "TORCH": False, "ONNX": False}
+_ZIP: Final = b"PK\x03\x04"  # what an archive begins with; a GraphDef cannot
 
 
 class OfModel(NamedTuple):
@@ -99,7 +100,7 @@ def _read_names(args: Args, backend: str) -> tuple[tuple[str, ...], tuple[str, .
     needed = NEEDS_NAMES.get(backend, given)
     if given and not needed:
         raise CommandError("ERR INPUTS argument should not be specified for this backend")
-    if not needed:
+    if not needed or brings_names(args, backend):
         return (), ()
     if not given:
         raise CommandError(f"ERR INPUTS not specified for {backend}")
@@ -121,6 +122,16 @@ def _read_counted(args: Args, kind: str) -> tuple[str, ...]:
 
 
 # --------------------------------------------------------------------------- what MODELSET shares
+def brings_names(args: Args, backend: str) -> bool:
+    """Returns whether next comes a model of TF that names its inputs and outputs itself.
+
+    That is a SavedModel, packed as an archive; the original knew none.
+    """
+    if backend != "TF" or args.peek() != b"BLOB" or len(args) == 1:
+        return False
+    return bytes(args.items[args.at + 1][: len(_ZIP)]) == _ZIP
+
+
 def read_backend(args: Args, installed: Iterable[str]) -> str:
     """Reads the name of a backend that is known, though perhaps not installed.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from tensorkeep.engine import call_of
+from tensorkeep.graph import call_of
 from tensorkeep.hookspecs import ScriptCall
 from tensorkeep_server.args import Args, keyword, parse_integer, text
 from tensorkeep_server.command import DENYOOM, MODULE, MOVABLE, WRITE, Command, command

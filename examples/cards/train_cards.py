@@ -1,6 +1,7 @@
 """Train the network that scores payments, and write cards.onnx.
 
-Run it with `python examples/cards/train.py`, or `nox -s train`. The same seed gives the same file.
+Run it with `python examples/cards/train_cards.py`, or `nox -s train_cards`. The same seed gives the
+same file.
 """
 
 from __future__ import annotations
