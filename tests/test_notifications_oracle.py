@@ -15,6 +15,7 @@ WORDS = {
     "float": ("0.5", "x"),
     "element": ("x", "y", "z"),
     "index": ("0", "1", "-1", "-2", "5"),
+    "all": ("100",),  # which ones is up to chance, but for all
     "count": ("0", "1", "2", "-1"),
     "side": ("LEFT", "RIGHT"),
     "place": ("BEFORE", "AFTER"),
@@ -65,6 +66,25 @@ REQUESTS = """
     12 LMOVE key key side side
      6 RPOPLPUSH key key
      4 LPOS key element
+    10 HSET key element value element value
+     4 HMSET key element value
+     4 HSETNX key element value
+     8 HDEL key element element*
+     4 HINCRBY key element by
+     4 HINCRBYFLOAT key element float
+     3 HGET key element
+     2 HGETALL key
+     2 HLEN key
+    12 SADD key element element*
+     8 SREM key element element*
+     8 SMOVE key key element
+     4 SPOP key all
+     3 SCARD key
+     2 SISMEMBER key element
+     4 SINTER key key
+     5 SINTERSTORE key key key
+     5 SUNIONSTORE key key key
+     5 SDIFFSTORE key key key
      8 DEL key key*
      4 UNLINK key key*
      4 EXISTS key key*
@@ -157,7 +177,7 @@ def test_the_same_events_are_told(listen, author, seed):
             mine, other = without_misses(mine), without_misses(other)
         assert mine == other, asked[-20:]
         seen.update(message for channel, message in other if channel.startswith(b"__keyspace"))
-    assert len(seen) > 15, sorted(seen)
+    assert len(seen) > 20, sorted(seen)
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,9 @@ def _send(
 
 # --------------------------------------------------------------------------- events on keys
 # Commands that write, and that read what they answer.
-_READING_TOO: Final = frozenset({"getset", "getdel", "getex"})
+_READING_TOO: Final = frozenset(
+    {"getset", "getdel", "getex", "sinterstore", "sunionstore", "sdiffstore"}
+)
 
 
 def announce_events(server: Server, classes: str) -> None:

@@ -91,9 +91,15 @@ def _out_of_range(most: int) -> CommandError:
     )
 
 
-def settle(keys: Keyspace, key: bytes, elements: Container) -> None:
-    """Sees to it that a change is noticed, and that nothing empty stays under a key."""
-    if elements.content:
-        keys.changed(key)
-    else:
+def settle(keys: Keyspace, key: bytes, elements: Container, event: str) -> None:
+    """Sees to it that a change is noticed, and that nothing empty stays under a key.
+
+    Args:
+        keys: Where the value is.
+        key: Its key.
+        elements: The value.
+        event: What the change is called.
+    """
+    keys.changed(key, event)
+    if not elements.content:
         keys.delete(key)

@@ -69,7 +69,7 @@ def increment(client: Client, request: Increment[int]) -> Reply:
     if total not in _INT64:
         raise CommandError("ERR increment or decrement would overflow")
     value.put(field, b"%d" % total)
-    client.keys.changed(key)
+    client.keys.changed(key, "hincrby")
     return total
 
 
@@ -88,7 +88,7 @@ def increment_float(client: Client, request: Increment[np.longdouble]) -> Reply:
     if total is None:
         raise CommandError("ERR increment would produce NaN or Infinity")
     value.put(field, total)
-    client.keys.changed(key)
+    client.keys.changed(key, "hincrbyfloat")
     return total
 
 

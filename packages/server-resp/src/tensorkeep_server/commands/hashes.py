@@ -71,7 +71,7 @@ def set_fields(client: Client, words: list[bytes]) -> Reply:
     key = words[0]
     value = found_or_new(client, key)
     added = sum(map(value.put, words[1::2], words[2::2]))
-    client.keys.changed(key)
+    client.keys.changed(key, "hset")
     return added
 
 
@@ -88,7 +88,7 @@ def set_new_field(client: Client, words: list[bytes]) -> Reply:
     if field in value.content:
         return 0
     value.put(field, content)
-    client.keys.changed(key)
+    client.keys.changed(key, "hset")
     return 1
 
 
@@ -100,7 +100,7 @@ def remove_fields(client: Client, words: list[bytes]) -> Reply:
         return 0
     removed = sum(map(value.remove, fields))
     if removed:
-        settle(client.keys, key, value)
+        settle(client.keys, key, value, "hdel")
     return removed
 
 

@@ -107,11 +107,11 @@ def combine(client: Client, keys: list[bytes], *, how: _Combine) -> Reply:
     return SetReply(tuple(how(_contents(client, keys))))
 
 
-def store_combined(client: Client, request: Combination, *, how: _Combine) -> Reply:
+def store_combined(client: Client, request: Combination, *, how: _Combine, event: str) -> Reply:
     """Stores what comes of several sets, replacing what is there; answers how many members."""
     result = how(_contents(client, request.keys))
     if result:
-        client.keys.set(request.target, Set(result))
+        client.keys.set(request.target, Set(result), None, event)
     else:
         client.keys.delete(request.target)
     return len(result)
@@ -163,7 +163,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
     command(
         "sunionstore",
         parse_combination,
-        partial(store_combined, how=_union),
+        partial(store_combined, how=_union, event="sunionstore"),
         summary="Stores what is in any of several sets.",
         group="set",
         arity=-3,
@@ -174,7 +174,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
     command(
         "sinterstore",
         parse_combination,
-        partial(store_combined, how=_intersection),
+        partial(store_combined, how=_intersection, event="sinterstore"),
         summary="Stores what is in all of several sets.",
         group="set",
         arity=-3,
@@ -185,7 +185,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
     command(
         "sdiffstore",
         parse_combination,
-        partial(store_combined, how=_difference),
+        partial(store_combined, how=_difference, event="sdiffstore"),
         summary="Stores what is in the first set and in no other.",
         group="set",
         arity=-3,

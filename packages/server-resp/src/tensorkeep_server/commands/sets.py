@@ -62,7 +62,7 @@ def add(client: Client, words: list[bytes]) -> Reply:
         keys.set(key, value)
     added = sum(map(value.add, members))
     if added:
-        keys.changed(key)
+        keys.changed(key, "sadd")
     return added
 
 
@@ -74,7 +74,7 @@ def remove(client: Client, words: list[bytes]) -> Reply:
         return 0
     removed = sum(map(value.remove, members))
     if removed:
-        settle(client.keys, key, value)
+        settle(client.keys, key, value, "srem")
     return removed
 
 
@@ -91,11 +91,11 @@ def move(client: Client, words: list[bytes]) -> Reply:
         return int(member in origin.content)
     if not origin.remove(member):
         return 0
-    settle(keys, source, origin)
+    settle(keys, source, origin, "srem")
     if goal is None:
-        keys.set(target, Set({member}))
+        keys.set(target, Set({member}), None, "sadd")
     elif goal.add(member):
-        keys.changed(target)
+        keys.changed(target, "sadd")
     return 1
 
 
@@ -137,17 +137,18 @@ def pop(client: Client, request: Draw) -> Reply:
         member = None if value is None else value.pick()
         if value is not None and member is not None:
             value.remove(member)
-            settle(keys, key, value)
+            settle(keys, key, value, "spop")
         return member
     if value is None or not count:
         return _EMPTY
     popped = value.sample(count)
     if len(popped) == len(value.content):
+        keys.changed(key, "spop")
         keys.delete(key)
     else:
         for each in popped:
             value.remove(each)
-        keys.changed(key)
+        keys.changed(key, "spop")
     return SetReply(tuple(popped))
 
 
