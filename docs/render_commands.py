@@ -29,6 +29,7 @@ SECTIONS: Final = {  # titles by group, in the order of the page
     "connection": "Connections",
     "transactions": "Transactions",
     "server": "The server",
+    "cluster": "Clusters",
 }
 _HEAD: Final = """\
 # Commands
