@@ -30,6 +30,7 @@ SECTIONS: Final = {  # titles by group, in the order of the page
     "transactions": "Transactions",
     "pubsub": "Messages",
     "server": "The server",
+    "cluster": "Clusters",
 }
 _HEAD: Final = """\
 # Commands

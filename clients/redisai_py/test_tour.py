@@ -4,12 +4,16 @@ What a call should answer is known without the server: from its own arguments, f
 from the labels of the pictures.
 """
 
+import re
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
-from redis.exceptions import ResponseError
+from redis.exceptions import ResponseError, WatchError
 from redisai import Client
+from redisai.dag import Dag
+from redisai.pipeline import Pipeline
 
 SCRIPT = """
 def scaled(tensor: Tensor, factor: int):
@@ -474,8 +478,6 @@ def test_a_pipeline_mixes_tensors_and_plain_commands(client, transaction):
 
 
 def test_a_transaction_is_given_up_when_what_it_watches_changes(client):
-    from redis import WatchError  # noqa: PLC0415 - beside its only use
-
     client.tensorset("x", [1], dtype="int8")
     with client.pipeline() as pipe:
         pipe.watch("x")
@@ -566,3 +568,12 @@ def test_what_a_redis_client_has_works_beside(client):
     assert 0 < client.ttl("y") <= 100
     assert client.dbsize() == 1
     assert client.delete("y") == 1
+
+
+# ------------------------------------------------------------------ the tour itself
+@pytest.mark.parametrize("kind", [Client, Dag, Pipeline])
+def test_no_method_is_left_out(kind):
+    tour = Path(__file__).read_text()
+    methods = {name for name, it in vars(kind).items() if callable(it) and name[0] != "_"}
+    assert methods
+    assert {name for name in methods if not re.search(rf"\.{name}\(", tour)} == set()
