@@ -1,7 +1,6 @@
 """CONFIG, MODULE, TIME, CLUSTER, SAVE and SHUTDOWN, as Redis 7.0 answers them."""
 
 import json
-import re
 import shutil
 import socket
 import subprocess
@@ -181,21 +180,9 @@ def test_a_question_about_the_cluster_must_be_one(wire, words, line):
 
 
 # ------------------------------------------------------------------------- SAVE
-def test_save_notes_the_time_and_the_log_says_that_nothing_was_written(wire, caplog):
-    began = int(time.time())
-    assert wire.ask("SAVE") == b"+OK\r\n"
-    told = wire.read("INFO", "persistence").decode()
-    noted = int(re.search(r"rdb_last_save_time:(\d+)\r\n", told)[1])
-    assert began <= noted <= time.time()
-    assert "wrote nothing" in caplog.text
-
-
-def test_the_last_save_is_at_first_the_start(wire):
-    before = wire.read("INFO", "persistence")
-    time.sleep(1.1)
-    assert wire.read("INFO", "persistence") == before
-    wire.ask("SAVE")
-    assert wire.read("INFO", "persistence") != before
+def test_save_says_that_there_is_no_storage(wire):
+    line = b"-ERR nothing was saved: this server keeps its data in memory only\r\n"
+    assert wire.ask("SAVE") == line
 
 
 @pytest.mark.parametrize("words", [("SAVE", "now"), ("SAVE", "")])

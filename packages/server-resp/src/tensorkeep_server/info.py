@@ -134,7 +134,7 @@ def _persistence(server: Server, _process: Process) -> _Fields:
     return {
         "loading": 0,
         "rdb_bgsave_in_progress": 0,
-        "rdb_last_save_time": int(server.saved_at),
+        "rdb_last_save_time": int(server.started_at),
         "rdb_last_bgsave_status": "ok",
         "aof_enabled": 0,
     }

@@ -50,7 +50,6 @@ class Server:
         lua_time_limit: What CONFIG SET lua-time-limit was set to; kept, there is no Lua.
         backends_path: What AI.CONFIG BACKENDSPATH was set to; kept, and not used for anything.
         started_at: Unix time in seconds.
-        saved_at: Unix time in seconds of the last SAVE, at first of the start.
         counters: Counts since the start or CONFIG RESETSTAT, by the names that INFO uses. Commands
             of clients that are still connected are counted with the client.
         client_ids: Gives each connection its number.
@@ -77,7 +76,6 @@ class Server:
     lua_time_limit: int = 5000
     backends_path: str = ""
     started_at: float = field(default_factory=time.time)
-    saved_at: float = field(default_factory=time.time)
     counters: Counter[str] = field(default_factory=Counter)
     client_ids: Iterator[int] = field(default_factory=lambda: count(1))
     subscriptions: Subscriptions[Client] = field(default_factory=Subscriptions)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -22,26 +21,17 @@ from tensorkeep_server.command import (
 )
 from tensorkeep_server.errors import CommandError
 from tensorkeep_server.later import Later
-from tensorkeep_server.reply import OK
 
 if TYPE_CHECKING:
     from tensorkeep_server.args import Args
     from tensorkeep_server.reply import Reply
     from tensorkeep_server.state import Client
 
-_log = logging.getLogger(__name__)
-
 
 # --------------------------------------------------------------------------- SAVE
-def save(client: Client, _request: None) -> Reply:
-    """Notes the time for INFO and writes nothing, for there is no storage.
-
-    Clients such as SmartRedis save as a matter of course and end with an error if that fails, so
-    it is the log that says what SAVE did not do.
-    """
-    client.server.saved_at = time.time()
-    _log.warning("SAVE was asked for, and wrote nothing: data lives as long as the server")
-    return OK
+def save(_client: Client, _request: None) -> Reply:
+    """Says that there is no storage: an OK would let somebody rely on what was not written."""
+    raise CommandError("ERR nothing was saved: this server keeps its data in memory only")
 
 
 # --------------------------------------------------------------------------- SHUTDOWN
@@ -90,7 +80,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "save",
         nothing,
         save,
-        summary="Notes the time for INFO; writes nothing, for there is no storage.",
+        summary="Is refused: there is no storage yet.",
         group="server",
         arity=1,
         flags=(ADMIN, NOSCRIPT, NO_ASYNC_LOADING, NO_MULTI),
