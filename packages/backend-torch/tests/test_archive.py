@@ -3,6 +3,7 @@
 import io
 import struct
 import zipfile
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -89,17 +90,15 @@ def test_a_changed_byte_changes_no_record_unnoticed(data):
 
 @given(st.binary(max_size=300))
 def test_bytes_of_any_kind_are_an_archive_or_refused(junk):
-    try:
+    with suppress(MalformedArchive):
         assert Archive(junk).names == ()
-    except MalformedArchive:
-        pass
 
 
 def test_a_record_that_is_there_twice_is_refused(archives):
-    with pytest.warns(UserWarning, match="Duplicate name"):
-        file = io.BytesIO()
-        with zipfile.ZipFile(file, "w") as target:
-            target.writestr("archive/a", b"one")
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as target:
+        target.writestr("archive/a", b"one")
+        with pytest.warns(UserWarning, match="Duplicate name"):
             target.writestr("archive/a", b"two")
     with pytest.raises(MalformedArchive, match="'a' is there twice"):
         Archive(file.getvalue())

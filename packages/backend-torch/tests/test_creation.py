@@ -162,6 +162,41 @@ def test_operators_of_libraries_that_are_not_there_are_named(archives, doubling,
     assert "nowhere::nothing" in refusal(archives.changed(doubling, name, unknown))
 
 
+def test_functions_that_call_each_other_too_deeply_are_refused(archives, refusal, monkeypatch):
+    def too_deep(_):
+        raise RecursionError
+
+    monkeypatch.setattr(program, "size_of", too_deep)
+
+    text = refusal(archives.scripted("def forward(self, x):\n    return x\n"))
+
+    assert text == "Functions call each other too deeply"
+
+
+def test_memory_that_is_named_in_an_unknown_way_is_refused(archives, refusal):
+    blob = archives.scripted("def forward(self):\n    return self.w\n", w=torch.ones(6))
+    for old, new in ((b"storage", b"storing"), (b"FloatStorage", b"Float7torage")):
+        changed = archives.changed(blob, "data.pkl", lambda at, o=old, n=new: at.replace(o, n))
+
+        assert "'data.pkl' is damaged" in refusal(changed) or "not known" in refusal(changed)
+
+
+def test_modules_may_hold_more_than_tensors(archives, load, run):
+    class Holds(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.list = [torch.ones(1), torch.ones(2)]
+            self.dict = {"a": torch.ones(1), "b": torch.zeros(0)}
+            self.numbers = [1, 2]
+            self.text = "text"
+            self.pair = (1, 2.5)
+
+        def forward(self, x):
+            return x + self.list[0] + self.dict["a"] + self.numbers[1] + self.pair[1]
+
+    assert run(load(archives.saved(Holds())), [1])[0].values() == [7.5]
+
+
 def test_functions_that_swell_beyond_measure_are_refused(archives, refusal, monkeypatch):
     monkeypatch.setattr(program, "_MOST_NODES", 1000)
     steps = "".join(

@@ -47,7 +47,7 @@ def test_a_wrong_type_is_told_in_torchs_words_alone(refusal):
 def test_an_exception_that_a_model_raises_is_told_by_its_text(archives, load, run):
     source = "def forward(self, x):\n    raise Exception('this cannot be')\n    return x\n"
 
-    with pytest.raises(RunFailed, match="^this cannot be$"):
+    with pytest.raises(RunFailed, match=r"^this cannot be$"):
         run(load(archives.scripted(source)), [1])
 
 

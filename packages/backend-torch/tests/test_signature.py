@@ -1,4 +1,4 @@
-"""Inputs and outputs of TorchScript modules: counted as in RedisAI, and beyond it where that failed."""
+"""Inputs and outputs of TorchScript modules, counted as in RedisAI and beyond where it failed."""
 
 import numpy as np
 import pytest
@@ -95,7 +95,7 @@ def test_what_is_no_tensor_is_not_counted_and_fails_in_the_words_of_redisai(buil
     model = build("def forward(self, x):\n    return x, 3\n")
 
     assert len(model.outputs) == 1
-    with pytest.raises(RunFailed, match="^Function returned non-tensor valuesforward$"):
+    with pytest.raises(RunFailed, match=r"^Function returned non-tensor valuesforward$"):
         run(model, [1])
 
 
@@ -120,7 +120,7 @@ def test_other_numbers_of_outputs_than_were_counted_are_an_error(build, run, mon
     model = build("def forward(self, x):\n    return x, x\n")
     object.__setattr__(model, "outputs", ("",))
 
-    with pytest.raises(RunFailed, match="^Function returned unexpected number of outputs - fo"):
+    with pytest.raises(RunFailed, match=r"^Function returned unexpected number of outputs - fo"):
         run(model, [1])
 
 

@@ -111,7 +111,11 @@ def test_a_switch_that_runs_may_change_is_left_open(archives, load):
 
 
 def test_sizes_count_what_is_called_as_often_as_it_is():
-    source = "def f(x):\n    return x + 1\ndef g(x):\n    return f(f(x))\ndef h(x):\n    return g(g(x))\n"
+    source = (
+        "def f(x):\n    return x + 1\n"
+        "def g(x):\n    return f(f(x))\n"
+        "def h(x):\n    return g(g(x))\n"
+    )
     functions = functions_of(compile_source(source))
     one = size_of(functions[:1])
 
