@@ -178,15 +178,7 @@ def gpu():
 
 @pytest.mark.gpu
 def test_on_a_real_gpu_models_run(archives, load, run, gpu):
-    class Network(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.linear = torch.nn.Linear(3, 2)
-
-        def forward(self, x):
-            return self.linear(x) + torch.arange(2)
-
-    network = Network().eval()
+    network = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
     x = np.random.default_rng(1).random((4, 3), np.float32)
     expected = network(torch.from_numpy(x)).detach().numpy()
     for blob in (archives.saved(network), archives.exported(network, (torch.rand(4, 3),))):
