@@ -94,6 +94,7 @@ class Digits:
 
     onnx: bytes
     tf: bytes
+    torch: bytes
     tflite: bytes
     pictures: np.ndarray  # [N, 1, 8, 8]
     labels: np.ndarray  # [N]
@@ -112,7 +113,7 @@ def digits():
     with np.load(DIGITS / "heldout.npz") as held_out:
         pictures = (held_out["images"][:, None] / 16).astype(np.float32)
         labels = held_out["labels"]
-    names = ("digits.onnx", "digits.pb", "digits.tflite")
+    names = ("digits.onnx", "digits.pb", "digits.pt", "digits.tflite")
     return Digits(*((DIGITS / name).read_bytes() for name in names), pictures, labels)
 
 

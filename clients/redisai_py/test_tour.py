@@ -189,6 +189,14 @@ def test_a_graph_of_tensorflow_says_what_the_onnx_model_says(stored, digits):
         stored.modelstore("graph", "TF", "CPU", digits.tf)
 
 
+def test_a_model_of_torch_reads_the_pictures(client, digits):
+    assert client.modelstore("digits", "TORCH", "CPU", digits.torch) == "OK"
+    client.tensorset("pictures", digits.pictures)
+    client.modelexecute("digits", "pictures", "answers")
+    assert digits.read_well(client.tensorget("answers"))
+    assert client.modelget("digits")["blob"] == digits.torch
+
+
 def test_a_model_of_torch_computes(client, line):
     assert client.modelstore("line", "TORCH", "cpu:1", line, tag="v2") == "OK"
     client.tensorset("x", np.array([1, 2, 3], np.float32))

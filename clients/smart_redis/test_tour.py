@@ -302,6 +302,14 @@ def test_a_graph_of_tensorflow_reads_the_pictures(client, digits, tmp_path):
     assert client.get_model("from file") == digits.tf
 
 
+def test_a_model_of_torch_reads_the_pictures(client, digits):
+    client.set_model("digits", digits.torch, "TORCH", "CPU")
+    client.put_tensor("pictures", digits.pictures)
+    client.run_model("digits", ["pictures"], ["answers"])
+    assert digits.read_well(client.get_tensor("answers"))
+    assert client.get_model("digits") == digits.torch
+
+
 def test_a_model_of_torch_computes(client, line):
     client.set_model("line", line, "torch", "cpu")
     client.put_tensor("x", np.array([1, 2, 3], np.float32))
