@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property, partial
 from threading import Barrier
 from typing import TYPE_CHECKING, Final
@@ -26,43 +25,12 @@ if TYPE_CHECKING:
 
     from tensorkeep.hookspecs import CommandReply
     from tensorkeep.tensor import Tensor
+    from tensorkeep.testing.examples import ScriptExample
 
 _CALLS_PER_THREAD: Final = 20
 _THREADS: Final = 4
 _UNDER_WAY: Final = 0.3  # seconds after which a long call is taken to be running
 _REFUSAL: Final = "WRONGTYPE of the suite"
-
-
-@dataclass(frozen=True, slots=True)
-class ScriptExample:
-    """A script, a call of one of its functions, and what that asks for and returns.
-
-    Attributes:
-        source: The script.
-        function: The function to call.
-        tensors: Its input tensors.
-        outputs: What it must return.
-        entry_points: Names for `ScriptSpec.entry_points`.
-        tolerance: Relative difference that is allowed in floating outputs.
-        keys: The keys that it is given.
-        arguments: The arguments that it is given.
-        command: The one command that it must ask for, with its arguments; empty for none.
-        reply: What the command is answered.
-        model: The key of the one model that it must ask for, on its tensors; empty for none. The
-            model returns its inputs.
-    """
-
-    source: bytes
-    function: str
-    tensors: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
-    entry_points: tuple[str, ...] = ()
-    tolerance: float = 1e-5
-    keys: tuple[bytes, ...] = ()
-    arguments: tuple[bytes, ...] = ()
-    command: tuple[bytes, ...] = ()
-    reply: CommandReply = None
-    model: str = ""
 
 
 class Requests:
