@@ -54,6 +54,14 @@ RELEASE_TOOLS = ["build", "towncrier"]
 # environments may borrow, because 2.13.0 is what the committed model was trained with.
 BENCH_TOOLS = ["matplotlib", "onnx"]
 TRAIN_TOOLS = ["onnx", "onnxruntime", "rich", "scikit-learn", "torch==2.13.0"]
+EXPORT_TF_TOOLS = [
+    "ai-edge-litert",
+    "onnx",
+    "onnxruntime",
+    "rich",
+    "scikit-learn",
+    "tensorflow-cpu",
+]
 REDIS_PACKAGES = ["redis-server", "redis-tools"]
 REDIS_TOOLS = ["redis-server", "redis-cli", "redis-benchmark"]
 
@@ -154,6 +162,13 @@ def train(session: nox.Session) -> None:
     """Train the demonstration's model again; installs torch."""
     session.install("-c", CONSTRAINTS, *TRAIN_TOOLS)
     session.run("python", "examples/digits/train.py", *session.posargs)
+
+
+@nox.session
+def export_tf(session: nox.Session) -> None:
+    """Write the demonstration's model for TensorFlow and LiteRT again; installs both."""
+    session.install("-c", CONSTRAINTS, *EXPORT_TF_TOOLS)
+    session.run("python", "examples/digits/export_tf.py", *session.posargs)
 
 
 @nox.session

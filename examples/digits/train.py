@@ -14,7 +14,6 @@ import argparse
 import io
 import sys
 from collections import OrderedDict
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +21,11 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import torch
+from dataset import SEED, Images, split_images
 from onnx import TensorProto, helper, numpy_helper
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 from torch import nn
 
 if TYPE_CHECKING:
@@ -35,11 +33,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-SEED = 20240
-HELD_OUT = 360
 EPOCHS = 40
 BATCH = 64
-WHITE = 16  # the largest grey value in the data set
 LEAST_ACCURACY = 0.97
 LARGEST_DIFFERENCE = 1e-5
 # Opset 17 and IR version 8 are of 2022: every ONNX Runtime from 1.12 on reads them.
@@ -49,36 +44,6 @@ IR_VERSION = 8
 
 class UnfitError(Exception):
     """The network, or its written form, is not good enough to be kept."""
-
-
-@dataclass(frozen=True, slots=True)
-class Images:
-    """Pictures as in the data set (uint8, 0 to 16, [N, 8, 8]) and the digit that each one shows."""
-
-    pixels: NDArray[np.uint8]
-    labels: NDArray[np.uint8]
-
-    def as_input(self) -> NDArray[np.float32]:
-        """Return the pictures as the network takes them: float32, 0 to 1, [N, 1, 8, 8]."""
-        return (self.pixels[:, None] / WHITE).astype(np.float32)
-
-    def accuracy(self, probabilities: NDArray[np.float32]) -> float:
-        """Return the share of pictures whose most probable digit is the true one."""
-        return float((probabilities.argmax(axis=1) == self.labels).mean())
-
-
-def split_images() -> tuple[Images, Images]:
-    """Load the data set; return training and held-out pictures, each digit in proportion."""
-    digits = load_digits()
-    split = train_test_split(
-        digits.images.astype(np.uint8),
-        digits.target.astype(np.uint8),
-        test_size=HELD_OUT,
-        stratify=digits.target,
-        random_state=SEED,
-    )
-    train_pixels, held_pixels, train_labels, held_labels = split
-    return Images(train_pixels, train_labels), Images(held_pixels, held_labels)
 
 
 def build_network() -> nn.Sequential:
