@@ -17,9 +17,14 @@ from typing import Any
 import nox
 
 PYTHONS = ["3.11", "3.12", "3.13"]
-CORE, *OTHERS = PACKAGES = ["packages/core", "packages/server-resp", "packages/backend-onnx"]
+CORE, *OTHERS = PACKAGES = [
+    "packages/core",
+    "packages/server-resp",
+    "packages/backend-onnx",
+    "packages/backend-tflite",
+]
 EXAMPLE = "examples/backend-numpy"
-EXTRAS = "[server,onnx]"
+EXTRAS = "[server,onnx,tflite]"
 CONSTRAINTS = "constraints.txt"
 WHEELS = Path("build/wheels")
 
