@@ -22,13 +22,14 @@ CORE, *OTHERS = PACKAGES = [
     "packages/server-resp",
     "packages/backend-onnx",
     "packages/backend-tf",
+    "packages/backend-tflite",
     "packages/backend-torch",
 ]
 EXAMPLE = "examples/backend-numpy"
 EXTRAS = ("server", "onnx")
 # The others are large: TensorFlow is 250 MB to fetch and 1.3 GB on disk, torch 200 MB and 0.9 GB.
 # So only what runs tests, types or benchmarks installs them.
-ALL_EXTRAS = (*EXTRAS, "tf", "torch")
+ALL_EXTRAS = (*EXTRAS, "tf", "tflite", "torch")
 # In this spelling pip takes the build for CPUs, where one is at hand; it is tested on this Python
 # alone, and elsewhere its tests are left out.
 TORCH = "torch==2.13.0"

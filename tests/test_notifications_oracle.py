@@ -8,6 +8,7 @@ import pytest
 from tensorkeep_server.testing import read_value
 
 FAR = 4102444800  # the year 2100
+SETTINGS = ("EX 1000", "PX 1000000", f"EXAT {FAR}", "NX", "XX", "KEEPTTL")
 WORDS = {
     "key": ("a", "b", "c", b"\xff\r\n"),
     "value": ("", "x", "7", "1.5", "y" * 100),
@@ -27,7 +28,6 @@ WORDS = {
     "database": ("0", "1"),
     "every": ("*",),
 }
-SETTINGS = ("EX 1000", "PX 1000000", f"EXAT {FAR}", "NX", "XX", "KEEPTTL")
 REQUESTS = """
     14 SET key value
     14 SET key value setting setting*
