@@ -6,6 +6,7 @@ backend is not installed is left out.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib.util import find_spec
@@ -72,7 +73,10 @@ def open_torch(path: Path) -> Callable[[Array], Any]:
     import torch  # noqa: PLC0415 - see above
 
     torch.set_num_threads(1)
-    module = torch.jit.load(str(path))
+    with warnings.catch_warnings():
+        # Deprecated, but what many people have.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        module = torch.jit.load(str(path))
 
     @torch.inference_mode()
     def call(x: Array) -> Any:  # noqa: ANN401 - torch brings no types here

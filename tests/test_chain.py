@@ -55,8 +55,11 @@ def test_a_chain_of_four_frameworks_answers_as_the_four_called_directly(client, 
         if name != CHAIN[-1]:
             words = "|> AI.SCRIPTEXECUTE between blend INPUTS 2 x y OUTPUTS 1 x"
             request += words.split()
-    request += ["|>", "AI.SCRIPTEXECUTE", "between", "best", "INPUTS", "1", "y", "OUTPUTS", "1", "digit"]
-    request += ["|>", "AI.TENSORGET", "y", "BLOB", "|>", "AI.TENSORGET", "digit", "BLOB"]
+    end = (
+        "|> AI.SCRIPTEXECUTE between best INPUTS 1 y OUTPUTS 1 digit"
+        " |> AI.TENSORGET y BLOB |> AI.TENSORGET digit BLOB"
+    )
+    request += end.split()
 
     *done, answers, best = client.execute_command(*request)
 
