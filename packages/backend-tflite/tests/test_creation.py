@@ -82,7 +82,7 @@ def test_operators_of_tensorflow_are_named(graphs, refusal):
 
 def test_custom_operators_are_named(graphs, refusal):
     assert refusal(graphs.unary("MyOwn")) == (
-        f"{NO_MODEL}: operator 0 (CUSTOM) is MyOwn: no such custom operator is supported"
+        f"{NO_MODEL}: operator 0 (CUSTOM) is 'MyOwn': no such custom operator is supported"
     )
 
 

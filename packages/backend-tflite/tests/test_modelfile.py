@@ -80,7 +80,7 @@ def test_types_have_the_numbers_of_the_format():
     assert {number: ours.get(names[number], names[number]) for number in BY_NUMBER} == {
         number: dtype.name for number, dtype in BY_NUMBER.items()
     }
-    for name in ("STRING", "BOOL", "RESOURCE", "VARIANT"):
+    for name in ("INT32", "INT64", "STRING", "BOOL", "RESOURCE", "VARIANT"):
         assert getattr(modelfile, name) == number_of("TensorType", name)
 
 

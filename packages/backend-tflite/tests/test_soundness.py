@@ -324,6 +324,24 @@ def test_arithmetic_takes_no_tensor_without_elements(graphs, fault):
     assert fault(graph) == "operator 0 (ADD) takes a tensor without elements"
 
 
+@pytest.mark.parametrize("op", ["DIV", "FLOOR_DIV", "FLOOR_MOD"])
+def test_integers_are_divided_only_by_constants_that_cannot_end_the_process(graphs, fault, op):
+    def divided(values, dtype):
+        graph = graphs.new().tensor("a", [1, 2], dtype).tensor("y", [1, 2], dtype)
+        if values is None:
+            graph.tensor("b", [1, 2], dtype)
+        else:
+            graph.constant("b", [values], dtype.numpy)
+        inputs = ["a"] if values else ["a", "b"]
+        return graph.operator(op, ["a", "b"], ["y"]).ends(inputs, ["y"])
+
+    for dtype in (DType.INT32, DType.INT64):
+        assert not fault(divided([2, -3], dtype))
+        for values in (None, [1, 0], [-1, 1]):
+            assert "divides integers by 0, -1 or what" in fault(divided(values, dtype))
+    assert not fault(divided(None, DType.FLOAT))
+
+
 # --------------------------------------------------------------------------- quantised
 @pytest.mark.parametrize("scale", [0, -1, 1e-38, 1e38, float("inf"), float("nan")])
 def test_a_scale_must_make_sense(graphs, fault, scale):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 IDENTIFIER: Final = b"TFL3"  # bytes 4 to 8 of every model
 
 # Numbers of types of elements.
-STRING, BOOL, RESOURCE, VARIANT = 5, 6, 13, 14
+INT32, INT64, STRING, BOOL, RESOURCE, VARIANT = 2, 4, 5, 6, 13, 14
 
 # The fields that are read, by the slots that they have in the format; a test compares them with
 # LiteRT's own description of it.

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from tensorkeep_tflite.modelfile import Operator, TensorEntry
 
+# Operators that divide. Of integers, the processor itself ends a process that divides the least one
+# by -1, and what is given at run time is not looked at.
+DIVISIONS: Final = frozenset((Op.DIV, Op.FLOOR_DIV, Op.FLOOR_MOD))
 # Operators for which LiteRT ends the process when a run gives them another number of axes.
 RIGID: Final = frozenset(
     (
@@ -96,7 +99,6 @@ FEWEST_INPUTS: Final[Mapping[int, int]] = {
     Op.SPLIT_V: 3,
     Op.REVERSE_V2: 2,
     Op.GATHER_ND: 2,
-    Op.REVERSE_SEQUENCE: 2,
     Op.MATRIX_SET_DIAG: 2,
     Op.NON_MAX_SUPPRESSION_V4: 5,
     Op.NON_MAX_SUPPRESSION_V5: 6,
@@ -241,7 +243,6 @@ SAME_TYPE: Final[Mapping[int, int]] = {
     Op.SPLIT_V: 0,
     Op.REVERSE_V2: 0,
     Op.GATHER_ND: 0,
-    Op.REVERSE_SEQUENCE: 0,
     Op.MATRIX_DIAG: 0,
     Op.MATRIX_SET_DIAG: 0,
     Op.SCATTER_ND: 1,

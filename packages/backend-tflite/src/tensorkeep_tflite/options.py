@@ -18,6 +18,7 @@ UNCHECKED: Final = frozenset(
         Op.EMBEDDING_LOOKUP_SPARSE,
         Op.RANDOM_STANDARD_NORMAL,
         Op.RANDOM_UNIFORM,
+        Op.REVERSE_SEQUENCE,
         Op.STABLEHLO_SCATTER,
         Op.STABLEHLO_REDUCE_WINDOW,
         Op.STABLEHLO_GATHER,
@@ -52,8 +53,8 @@ def refusal(operator: Operator) -> str:
         return "is not supported: what LiteRT does with it is not safe, or not known here"
     if operator.custom.startswith("Flex"):
         return f"is {operator.custom} of TensorFlow: convert the model with builtin operators only"
-    if operator.custom not in {"", DETECTION}:
-        return f"is {operator.custom}: no such custom operator is supported"
+    if operator.code == Op.CUSTOM and operator.custom != DETECTION:
+        return f"is {operator.custom!r}: no such custom operator is supported"
     return ""
 
 

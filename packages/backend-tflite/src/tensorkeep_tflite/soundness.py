@@ -9,11 +9,12 @@ computed before, that nothing is computed twice, that subgraphs fit and do not c
 from __future__ import annotations
 
 from math import prod
-from struct import unpack_from
+from struct import calcsize, unpack_from
 from typing import TYPE_CHECKING, Final
 
-from tensorkeep_tflite.modelfile import BOOL, STRING
+from tensorkeep_tflite.modelfile import BOOL, INT32, INT64, STRING
 from tensorkeep_tflite.operands import (
+    DIVISIONS,
     RIGID,
     fault_of_scales,
     fault_of_shapes,
@@ -133,9 +134,20 @@ class _Check:
         self._need_range(operator.intermediates, f"what {name} computes between")
         self._need_range(operator.outputs, f"what {name} computes")
         outputs = [tensors[index] for index in operator.outputs]
+        if operator.code in DIVISIONS and not self._may_divide(inputs[1]):
+            raise UnsoundModel(f"{name} divides integers by 0, -1 or what a run is given")
         for fault_of in (fault_of_types, fault_of_shapes):
             if fault := fault_of(operator.code, inputs, outputs):
                 raise UnsoundModel(f"{name} {fault}")
+
+    def _may_divide(self, divisor: TensorEntry | None) -> bool:
+        """Returns whether no element can be divided in a way that ends the process."""
+        kind = {INT32: "i", INT64: "q"}.get(divisor.type) if divisor is not None else None
+        if divisor is None or kind is None:
+            return True
+        start, size = self._model.buffers[divisor.buffer]
+        divisors = unpack_from(f"<{size // calcsize(kind)}{kind}", self._blob, start)
+        return bool(divisors) and not {0, -1}.intersection(divisors)
 
     def _need_range(self, indices: Sequence[int], what: str) -> None:
         if indices and not 0 <= min(indices) <= max(indices) < len(self._graph.tensors):
