@@ -58,21 +58,15 @@ class Archive:
     def __contains__(self, name: str) -> bool:
         return name in self._records
 
-    def record(self, name: str, size: int | None = None) -> memoryview | bytes:
+    def record(self, name: str) -> memoryview | bytes:
         """Returns the bytes of a record, as they lie in the blob where they are not compressed.
 
-        Args:
-            name: Its name.
-            size: How many bytes it must have; None for any number.
-
         Raises:
-            MalformedArchive: There is no such record, or none of that size.
+            MalformedArchive: There is no such record.
         """
         found = self._records.get(name)
         if found is None:
             raise MalformedArchive(f"it has no record {name!r}")
-        if size is not None and len(found) != size:
-            raise MalformedArchive(f"{name!r} must have {size} bytes, not {len(found)}")
         return found
 
     def text(self, name: str) -> str:

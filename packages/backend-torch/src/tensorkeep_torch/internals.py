@@ -7,6 +7,7 @@ of a small run, or do not exist.
 
 from __future__ import annotations
 
+import io
 import warnings
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -15,7 +16,7 @@ from torch._jit_internal import FunctionModifiers
 from torch.jit._state import _python_cu, _set_jit_overload_cache
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 Native: TypeAlias = Any
 """An object of torch's own that has no type in Python: a unit, function, graph, node or value."""
@@ -94,11 +95,14 @@ def functions_of(unit: Native) -> list[Native]:
     return functions
 
 
-def read_module(archive: bytes | str, device: torch.device) -> tuple[Native, Native]:
-    """Reads an archive of TorchScript, holding the interpreter all the while.
+def read_module(
+    package: bytes, memory: Mapping[str, torch.Tensor], device: torch.device
+) -> tuple[Native, Native]:
+    """Reads a module of TorchScript, the first in a package.
 
     Args:
-        archive: The archive, or the path of a file.
+        package: The package, without weights.
+        memory: The memory of weights and constants, by its keys in the package.
         device: Where the weights are to be.
 
     Returns:
@@ -107,9 +111,12 @@ def read_module(archive: bytes | str, device: torch.device) -> tuple[Native, Nat
     Raises:
         Exception: torch's own.
     """
+    known = _C.DeserializationStorageContext()
+    for key, content in memory.items():
+        known.add_storage(key, content)
+    reader = _C.PyTorchFileReader(io.BytesIO(package))
     unit = _C.CompilationUnit()
-    read = _C.import_ir_module_from_buffer if isinstance(archive, bytes) else _C.import_ir_module
-    return read(unit, archive, device, {}, False), unit  # noqa: FBT003 - shapes need not be restored
+    return _C._import_ir_module_from_package(unit, reader, known, device, "0"), unit  # noqa: SLF001
 
 
 def method_of(module: Native, name: str) -> Native:

@@ -1,57 +1,49 @@
-"""TorchScript archives: what is checked before torch reads one, and reading it.
+"""TorchScript archives: handing torch the parts that it is to read.
 
-torch's reader runs no Python that an archive brings, but it believes what the archive says of
-the sizes of its tensors, and so would read beyond them.
+torch's reader runs no Python that an archive brings, but it believes what the archive says of the
+sizes of its tensors, and holds the interpreter while it copies them: for 0.6 to 2 ms for each MB,
+in which a server serves nobody. So the weights are copied here, and torch is given their memory
+as it gives it to itself where several modules share one package.
 """
 
 from __future__ import annotations
 
 import io
-import os
 import pickle
+import pickletools
 import sys
 import zipfile
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
+from tensorkeep.tensor import Tensor
 from tensorkeep_torch.archive import MalformedArchive
 from tensorkeep_torch.internals import read_module
+from tensorkeep_torch.tensors import to_torch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     import torch
 
     from tensorkeep_torch.archive import Archive
     from tensorkeep_torch.internals import Native
 
-PICKLES: Final = {"data.pkl": "data", "constants.pkl": "constants"}  # with their tensors' folders
+_DATA, _CONSTANTS = "data.pkl", "constants.pkl"
 _CODE: Final = "code/"
-_IN_MEMORY: Final = 2**20  # bytes; see _read
-_VERSION: Final = ("version", ".data/version", "byteorder")
-_ITEM_SIZES: Final = {
-    "BFloat16Storage": 2,
-    "BoolStorage": 1,
-    "ByteStorage": 1,
-    "CharStorage": 1,
-    "ComplexDoubleStorage": 16,
-    "ComplexFloatStorage": 8,
-    "DoubleStorage": 8,
-    "FloatStorage": 4,
-    "HalfStorage": 2,
-    "IntStorage": 4,
-    "LongStorage": 8,
-    "QInt32Storage": 4,
-    "QInt8Storage": 1,
-    "QUInt2x4Storage": 1,
-    "QUInt4x2Storage": 1,
-    "QUInt8Storage": 1,
-    "ShortStorage": 2,
-}
+_BYTE_ORDER: Final = "byteorder"
+# Within a package: the source that its modules share, and the first module.
+_PACKAGE: Final = "package/.data"
+_SHARED, _MODULE = f"{_PACKAGE}/ts_code", f"{_PACKAGE}/ts_code/0"
+_CONSTANT: Final = "constant_"
+_KEY_BEFORE: Final = 4  # operations: the key, the device, the number of elements, the tuple of all
+_PUTS: Final = ("BINPUT", "LONG_BINPUT", "MEMOIZE", "PUT")
 
 
 def is_torchscript(archive: Archive) -> bool:
     """Returns whether an archive is one of TorchScript."""
-    return all(name in archive for name in PICKLES)
+    return _DATA in archive and _CONSTANTS in archive
 
 
 def load(archive: Archive, device: torch.device) -> tuple[Native, Native, int]:
@@ -66,73 +58,68 @@ def load(archive: Archive, device: torch.device) -> tuple[Native, Native, int]:
         weights.
 
     Raises:
-        MalformedArchive: It says of a tensor what is not so.
+        MalformedArchive: It is damaged.
         Exception: torch's own.
     """
-    folders = (*(f"{folder}/" for folder in PICKLES.values()),)
-    for name, folder in PICKLES.items():
-        _check_tensors(archive, name, folder)
-    kept = [
-        name
-        for name in archive.names
-        if name in PICKLES or name in _VERSION or name.startswith((_CODE, *folders))
-    ]
-    module, unit = _read(archive, kept, device)
-    return module, unit, sum(len(archive.record(each)) for each in kept if each.startswith(folders))
+    if _BYTE_ORDER in archive and archive.text(_BYTE_ORDER) != sys.byteorder:
+        raise MalformedArchive("it was written on a machine of the other byte order")
+    data, constants = (bytes(archive.record(name)) for name in (_DATA, _CONSTANTS))
+    memory = {key: _memory(archive, f"data/{key}") for key in _keys(_DATA, data)}
+    for key in _keys(_CONSTANTS, constants):
+        # The keys of both begin at 0, and here they stand side by side.
+        memory[_CONSTANT + key] = _memory(archive, f"constants/{key}")
+    package = io.BytesIO()
+    with zipfile.ZipFile(package, "w") as target:
+        target.writestr(f"{_PACKAGE}/version", archive.record("version"))
+        target.writestr(f"{_MODULE}/{_DATA}", data)
+        target.writestr(f"{_MODULE}/{_CONSTANTS}", _renamed(constants))
+        for name in archive.names:
+            if name.startswith(_CODE) and name.endswith(".py"):
+                target.writestr(f"{_SHARED}/{name}", archive.record(name))
+    module, unit = read_module(package.getvalue(), memory, device)
+    return module, unit, sum(each.nbytes for each in memory.values())
 
 
-def _read(archive: Archive, names: list[str], device: torch.device) -> tuple[Native, Native]:
-    """Lets torch read the records that were checked, and no others.
-
-    It holds the interpreter while it copies the weights: for 2.2 ms for each MB of a string of
-    bytes, for 0.6 ms for each MB of a file. So large archives become files, in memory.
-    """
-    size = sum(len(archive.record(name)) for name in names)
-    if sys.platform != "linux" or size < _IN_MEMORY:
-        content = io.BytesIO()
-        _write(content, archive, names)
-        return read_module(content.getvalue(), device)
-    descriptor = os.memfd_create("tensorkeep-torch")
-    try:
-        with open(descriptor, "wb", closefd=False) as file:
-            _write(file, archive, names)
-        return read_module(f"/proc/self/fd/{descriptor}", device)
-    finally:
-        os.close(descriptor)
+def _memory(archive: Archive, name: str) -> torch.Tensor:
+    """Returns a copy of a record, made without holding the interpreter."""
+    plain = Tensor.from_numpy(np.frombuffer(archive.record(name), np.uint8))
+    return to_torch(plain, None, copy=True)
 
 
-def _write(file: IO[bytes], archive: Archive, names: list[str]) -> None:
-    with zipfile.ZipFile(file, "w") as target:
-        for name in names:
-            target.writestr(f"model/{name}", archive.record(name))
-
-
-# --------------------------------------------------------------------------- tensors
-def _check_tensors(archive: Archive, name: str, folder: str) -> None:
-    """Checks that each tensor of a pickle lies in a record that is as long as is said.
+# --------------------------------------------------------------------------- pickles
+def _keys(name: str, pickled: bytes) -> list[str]:
+    """Returns the keys of the memory that a pickle names, each once.
 
     Raises:
-        MalformedArchive: One does not, or this is no pickle.
+        MalformedArchive: It is no pickle, or not as torch writes them.
     """
+    reader = _Reader(io.BytesIO(pickled))
     try:
-        for kind, key, count in _storages(bytes(archive.record(name))):
-            size = count * _ITEM_SIZES[kind]
-            if size:
-                archive.record(f"{folder}/{key}", size)
-    except MalformedArchive:
-        raise
+        reader.load()
+        found = {key: count for what, _, key, _, count in reader.found if what == "storage"}
     except Exception as error:  # a damaged pickle: whatever its reader stumbles over
         raise MalformedArchive(f"{name!r} is damaged: {error!r}") from error
+    return [str(key) for key, count in found.items() if count]
 
 
-def _storages(pickled: bytes) -> Iterator[tuple[str, str, int]]:
-    """Gives type, key and number of elements of every piece of memory that a pickle names."""
-    reader = _Reader(io.BytesIO(pickled))
-    reader.load()
-    for what, kind, key, _, count in reader.found:
-        if what != "storage" or type(key) is not str or type(count) is not int or count < 0:
-            raise MalformedArchive("it names memory in a way that is not known")
-        yield kind.__name__, key, count
+def _renamed(pickled: bytes) -> bytes:
+    """Returns the pickle of constants with other keys.
+
+    Raises:
+        MalformedArchive: It is not as torch writes them.
+    """
+    steps = [step for step in pickletools.genops(pickled) if step[0].name not in _PUTS]
+    pieces, done = [], 0
+    for index, (operation, _, _) in enumerate(steps):
+        if operation.name != "BINPERSID":
+            continue
+        before, key, at = steps[index - _KEY_BEFORE]
+        if before.name != "BINUNICODE" or at is None or at < done:
+            raise MalformedArchive(f"{_CONSTANTS!r} is not as torch writes it")
+        new = f"{_CONSTANT}{key}".encode()
+        pieces += [pickled[done:at], b"X", len(new).to_bytes(4, "little"), new]
+        done = at + 5 + len(str(key).encode())
+    return b"".join([*pieces, pickled[done:]])
 
 
 class _Inert:
