@@ -1,6 +1,7 @@
 """How contenders are asked: what each needs beforehand, and what drives it.
 
-Which are compared stands in plan.py and sharing.py. Nothing starts before `prepare` is called.
+Which are compared stands in plan.py, sharing.py and frameworks.py. Nothing starts before `prepare`
+is called.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from figures import ONNX_RUNTIME
-from load import by_benchmark, by_rounds, by_socket, directly, session_of, twice
+from load import by_benchmark, by_calling, by_rounds, by_socket, directly, session_of, twice
 from models import heavy, models
 from servers import BenchError
 
@@ -83,7 +84,20 @@ class CalledTwice:
     threads: int
 
 
-Contender: TypeAlias = Asked | Round | Called | CalledTwice
+@dataclass(frozen=True, slots=True)
+class Direct:
+    """Anything that is called in the process that measures.
+
+    Attributes:
+        who: Its name in the tables.
+        ready: Makes it ready, and returns what is called.
+    """
+
+    who: str
+    ready: Callable[[], Callable[[], object]]
+
+
+Contender: TypeAlias = Asked | Round | Called | CalledTwice | Direct
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +125,8 @@ def prepare(contender: Contender, load: Load, servers: Servers, seconds: float) 
         return directly(models()[contender.model], contender.rows, seconds)
     if isinstance(contender, CalledTwice):
         return twice(heavy(), contender.threads, servers.cores.all, seconds)
+    if isinstance(contender, Direct):
+        return by_calling(contender.ready(), seconds)
     server = servers[contender.server or contender.who]
     try:
         if isinstance(contender, Round):

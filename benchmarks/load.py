@@ -238,12 +238,17 @@ def timed(once: Callable[[], object], seconds: float, chunk: int) -> Timing:
     return Timing(len(times), len(times) / (marks[-1] - marks[0]), float(p50), float(p99))
 
 
+def by_calling(once: Callable[[], object], seconds: float) -> Repetition:
+    """Return repetitions of calls in this process."""
+    return lambda: watched(None, lambda: timed(once, seconds, CHUNK))
+
+
 # ---------------------------------------------------------------- ONNX Runtime
 def directly(model: Model, rows: int, seconds: float) -> Repetition:
     """Return repetitions of calls of ONNX Runtime in this process, with one thread."""
     session = session_of(model)
     names, feeds = ["y"], {"x": model.x.repeat(rows, axis=0)}
-    return lambda: watched(None, lambda: timed(lambda: session.run(names, feeds), seconds, CHUNK))
+    return by_calling(lambda: session.run(names, feeds), seconds)
 
 
 def twice(model: Model, threads: int, cores: frozenset[int], seconds: float) -> Repetition:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from contenders import Asked, Called, Comparison, execute, send, store
 from figures import REDIS, TENSORKEEP, Load
+from frameworks import frameworks
 from models import models
 from servers import INLINE_OFF, SWITCH_INTERVALS
 from sharing import sharing
@@ -41,7 +42,8 @@ SHAPES = {"602 KB": (1, 3, 224, 224), "64 MB": (1, 16 * 1024 * 1024)}
 
 def plan() -> list[Comparison]:
     """Return everything that is measured, in the order of the tables."""
-    return [*small_commands(), *model_runs(), *large_tensors(), *sharing(), *settings()]
+    parts = small_commands(), model_runs(), large_tensors(), sharing(), frameworks(), settings()
+    return [comparison for part in parts for comparison in part]
 
 
 def small_commands() -> list[Comparison]:

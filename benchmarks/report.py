@@ -11,6 +11,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from figures import ONNX_RUNTIME, REDIS, TENSORKEEP, WITH_MODELS, Load
+from frameworks import DIRECTLY, FRAMEWORKS, SCRIPTS
 from plan import LARGE, RUNS, SETTINGS, SHAPES, SMALL
 from published import MEMORY_MB, ORIGIN, REDISAI
 from rich.box import SIMPLE_HEAD
@@ -59,6 +60,8 @@ DETAILS = {
     ROWS: "Median (best, or least). Calls of ONNX Runtime without any server.",
     DEVICES: f"{HOW} One socket asks.",
     DAGS: f"{HOW} A request is a round of three commands, or one DAG.",
+    FRAMEWORKS: f"{HOW} The network of examples/digits, in the form that each framework reads.",
+    SCRIPTS: f"{HOW} A TorchScript function that adds two tensors of four floats.",
     SETTINGS: f"{HOW} All runs go to a worker, with `--inline-limit 0`.",
 }
 PREFACE = """\
@@ -138,6 +141,7 @@ def summaries(run: Run) -> list[Table]:
         overhead(run),
         *(pairs(run, family) for family in PAIRS),
         savings(run),
+        beside_frameworks(run),
         process(run),
     ]
     return [table for table in made if any(table.sections)]
@@ -239,6 +243,32 @@ def savings(run: Run) -> Table:
         "reading, storing and answering a request is not shared."
     )
     return Table("What a batch can save", note, header, 1, [rows] if rows else [])
+
+
+def beside_frameworks(run: Run) -> Table:
+    """Show what each backend adds to a call of its framework."""
+    rows: dict[str, list[list[str]]] = {}
+    direct: dict[str, float] = {}
+    for group in run.groups:
+        if group.family not in {FRAMEWORKS, SCRIPTS}:
+            continue
+        suffix = DIRECTLY.format("")
+        direct |= {each.who: 1e6 / each.best for each in group.measured}
+        for each in group.measured:
+            if each.who.endswith(suffix) or each.least_cpu_us is None:
+                continue
+            call = direct.get(DIRECTLY.format(each.who))
+            over = NONE if call is None else f"{each.least_cpu_us - call:.0f}"
+            row = [f"{each.who}, {group.load.text}", NONE if call is None else f"{call:.0f}"]
+            row += [cpu(each), over, f"{each.p50_ms * 1000:,.0f}", rates(each)]
+            rows.setdefault(group.name, []).append(row)
+    header = ["", "direct call", "server's CPU", "beyond the call", "client waits", "requests/s"]
+    note = (
+        "Microseconds of one run: a call of the framework without any server (best), the CPU "
+        "time of the server's process (median, and least), how much that least is beyond the "
+        "call, and what a client waits (median)."
+    )
+    return Table("Backends beside their frameworks", note, header, 1, titled(rows, len(header)))
 
 
 def titled(rows: Mapping[str, list[list[str]]], width: int) -> list[list[list[str]]]:

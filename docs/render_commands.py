@@ -20,11 +20,17 @@ if TYPE_CHECKING:
 PAGE: Final = Path(__file__).with_name("commands.md")
 
 SECTIONS: Final = {  # titles by group, in the order of the page
-    "module": "Tensors and models",
+    "module": "Tensors, models and scripts",
     "generic": "Keys",
+    "string": "Strings",
+    "list": "Lists",
+    "hash": "Hashes",
+    "set": "Sets",
     "connection": "Connections",
     "transactions": "Transactions",
+    "pubsub": "Messages",
     "server": "The server",
+    "cluster": "Clusters",
 }
 _HEAD: Final = """\
 # Commands

@@ -22,6 +22,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import redis
+from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from tensorkeep.backends import Backends
@@ -154,15 +155,11 @@ class Digits:
 
 
 @pytest.fixture(scope="session")
-def digits_folder():
-    return ROOT / "examples/digits"
-
-
-@pytest.fixture(scope="session")
-def digits(digits_folder):
-    with np.load(digits_folder / "heldout.npz") as held_out:
+def digits():
+    folder = ROOT / "examples/digits"
+    with np.load(folder / "heldout.npz") as held_out:
         pictures = (held_out["images"][:, None] / 16).astype(np.float32)
-        return Digits((digits_folder / "digits.onnx").read_bytes(), pictures, held_out["labels"])
+        return Digits((folder / "digits.onnx").read_bytes(), pictures, held_out["labels"])
 
 
 @pytest.fixture(scope="session")
@@ -252,6 +249,34 @@ class Author:
         return known(self) if callable(known) else [draw.choice(known)]
 
 
+def requests(templates, words):
+    """Returns a strategy for requests.
+
+    Args:
+        templates: One template a line, behind a number that says how often it is wanted. A word in
+            it stands for what its strategy draws, or for itself in some case; a word with a star
+            for none or some. Now and then there is one word too many, or too few.
+        words: Strategies by the words that stand for them; each draws one word or a list.
+    """
+
+    def word(name):
+        if name.endswith("*"):
+            return st.lists(word(name[:-1]), max_size=3)
+        return words.get(name, st.sampled_from((name, name, name.lower(), name.capitalize())))
+
+    def flat(items):
+        return [w for item in items for w in (flat(item) if isinstance(item, list) else [item])]
+
+    def spoilt(drawn):
+        whole, end = drawn
+        return {"less": whole[:-1] or whole, "more": [*whole, "bogus"]}.get(end, whole)
+
+    lines = [line.split() for line in templates.strip().splitlines()]
+    each = [st.tuples(*map(word, names)).map(flat) for n, *names in lines for _ in range(int(n))]
+    ends = st.sampled_from(("as it is",) * 18 + ("more", "less"))
+    return st.tuples(st.one_of(each), ends).map(spoilt)
+
+
 class Side:
     """A connection to one of two servers that are to answer the same.
 
@@ -292,6 +317,12 @@ class Side:
 def author():
     """Makes an `Author`."""
     return Author
+
+
+@pytest.fixture(scope="session")
+def request_strategy():
+    """Makes a strategy for requests, see `requests`."""
+    return requests
 
 
 @pytest.fixture(scope="module")

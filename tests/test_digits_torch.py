@@ -1,119 +1,129 @@
-"""A real network through the TORCH backend, in both formats: what torch itself answers."""
+"""The digits network as TorchScript and as an archive of torch.export, and scripts around it.
 
+In one process with torch, which is imported when the first of these tests needs it.
+"""
+
+import importlib
 import io
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tensorkeep import Batching, EngineConfig, Tensorkeep
+from tensorkeep import Batching, Tensorkeep
 
-torch = pytest.importorskip("torch", reason="torch is not installed: its backend is not tested")
-
+FOLDER = Path(__file__).parents[1] / "examples" / "digits"
+SCRIPTED, EXPORTED = "digits.pt", "digits.pt2"
 AGREES = 1e-6
-BATCHING = [Batching(), Batching(16), Batching(16, 4, 20)]
+NEAR = 1e-5  # to what another framework computes
 
-
-def torchscript(blob):
-    return torch.jit.load(io.BytesIO(blob))
-
-
-def export(blob):
-    return torch.export.load(io.BytesIO(blob)).module()
-
-
-class Network:
-    """The network in one of torch's formats, and what torch itself answers with it."""
-
-    def __init__(self, blob, read, outputs):
-        self.blob = blob
-        self.outputs = outputs
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of torch about itself
-            self._module = read(blob)
-
-    def expected(self, pictures):
-        with torch.no_grad():
-            return self._module(torch.from_numpy(pictures)).numpy()
-
-
-@pytest.fixture(
-    scope="module",
-    params=[("digits.pt", torchscript, [b""]), ("digits.pt2", export, [b"softmax"])],
-    ids=["torchscript", "export"],
+pytestmark = pytest.mark.skipif(
+    find_spec("torch") is None, reason="torch is tested on Python 3.11 only, see the noxfile"
 )
-def network(request, digits_folder):
-    name, read, outputs = request.param
-    return Network((digits_folder / name).read_bytes(), read, outputs)
+
+SCRIPT = """
+def prepare(tensors: List[Tensor], keys: List[str], args: List[str]):
+    return (tensors[0].to(torch.float32) / 16.0).reshape(-1, 1, 8, 8)
+
+def digit(tensors: List[Tensor], keys: List[str], args: List[str]):
+    return torch.argmax(tensors[0], 1)
+"""
 
 
-@pytest.fixture
-def keep(network):
-    """A Tensorkeep with the network under `digits`."""
+@pytest.fixture(scope="module")
+def keep():
     with Tensorkeep() as keep:
-        keep.model_store("digits", network.blob, backend="TORCH")
         yield keep
 
 
-def test_one_by_one_the_answers_are_those_of_torch_and_97_percent_are_right(keep, network, digits):
-    assert len(digits.pictures) == 360
-    answers = [keep.model_run("digits", each[None])[0].numpy() for each in digits.pictures]
-    expected = [network.expected(each[None]) for each in digits.pictures]
+@pytest.fixture(scope="module")
+def direct():
+    """Gives what torch itself answers: `direct(name)(pictures)`."""
+    torch = importlib.import_module("torch")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        scripted = torch.jit.load(io.BytesIO((FOLDER / SCRIPTED).read_bytes()))
+    exported = torch.export.load(io.BytesIO((FOLDER / EXPORTED).read_bytes())).module()
+    modules = {SCRIPTED: scripted, EXPORTED: exported}
 
-    assert abs(np.concatenate(answers) - np.concatenate(expected)).max() <= AGREES
-    assert (np.concatenate(answers).argmax(axis=1) == digits.labels).mean() >= 0.97
+    def answers(name):
+        def ask(pictures):
+            with torch.inference_mode():
+                return modules[name](torch.from_numpy(pictures)).numpy()
+
+        return ask
+
+    return answers
 
 
-def test_as_one_batch_the_answers_are_those_of_torch_and_of_onnx_runtime(keep, network, digits):
-    (answers,) = keep.model_run("digits", digits.pictures)
+@pytest.fixture(scope="module", params=[SCRIPTED, EXPORTED])
+def name(request, keep):
+    """The file of a form of the network, which is also the key that it is stored under."""
+    keep.model_store(request.param, (FOLDER / request.param).read_bytes(), backend="TORCH")
+    return request.param
 
-    assert abs(answers.numpy() - network.expected(digits.pictures)).max() <= AGREES
-    assert abs(answers.numpy() - digits.expected(digits.pictures)).max() <= 1e-5
-    assert (answers.numpy().argmax(axis=1) == digits.labels).mean() >= 0.97
+
+def ask(keep, name, pictures):
+    (answers,) = keep.model_run(name, pictures)
+    return answers.numpy()
 
 
-@pytest.mark.parametrize("batching", BATCHING)
-def test_futures_from_several_threads_hold_the_answers_to_their_own_pictures(
-    network, digits, batching
+def test_one_by_one_the_answers_are_those_of_torch_and_97_percent_are_right(
+    keep, name, digits, direct
 ):
-    threads = 6
-    with Tensorkeep(EngineConfig(threads_per_queue=2)) as keep:
-        keep.model_store("digits", network.blob, backend="TORCH", batching=batching)
+    answers = np.concatenate([ask(keep, name, picture[None]) for picture in digits.pictures])
+    expected = np.concatenate([direct(name)(picture[None]) for picture in digits.pictures])
 
-        def ask_for_a_share(number):
-            futures = [
-                keep.submit_model_run("digits", picture[None])
-                for picture in digits.pictures[number::threads]
-            ]
-            return [future.result()[0].numpy() for future in futures]
-
-        with ThreadPoolExecutor(threads) as pool:
-            shares = list(pool.map(ask_for_a_share, range(threads)))
-    answers = np.empty((360, 10), np.float32)
-    for number, share in enumerate(shares):
-        answers[number::threads] = np.concatenate(share)
-
-    assert abs(answers - network.expected(digits.pictures)).max() <= 1e-5
+    assert len(answers) == 360
+    assert abs(answers - expected).max() <= AGREES
+    assert (answers.argmax(axis=1) == digits.labels).mean() >= 0.97
 
 
-def test_over_the_wire_the_network_answers_and_names_its_ends(client, network, digits):
-    client.execute_command("AI.MODELSTORE", "n", "TORCH", "CPU", "BLOB", network.blob)
-    pictures = digits.pictures[:7]
-    client.execute_command(
-        "AI.TENSORSET", "x", "FLOAT", *pictures.shape, "BLOB", pictures.tobytes()
+def test_as_one_batch_the_answers_are_those_of_torch_and_of_onnx_runtime(
+    keep, name, digits, direct
+):
+    answers = ask(keep, name, digits.pictures)
+
+    assert abs(answers - direct(name)(digits.pictures)).max() <= AGREES
+    assert abs(answers - digits.expected(digits.pictures)).max() <= NEAR
+    assert (answers.argmax(axis=1) == digits.labels).mean() >= 0.97
+
+
+def test_threads_that_ask_at_once_share_runs_and_get_their_own_answers(keep, name, digits):
+    key = f"shared {name}"
+    blob = (FOLDER / name).read_bytes()
+    keep.model_store(key, blob, backend="TORCH", batching=Batching(size=16))
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(lambda picture: ask(keep, key, picture[None]), digits.pictures))
+
+    assert abs(np.concatenate(answers) - digits.one_by_one).max() <= NEAR
+
+
+# ---------------------------------------------------------------- over a socket, with scripts
+def test_scripts_prepare_raw_pictures_and_name_the_digits_in_one_request(client, digits):
+    with np.load(FOLDER / "heldout.npz") as held_out:
+        raw, labels = held_out["images"], held_out["labels"]
+    entry = ("ENTRY_POINTS", 2, "prepare", "digit")
+    client.execute_command("AI.SCRIPTSTORE", "around", "CPU", *entry, "SOURCE", SCRIPT)
+    blob = (FOLDER / SCRIPTED).read_bytes()
+    client.execute_command("AI.MODELSTORE", "network", "TORCH", "CPU", "BLOB", blob)
+    found = []
+    steps = (
+        "|> AI.SCRIPTEXECUTE around prepare INPUTS 1 raw OUTPUTS 1 x"
+        " |> AI.MODELEXECUTE network INPUTS 1 x OUTPUTS 1 y"
+        " |> AI.SCRIPTEXECUTE around digit INPUTS 1 y OUTPUTS 1 d |> AI.TENSORGET d VALUES"
     )
-    client.execute_command("AI.MODELEXECUTE", "n", "INPUTS", 1, "x", "OUTPUTS", 1, "y")
+    for picture in raw:
+        *done, answer = client.execute_command(
+            *("AI.DAGEXECUTE", "ROUTING", "around"),
+            *("|>", "AI.TENSORSET", "raw", "UINT8", 8, 8, "BLOB", picture.tobytes()),
+            *steps.split(),
+        )
+        assert done == [b"OK"] * 4
+        found += answer
 
-    answers = np.frombuffer(client.execute_command("AI.TENSORGET", "y", "BLOB"), np.float32)
-    reply = client.execute_command("AI.MODELGET", "n")
-    known = dict(zip(reply[::2], reply[1::2], strict=True))
-
-    assert abs(answers.reshape(7, 10) - network.expected(pictures)).max() <= AGREES
-    assert known[b"blob"] == network.blob
-    assert (known[b"inputs"], known[b"outputs"]) == ([b"images"], network.outputs)
-
-
-def test_a_torch_model_that_is_none_is_refused_over_the_wire(client):
-    with pytest.raises(Exception, match="Neither a TorchScript archive nor one of torch"):
-        client.execute_command("AI.MODELSTORE", "bad", "TORCH", "CPU", "BLOB", b"no model")
+    assert found == digits.one_by_one.argmax(axis=1).tolist()
+    assert (np.array(found) == labels).mean() >= 0.97

@@ -1,6 +1,7 @@
 """The distributions carry one version, pin each other by it, and bring what they promise."""
 
 import re
+import sys
 import tomllib
 from importlib.metadata import distribution, version
 from importlib.resources import files
@@ -10,7 +11,13 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PYPROJECTS = [tomllib.loads(path.read_text()) for path in ROOT.glob("packages/*/pyproject.toml")]
-PROJECTS = {pyproject["project"]["name"]: pyproject["project"] for pyproject in PYPROJECTS}
+# TORCH is installed where it is tested, on one Python; the noxfile says why.
+LEFT_OUT = set() if sys.version_info[:2] == (3, 11) else {"tensorkeep-torch"}
+PROJECTS = {
+    pyproject["project"]["name"]: pyproject["project"]
+    for pyproject in PYPROJECTS
+    if pyproject["project"]["name"] not in LEFT_OUT
+}
 VERSION = PROJECTS["tensorkeep"]["version"]
 IMPORT_NAMES = [name.replace("-", "_") for name in PROJECTS]
 
@@ -42,7 +49,8 @@ def test_every_requirement_within_the_house_is_pinned_to_that_version(name):
 def test_an_extra_of_the_core_brings_each_of_the_others(name):
     extra = name.removeprefix("tensorkeep-")
 
-    assert PROJECTS["tensorkeep"]["optional-dependencies"][extra] == [f"{name}=={VERSION}"]
+    (line,) = PROJECTS["tensorkeep"]["optional-dependencies"][extra]
+    assert re.sub(r"\[.*\]", "", line) == f"{name}=={VERSION}"  # perhaps with an extra of its own
 
 
 @pytest.mark.parametrize("name", PROJECTS)

@@ -53,6 +53,21 @@ def test_its_own_pings_are_answered(benchmark, options):
     assert all(float(row["rps"]) > 0 for row in rows)
 
 
+PLAIN = {
+    *("set", "get", "incr", "lpush", "rpush", "lpop", "rpop", "mset", "lrange"),
+    *("hset", "sadd", "spop"),
+}
+
+
+@pytest.mark.parametrize("options", [(), ("-P", "16"), ("-c", "1", "-r", "50")], ids=" ".join)
+def test_its_own_tests_of_plain_data_are_answered(benchmark, options):
+    rows = benchmark(*options, "-t", ",".join(PLAIN))
+
+    names = {row["test"].lower().partition(" ")[0].partition("_")[0] for row in rows}
+    assert names == PLAIN
+    assert all(float(row["rps"]) > 0 for row in rows)
+
+
 RUN = "AI.MODELEXECUTE digits INPUTS 1 x OUTPUTS 1 y"
 COMMANDS = [
     "AI.TENSORSET t FLOAT 2 VALUES 1 2",

@@ -5,8 +5,7 @@ runs when Tensorkeep is used or tested: its results lie beside it in version con
 `nox -s train`, which installs what it imports (torch, scikit-learn, onnx, onnxruntime, NumPy and
 rich) into an environment of its own.
 
-It writes nothing unless the network is good enough and the written ones answer as the trained one.
-Another kind of processor trains other weights: `--weights` takes them from a written network.
+It writes nothing unless the network is good enough and the written one answers as the trained one.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ import argparse
 import io
 import sys
 from collections import OrderedDict
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,30 +21,20 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import torch
+from dataset import SEED, Images, split_images
 from onnx import TensorProto, helper, numpy_helper
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 from torch import nn
-from torch_archives import (
-    answer_of_export,
-    answer_of_torchscript,
-    export_bytes,
-    torchscript_bytes,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-SEED = 20240
-HELD_OUT = 360
 EPOCHS = 40
 BATCH = 64
-WHITE = 16  # the largest grey value in the data set
 LEAST_ACCURACY = 0.97
 LARGEST_DIFFERENCE = 1e-5
 # Opset 17 and IR version 8 are of 2022: every ONNX Runtime from 1.12 on reads them.
@@ -56,36 +44,6 @@ IR_VERSION = 8
 
 class UnfitError(Exception):
     """The network, or its written form, is not good enough to be kept."""
-
-
-@dataclass(frozen=True, slots=True)
-class Images:
-    """Pictures as in the data set (uint8, 0 to 16, [N, 8, 8]) and the digit that each one shows."""
-
-    pixels: NDArray[np.uint8]
-    labels: NDArray[np.uint8]
-
-    def as_input(self) -> NDArray[np.float32]:
-        """Return the pictures as the network takes them: float32, 0 to 1, [N, 1, 8, 8]."""
-        return (self.pixels[:, None] / WHITE).astype(np.float32)
-
-    def accuracy(self, probabilities: NDArray[np.float32]) -> float:
-        """Return the share of pictures whose most probable digit is the true one."""
-        return float((probabilities.argmax(axis=1) == self.labels).mean())
-
-
-def split_images() -> tuple[Images, Images]:
-    """Load the data set; return training and held-out pictures, each digit in proportion."""
-    digits = load_digits()
-    split = train_test_split(
-        digits.images.astype(np.uint8),
-        digits.target.astype(np.uint8),
-        test_size=HELD_OUT,
-        stratify=digits.target,
-        random_state=SEED,
-    )
-    train_pixels, held_pixels, train_labels, held_labels = split
-    return Images(train_pixels, train_labels), Images(held_pixels, held_labels)
 
 
 def build_network() -> nn.Sequential:
@@ -127,22 +85,13 @@ def train(images: Images, console: Console) -> nn.Sequential:
         task = progress.add_task("", total=EPOCHS, loss=float("nan"))
         for _ in range(EPOCHS):
             total = 0.0
-            for rows in torch.randperm(len(pixels)).split(BATCH):  # type: ignore[no-untyped-call]
+            for rows in torch.randperm(len(pixels)).split(BATCH):
                 optimizer.zero_grad()
                 loss = nn.functional.cross_entropy(logits(pixels[rows]), labels[rows])
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
                 optimizer.step()
                 total += loss.item() * len(rows)
             progress.update(task, advance=1, loss=total / len(pixels))
-    return network.eval()
-
-
-def with_weights(model: bytes) -> nn.Sequential:
-    """Return the network with the weights that `onnx_bytes` wrote."""
-    network = build_network()
-    stored = onnx.load_model_from_string(model).graph.initializer
-    weights = {each.name: torch.from_numpy(numpy_helper.to_array(each).copy()) for each in stored}
-    network.load_state_dict(weights)
     return network.eval()
 
 
@@ -219,46 +168,24 @@ def heldout_bytes(images: Images) -> bytes:
     return file.getvalue()
 
 
-def check(accuracy: float, differences: dict[str, float]) -> None:
+def check(accuracy: float, difference: float) -> None:
     """Refuse a network that is not good enough, or a written one that answers otherwise."""
     if accuracy < LEAST_ACCURACY:
         raise UnfitError(f"held-out accuracy is {accuracy:.4f}, expected {LEAST_ACCURACY} or more")
-    for name, value in differences.items():
-        # Not "difference > limit": a NaN has to be refused too.
-        if not value <= LARGEST_DIFFERENCE:
-            raise UnfitError(
-                f"{name} differs by {value:.2e}, expected {LARGEST_DIFFERENCE} or less"
-            )
+    # Not "difference > limit": a NaN has to be refused too.
+    if not difference <= LARGEST_DIFFERENCE:
+        raise UnfitError(f"ONNX differs by {difference:.2e}, expected {LARGEST_DIFFERENCE} or less")
 
 
-def make(folder: Path, weights: Path | None, console: Console) -> None:
-    """Train, check, write the files into `folder` and print what came out.
-
-    Args:
-        folder: Where the files are written.
-        weights: A written network that gives the weights, None to train them.
-        console: Where the results are printed.
-    """
+def make(folder: Path, console: Console) -> None:
+    """Train, check, write the files into `folder` and print what came out."""
     training, held_out = split_images()
-    network = with_weights(weights.read_bytes()) if weights else train(training, console)
-    pictures = held_out.as_input()
-    expected = answer(network, pictures)
-    files = {
-        "digits.onnx": onnx_bytes(network),
-        "digits.pt": torchscript_bytes(network),
-        "digits.pt2": export_bytes(network),
-        "heldout.npz": heldout_bytes(held_out),
-    }
-    given = torch.from_numpy(pictures)
-    scripted = answer_of_torchscript(files["digits.pt"], given).numpy()
-    exported = answer_of_export(files["digits.pt2"], given).numpy()
+    network = train(training, console)
+    expected = answer(network, held_out.as_input())
+    model = onnx_bytes(network)
     accuracy = held_out.accuracy(expected)
-    differences = {
-        "digits.onnx": onnx_difference(files["digits.onnx"], pictures, expected),
-        "digits.pt": float(abs(scripted - expected).max()),
-        "digits.pt2": float(abs(exported - expected).max()),
-    }
-    check(accuracy, differences)
+    difference = onnx_difference(model, held_out.as_input(), expected)
+    check(accuracy, difference)
 
     table = Table("result", "value", title="digits network")
     parameters = sum(value.numel() for value in network.parameters())
@@ -269,9 +196,8 @@ def make(folder: Path, weights: Path | None, console: Console) -> None:
     table.add_row(
         f"accuracy, {len(held_out.labels)} held-out pictures", f"{accuracy:.2%} ({wrong} wrong)"
     )
-    for name, value in differences.items():
-        table.add_row(f"largest difference of {name} to the network", f"{value:.1e}")
-    for name, content in files.items():
+    table.add_row("largest difference of ONNX Runtime to torch", f"{difference:.1e}")
+    for name, content in (("digits.onnx", model), ("heldout.npz", heldout_bytes(held_out))):
         (folder / name).write_bytes(content)
         table.add_row(name, f"{len(content):,} bytes")
     console.print(table)
@@ -282,14 +208,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Train the digits network and write its files.")
     here = Path(__file__).resolve().parent
     parser.add_argument("--out", type=Path, default=here, help="folder (default: this program's)")
-    parser.add_argument("--weights", type=Path, help="take the weights of this ONNX file")
-    options = parser.parse_args(arguments)
-    if not options.out.is_dir():
-        parser.error(f"--out: {options.out} is not a folder")
-    if options.weights and not options.weights.is_file():
-        parser.error(f"--weights: {options.weights} is not a file")
+    folder: Path = parser.parse_args(arguments).out
+    if not folder.is_dir():
+        parser.error(f"--out: {folder} is not a folder")
     try:
-        make(options.out, options.weights, Console())
+        make(folder, Console())
     except UnfitError as error:
         Console(stderr=True, style="red").print(f"Nothing written: {error}", markup=False)
         return 1

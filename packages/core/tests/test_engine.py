@@ -13,7 +13,7 @@ from tensorkeep.backends import Backends
 from tensorkeep.batching import Batching
 from tensorkeep.config import EngineConfig
 from tensorkeep.device import Device
-from tensorkeep.engine import Engine, run_of
+from tensorkeep.engine import Engine
 from tensorkeep.errors import (
     BackendNotInstalled,
     BatchSizeMismatch,
@@ -26,7 +26,7 @@ from tensorkeep.errors import (
     RunFailed,
     TensorkeepError,
 )
-from tensorkeep.graph import Graph, GraphRun, Operation
+from tensorkeep.graph import Graph, GraphRun, Operation, run_of
 from tensorkeep.hookspecs import hookimpl
 from tensorkeep.model import ModelSpec
 from tensorkeep.tensor import Tensor

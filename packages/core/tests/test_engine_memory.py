@@ -8,7 +8,8 @@ import pytest
 
 from tensorkeep.backends import Backends
 from tensorkeep.config import EngineConfig
-from tensorkeep.engine import Engine, run_of
+from tensorkeep.engine import Engine
+from tensorkeep.graph import run_of
 from tensorkeep.model import ModelSpec
 from tensorkeep.tensor import DType, Tensor
 from tensorkeep.testing.fake_backend import FakeBackend

@@ -69,6 +69,14 @@ def test_a_typed_look_names_a_missing_key_and_a_wrong_type(keys):
         keys.typed(b"none", int)
 
 
+def test_a_value_of_one_type_is_found_or_missing_and_any_other_refused(keys):
+    keys.set(b"k", "text")
+    assert keys.find(b"k", str) == "text"
+    assert keys.find(b"none", str) is None
+    with pytest.raises(WrongType, match="b'k'"):
+        keys.find(b"k", int)
+
+
 def test_reading_touches_a_key_unless_told_otherwise(keys, clock):
     keys.set(b"k", 1)
     clock.now += 10
@@ -127,6 +135,18 @@ def test_storing_a_value_forgets_when_the_old_one_was_to_expire(keys, clock):
     clock.now = START + 3
     assert keys.get(b"k") == 2
     assert keys.remove_expired(10) == []
+
+
+def test_a_replaced_value_expires_as_the_old_one_would_have(keys, clock):
+    keys.set(b"k", "old", START + 10)
+    keys.replace(b"k", "new")
+    keys.replace(b"l", "first")
+    assert keys.get(b"k") == "new"
+    assert keys.entry(b"l").expires_at is None
+    clock.now += 10
+    keys.replace(b"k", "late")
+    assert keys.get(b"k") is None
+    assert keys.get(b"l") == "first"
 
 
 def test_an_expiry_is_set_moved_and_taken_back(keys):
@@ -323,6 +343,8 @@ def watching(keys, *names):
 CHANGES = {
     "stored": lambda keys: keys.set(b"k", 1),
     "stored as it was": lambda keys: keys.set(b"k", keys.get(b"k")),
+    "changed in place": lambda keys: keys.changed(b"k"),
+    "replaced": lambda keys: keys.replace(b"k", 1),
     "deleted": lambda keys: keys.delete(b"k"),
     "renamed": lambda keys: keys.rename(b"k", b"other"),
     "replaced by a renamed one": lambda keys: keys.rename(b"other", b"k"),
@@ -337,6 +359,8 @@ NO_CHANGES = {
     "looked at": lambda keys: (keys.entry(b"k"), b"k" in keys, list(keys), keys.scan(0, 10)),
     "renamed to itself": lambda keys: keys.rename(b"k", b"k"),
     "not the one that is stored": lambda keys: keys.set(b"l", 1),
+    "not the one that is changed": lambda keys: keys.changed(b"other"),
+    "not the one that is replaced": lambda keys: keys.replace(b"l", 1),
     "not the one that is deleted": lambda keys: keys.delete(b"other"),
 }
 
@@ -489,6 +513,19 @@ class KeyspaceMachine(RuleBasedStateMachine):
     def set(self, name, value, delay):
         self.keys.set(name, value, self.deadline(delay))
         self.model[name] = value, self.deadline(delay)
+        self.touch(name)
+
+    @rule(name=names, value=st.integers())
+    def replace(self, name, value):
+        deadline = self.model[name][1] if name in self.live() else None
+        self.keys.get(name)
+        self.keys.replace(name, value)
+        self.model[name] = value, deadline
+        self.touch(name)
+
+    @rule(name=names)
+    def change(self, name):
+        self.keys.changed(name)
         self.touch(name)
 
     @rule(numbers=st.integers(70, 140), delay=delays, again=st.booleans())

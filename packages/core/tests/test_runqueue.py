@@ -93,7 +93,7 @@ def test_a_run_waits_for_its_minimum_while_others_pass(queue):
     assert queue.next_batch(0.0) == [other]
     assert queue.next_batch(0.0) == []
     assert queue.wake_at(0.0) is None  # without a timeout only another request ends the wait
-    joined = run(held.model)
+    joined = run(held.runnable)
     queue.push(joined, 1.0)
     assert queue.next_batch(1.0) == [held, joined]
 
@@ -202,15 +202,15 @@ class QueueMachine(RuleBasedStateMachine):
         batch = self.queue.next_batch(self.now)
         if not batch:
             for held in self.waiting:
-                options = held.model.spec.batching
+                options = held.runnable.spec.batching
                 assert held.rows, "a run that must run alone was held back"
                 group = [r for r in self.waiting if r.group == held.group]
                 assert sum(r.rows for r in group) < options.minimum
                 waited = self.now - group[0].queued_at
                 assert not options.timeout_ms or waited < options.timeout_ms / 1000
             return
-        size = batch[0].model.spec.batching.size
-        assert len({id(r.model) for r in batch}) == 1
+        size = batch[0].runnable.spec.batching.size
+        assert len({id(r.runnable) for r in batch}) == 1
         assert len({(r.inputs[0].dtype, r.inputs[0].shape[1:]) for r in batch}) == 1
         if len(batch) > 1:
             assert sum(r.inputs[0].shape[0] for r in batch) <= size

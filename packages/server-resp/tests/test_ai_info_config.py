@@ -154,13 +154,6 @@ def test_a_scan_takes_no_arguments(wire):
     assert wire.ask("AI._MODELSCAN", "x") == error(ARITY.format("AI._MODELSCAN"))
 
 
-@pytest.mark.parametrize(
-    "name", ["AI.SCRIPTSTORE", "AI.SCRIPTSET", "AI.SCRIPTGET", "AI.SCRIPTDEL", "AI._SCRIPTSCAN"]
-)
-def test_there_are_no_scripts_yet(wire, name):
-    assert wire.ask(name).startswith(f"-ERR unknown command '{name}'".encode())
-
-
 # ---------------------------------------------------------------------- AI.CONFIG
 def test_the_chunk_size_is_kept(wire):
     assert wire.ask("AI.CONFIG", "GET", "MODEL_CHUNK_SIZE") == b":%d\r\n" % DEFAULT_CHUNK_SIZE

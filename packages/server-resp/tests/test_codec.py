@@ -440,6 +440,23 @@ class TestReplies:
         assert encoded(list(range(count)), 2) == b"*%d\r\n%b" % (count, integers)
         assert encoded([float(n) for n in range(count)], 3) == b"*%d\r\n%b" % (count, doubles)
 
+    @pytest.mark.parametrize("count", [32, 33, 4095, 4096, 4097, 9000])
+    @pytest.mark.parametrize(
+        "odd",
+        [b"member", b"x" * 1023, b"x" * 1024, None, 7, b"x" * LARGE_BULK],
+        ids=["none", "short", "long", "null", "integer", "large"],
+    )
+    def test_a_long_list_of_bulks_is_complete_whatever_is_among_them(self, count, odd):
+        items = [b"m%d" % number for number in range(count)]
+        items[count // 2] = odd
+        body = b"".join(encoded(item, 3) for item in items)
+        pairs = tuple(zip(items, items, strict=True))
+        twice = b"".join(encoded(item, 3) * 2 for item in items)
+
+        assert encoded(items, 3) == b"*%d\r\n%b" % (count, body)
+        assert encoded(Set(tuple(items)), 3) == b"~%d\r\n%b" % (count, body)
+        assert encoded(Map(pairs), 3) == b"%%%d\r\n%b" % (count, twice)
+
     def test_a_line_break_in_an_error_or_a_status_becomes_blanks(self):
         assert encoded(Error("ERR a\r\nb\n"), 2) == b"-ERR a  b \r\n"
         assert encoded(Simple("a\r\nb"), 2) == b"+a  b\r\n"

@@ -11,9 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tensorkeep.backends import Backends
-from tensorkeep.device import Device
 from tensorkeep.hookspecs import hookimpl
-from tensorkeep.model import Script, ScriptSpec
 from tensorkeep.tensor import Tensor
 from tensorkeep_server.commands.dag import keys_of_dag
 from tensorkeep_server.testing import WireError, read_value
@@ -65,6 +63,7 @@ def backends(fake):
 
     backends = Backends(wrappers=[Halves()], installed=lambda: ())
     backends.add("ONNX", fake)
+    backends.add("TORCH", fake)
     return backends
 
 
@@ -483,6 +482,17 @@ SCRIPTS = [
     ("LOAD 1 x |> AI.SCRIPTEXECUTE none bar NOKEYS", "ERR script key is empty"),
     ("LOAD 1 x |> AI.SCRIPTEXECUTE m bar NOKEYS", WRONG_TYPE),
     ("LOAD 1 x |> AI.SCRIPTEXECUTE x bar INPUTS 1 none", WRONG_TYPE),
+    (
+        "LOAD 1 x |> AI.SCRIPTEXECUTE s INPUTS 1 none OUTPUTS 1 y",
+        "ERR Invalid AI.SCRIPTEXECUTE command. Unexpected argument: 1",
+    ),
+    (
+        "LOAD 1 x |> AI.SCRIPTEXECUTE s sum TIMEOUT 5",
+        "ERR TIMEOUT not allowed within a DAG command",
+    ),
+    ("LOAD 1 x |> AI.SCRIPTEXECUTE s sum INPUTS 1 none OUTPUTS 1 y", NO_INPUT),
+    ("LOAD 1 x |> AI.SCRIPTEXECUTE s sum KEYS 1 none INPUTS 1 y OUTPUTS 1 y", NO_INPUT),
+    ("LOAD 1 x |> AI.SCRIPTEXECUTE s sum |> AI.TENSORGET y", NO_INPUT),
 ]
 NO_SCRIPTS = [
     # 22 over 23
@@ -521,6 +531,9 @@ DEPRECATED = [
     ),
     ("LOAD 1 x |> AI.SCRIPTRUN none bar NOINPUTS", "ERR script key is empty"),
     ("LOAD 1 x |> AI.SCRIPTRUN m bar NOINPUTS", WRONG_TYPE),
+    ("LOAD 1 x |> AI.SCRIPTRUN s bar NOINPUTS", "ERR Unrecongnized parameter to SCRIPTRUN"),
+    ("LOAD 1 x |> AI.SCRIPTRUN s bar TIMEOUT 5", "ERR TIMEOUT not allowed within a DAG command"),
+    ("LOAD 1 x |> AI.SCRIPTRUN s bar INPUTS y OUTPUTS y", NO_INPUT),
     # the new names, whatever follows
     (
         "LOAD 1 x |> AI.MODELEXECUTE |> AI.NOSUCH",
@@ -550,6 +563,7 @@ def test_the_first_thing_that_is_wrong_is_the_error_and_nothing_runs(wire, fake,
     store(wire, "m", DOUBLE)
     store(wire, "add", '{"op": "add"}')
     store(wire, "wide", '{"op": "identity", "inputs": 9}')
+    assert ask(wire, "AI.SCRIPTSET s CPU SOURCE sum") == OK
     put(wire, "x", 1)
     put(wire, "w", 1)
     keys = wire.read("DBSIZE")
@@ -557,7 +571,7 @@ def test_the_first_thing_that_is_wrong_is_the_error_and_nothing_runs(wire, fake,
         wire.ask("HELLO", version)
         answers = {row: ask(wire, f"{name.lower()} {row}") for row, _ in ROWS[name]}
         assert answers == {row: error(line) for row, line in ROWS[name]}
-    assert fake.calls_of("model_run") == []
+    assert fake.calls_of("model_run") == fake.calls_of("script_run") == []
     assert wire.read("DBSIZE") == keys
     assert counts(wire, "m") == (0, 0)
 
@@ -573,14 +587,6 @@ def test_too_few_arguments_win_over_what_is_wrong_with_them(wire, name):
 def test_a_word_of_any_bytes_is_repeated_in_the_error(wire):
     reply = wire.ask("AI.DAGEXECUTE", "ROUTING", "r", b"\xff\r\nx", "|>", "AI.TENSORGET", "x")
     assert reply == b"-ERR Invalid DAG command. Unexpected argument:  \xff  x\r\n"
-
-
-def test_what_a_script_operation_says_beyond_the_scripts_key_is_not_looked_at(wire, server):
-    script = Script(ScriptSpec("ONNX", Device.parse("CPU")), b"", None)
-    server.databases[0].set(b"s", script)
-    for request in ("AI.DAGEXECUTE LOAD 1 x |> AI.SCRIPTEXECUTE", "AI.DAGRUN |> AI.SCRIPTRUN"):
-        put(wire, "x", 1)
-        assert ask(wire, f"{request} s bar") == error("ERR scripts cannot be run")
 
 
 # ---------------------------------------------------------------------- failures

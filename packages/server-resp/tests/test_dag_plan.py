@@ -29,7 +29,7 @@ def load(store, key):
 
 def read_set(op, draft):
     """SET name value."""
-    draft.put(bytes(op[1]), bytes(op[2]).decode())
+    draft.put(bytes(op[1]), bytes(op[2]).decode(), ends_in_data=False)
 
 
 def read_get(op, draft):
@@ -40,7 +40,7 @@ def read_get(op, draft):
 def read_run(op, draft):
     """RUN model inputs outputs: each a list with commas, - for none."""
     inputs, outputs = ([] if names == b"-" else names.split(b",") for names in op[2:])
-    draft.execute(draft.store[op[1]], inputs, outputs)
+    draft.execute(op[1], draft.store[op[1]], inputs, outputs)
 
 
 def read_broken(op, draft):
@@ -59,7 +59,7 @@ DIALECT = Dialect(
 
 def read(request, dialect=DIALECT):
     items = request.encode().split() if isinstance(request, str) else request
-    return read_dag(Args([b"DAG", *items]), dialect, STORE)
+    return read_dag(Args([b"DAG", *items]), dialect, STORE)[0]
 
 
 def error_of(request, dialect=DIALECT):

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from tensorkeep.hookspecs import hookimpl
 from tensorkeep.testing.fake_backend import FakeBackend, fake_gpu
 
 OK = b"+OK\r\n"
@@ -23,11 +24,20 @@ TOO_FEW = "ERR number of model {}s does not match the number of given arguments"
 
 DOUBLE = '{"op": "multiply", "by": 2}'
 SLOW = '{"op": "slow_create", "seconds": 30}'
+ZIP = "PK\3\4"  # what an archive begins with
 LARGE = 64 * 1024  # from here on an argument is received as a view of memory of its own
 
 
 class Broken:
     """A plugin without a single hook."""
+
+
+class Unpacking(FakeBackend):
+    """A backend that also takes models behind the first bytes of an archive."""
+
+    @hookimpl
+    def model_create(self, spec, blob, options):
+        return super().model_create(spec, blob.removeprefix(ZIP.encode()), options)
 
 
 @pytest.fixture
@@ -38,7 +48,7 @@ def fake():
 @pytest.fixture
 def backends(backends):
     """All that the original knows but TORCH, one more, and one that does not work."""
-    backends.add("TF", FakeBackend(needs_names=True))
+    backends.add("TF", Unpacking())
     backends.add("TFLITE", FakeBackend(devices=[fake_gpu(0)]))
     backends.add("OTHER", FakeBackend())
     backends.add("BROKEN", Broken())
@@ -168,6 +178,22 @@ def test_tf_takes_the_names_that_are_given(wire):
     assert [meta[11], meta[13]] == [[b"a", b"OUTPUTS"], [b"BLOB"]]
 
 
+@pytest.mark.parametrize("padding", [0, LARGE])
+def test_an_archive_for_tf_needs_no_names(wire, padding):
+    blob = ZIP + DOUBLE + " " * padding
+    for pieces in ([blob], [blob[:9], blob[9:]]):
+        assert wire.ask("AI.MODELSTORE", "m", "TF", "CPU", "TAG", "v", "BLOB", *pieces) == OK
+        meta = wire.read("AI.MODELGET", "m", "META")
+        assert [meta[11], meta[13]] == [[b"input0"], [b"output0"]]
+
+
+def test_an_archive_for_tf_may_come_with_names(wire):
+    names = ["INPUTS", 1, "a", "OUTPUTS", 1, "b"]
+    assert wire.ask("AI.MODELSTORE", "m", "TF", "CPU", *names, "BLOB", ZIP + DOUBLE) == OK
+    meta = wire.read("AI.MODELGET", "m", "META")
+    assert [meta[11], meta[13]] == [[b"a"], [b"b"]]
+
+
 def test_a_model_replaces_another_with_its_expiry_and_its_counters(wire):
     assert wire.ask("AI.TENSORSET", "x", "FLOAT", 1) == OK
     assert wire.ask("AI.MODELSTORE", "m", "ONNX", "CPU", "BLOB", DOUBLE) == OK
@@ -230,6 +256,9 @@ STORE_ERRORS = [
     ("x ONNX CPU BATCHSIZE 1", NO_BLOB),
     # 10
     ("x TF CPU BLOB blob", "ERR INPUTS not specified for TF"),
+    ("x TF CPU TAG tag BLOB", "ERR INPUTS not specified for TF"),
+    (f"x TF CPU BLOB PK {ZIP}", "ERR INPUTS not specified for TF"),
+    (f"x TF CPU OUTPUTS 1 b BLOB {ZIP}", "ERR INPUTS not specified for TF"),
     ("x TF CPU OUTPUTS 1 a", "ERR INPUTS not specified for TF"),
     # 11 over 12
     ("x TF CPU INPUTS none", "ERR Invalid argument for input_count"),

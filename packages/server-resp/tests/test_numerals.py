@@ -16,32 +16,69 @@ from tensorkeep.tensor import DType
 from tensorkeep_server.args import Args
 from tensorkeep_server.commands.tensors import read_tensor
 from tensorkeep_server.errors import CommandError
-from tensorkeep_server.numerals import parse_count, parse_double, parse_doubles, parse_wholes
+from tensorkeep_server.numerals import (
+    add_long_doubles,
+    parse_count,
+    parse_double,
+    parse_doubles,
+    parse_long_double,
+    parse_wholes,
+)
+
+
+class LongDouble(ctypes.c_longdouble):
+    """Keeps all bits on the way from and to C; ctypes makes a double of the class above."""
+
+    def number(self):
+        return np.frombuffer(bytes(self), np.longdouble)[0]
+
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 LIBC.strtod.restype = ctypes.c_double
-LIBC.strtod.argtypes = [ctypes.c_char_p, ctypes.POINTER(ctypes.c_char_p)]
+LIBC.strtold.restype = LongDouble
+LIBC.strtod.argtypes = LIBC.strtold.argtypes = [ctypes.c_char_p, ctypes.POINTER(ctypes.c_char_p)]
+LIBC.snprintf.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p]
 
 
-def redis_double(word):
+def redis_double(word, read=LIBC.strtod):
     """What Redis' string-to-double makes of a word: `strtod`, and what it refuses of that."""
     if not word or word[:1].isspace() or b"\0" in word:
         return None
     buffer = ctypes.create_string_buffer(word)
     end = ctypes.c_char_p()
     ctypes.set_errno(0)
-    value = LIBC.strtod(ctypes.cast(buffer, ctypes.c_char_p), ctypes.byref(end))
+    value = read(ctypes.cast(buffer, ctypes.c_char_p), ctypes.byref(end))
     used = ctypes.cast(end, ctypes.c_void_p).value - ctypes.addressof(buffer)
-    out_of_range = ctypes.get_errno() == errno.ERANGE and (math.isinf(value) or value == 0)
-    if used != len(word) or out_of_range or math.isnan(value):
+    if read is LIBC.strtold:
+        value = value.number()
+    out_of_range = ctypes.get_errno() == errno.ERANGE and (np.isinf(value) or value == 0)
+    if used != len(word) or out_of_range or np.isnan(value):
         return None
     return value
+
+
+def redis_sum(number, increment):
+    """What INCRBYFLOAT makes of two numbers, after Redis 7.0's ld2string."""
+    with np.errstate(all="ignore"):
+        total = number + increment
+    if not np.isfinite(total):
+        return None
+    text = ctypes.create_string_buffer(6000)
+    LIBC.snprintf(text, len(text), b"%.17Lf", LongDouble.from_buffer_copy(total.tobytes()))
+    trimmed = text.value.rstrip(b"0").rstrip(b".")
+    return b"0" if trimmed == b"-0" else trimmed
 
 
 def same(one, other):
     if one is None or other is None:
         return one is other
     return struct.pack("d", one) == struct.pack("d", other)  # tells -0 from 0
+
+
+def same_long(one, other):
+    if one is None or other is None:
+        return one is other
+    return one == other and np.signbit(one) == np.signbit(other)
 
 
 PIECES = st.sampled_from(
@@ -146,6 +183,69 @@ def test_a_count_is_an_integer_from_zero_on(count):
 )
 def test_a_count_may_be_spelled_as_any_number(word, count):
     assert parse_count(word) == count
+
+
+LONG_WORDS = st.one_of(
+    WORDS,
+    st.tuples(st.integers(), st.integers(-5200, 5200)).map(lambda p: b"%de%d" % p),
+    st.tuples(st.integers(0, 2**70), st.integers(-17_000, 17_000)).map(lambda p: b"0x%xp%d" % p),
+)
+LONG_NUMBERS = LONG_WORDS.map(parse_long_double).filter(lambda number: number is not None)
+
+
+@given(LONG_WORDS)
+def test_a_word_is_a_long_double_exactly_when_it_is_one_for_redis(word):
+    assert same_long(parse_long_double(word), redis_double(word, LIBC.strtold))
+
+
+@pytest.mark.parametrize(
+    ("word", "known"),
+    [
+        (b"1e4000", True),
+        (b"1e-4940", True),
+        (b"0e-9999", True),
+        (b"INF", True),
+        (b"0x1p16383", True),
+        (b"1" * 4900, True),
+        (b"0" * 5119, True),
+        (b"0" * 5120, False),
+        (b"1e5000", False),
+        (b"-1e-5000", False),
+        (b"0x1p16384", False),
+        (b"nan", False),
+        (b"1 2", False),
+        (b" 1", False),
+        (b"", False),
+    ],
+)
+def test_long_doubles_have_a_larger_range(word, known):
+    number = parse_long_double(word)
+    assert (number is not None) == known
+    if len(word) < 5120:  # Redis' own room
+        assert same_long(number, redis_double(word, LIBC.strtold))
+
+
+@given(LONG_NUMBERS, LONG_NUMBERS)
+def test_sums_are_printed_as_by_redis(number, increment):
+    assert add_long_doubles(number, increment) == redis_sum(number, increment)
+
+
+@pytest.mark.parametrize(
+    ("number", "increment", "total"),
+    [
+        (b"10.1", b"0.1", b"10.2"),
+        (b"5.0e3", b"2.0e2", b"5200"),
+        (b"0", b"-1e-30", b"0"),
+        (b"3", b"-3", b"0"),
+        (b"1e20", b"0", b"100000000000000000000"),
+        (b"0.1", b"0.2", b"0.3"),
+        (b"1", b"inf", None),
+        (b"inf", b"-inf", None),
+        (b"1e4932", b"1e4932", None),
+    ],
+)
+def test_sums_of_long_doubles(number, increment, total):
+    assert add_long_doubles(parse_long_double(number), parse_long_double(increment)) == total
 
 
 def read_values(dtype, words):

@@ -1,4 +1,4 @@
-"""CONFIG, MODULE, TIME and SHUTDOWN, as Redis 7.0 answers them."""
+"""CONFIG, MODULE, TIME, CLUSTER, SAVE and SHUTDOWN, as Redis 7.0 answers them."""
 
 import json
 import shutil
@@ -148,6 +148,51 @@ def test_time_answers_seconds_and_microseconds(wire):
     seconds, microseconds = map(int, wire.read("TIME"))
     assert 0 <= microseconds < 1_000_000
     assert int(before * 1e6) <= seconds * 1_000_000 + microseconds <= time.time() * 1e6
+
+
+# ------------------------------------------------------------------------- CLUSTER
+@pytest.mark.parametrize(
+    "sent",
+    [
+        "CLUSTER INFO",
+        "CLUSTER SLOTS",
+        "CLUSTER NODES",
+        "CLUSTER SHARDS",
+        "CLUSTER MYID",
+        "CLUSTER KEYSLOT a",
+    ],
+)
+def test_there_is_no_cluster_to_ask_about(wire, sent):
+    assert wire.ask(*sent.split()) == b"-ERR This instance has cluster support disabled\r\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ((), b"-ERR wrong number of arguments for 'cluster' command\r\n"),
+        (("INFO", "x"), b"-ERR wrong number of arguments for 'cluster|info' command\r\n"),
+        (("KEYSLOT",), b"-ERR wrong number of arguments for 'cluster|keyslot' command\r\n"),
+        (("foo",), b"-ERR unknown subcommand 'foo'. Try CLUSTER HELP.\r\n"),
+    ],
+)
+def test_a_question_about_the_cluster_must_be_one(wire, words, line):
+    assert wire.ask("CLUSTER", *words) == line
+
+
+# ------------------------------------------------------------------------- SAVE
+def test_save_says_that_there_is_no_storage(wire):
+    line = b"-ERR nothing was saved: this server keeps its data in memory only\r\n"
+    assert wire.ask("SAVE") == line
+
+
+@pytest.mark.parametrize("words", [("SAVE", "now"), ("SAVE", "")])
+def test_save_takes_no_arguments(wire, words):
+    assert wire.ask(*words) == b"-ERR wrong number of arguments for 'save' command\r\n"
+
+
+def test_save_is_refused_in_a_transaction(wire):
+    wire.ask("MULTI")
+    assert wire.ask("SAVE") == b"-ERR Command not allowed inside a transaction\r\n"
 
 
 # ------------------------------------------------------------------------- SHUTDOWN

@@ -1,17 +1,19 @@
-"""Building and freeing models, away from the thread that serves clients.
+"""Building and freeing models and scripts, away from the thread that serves clients.
 
-What takes seconds, importing a framework and building a model, happens on the loader thread, one
-after another. Everything here is called on the loop's thread, and calls back there.
+What takes seconds, importing a framework, building a model and compiling a script, happens on the
+loader thread, one after another. Everything here is called on the loop's thread, and calls back
+there.
 """
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 from weakref import finalize, ref
 
 from tensorkeep.errors import EngineClosed, ModelRejected, TensorkeepError
-from tensorkeep.model import LoadedModel, Model
+from tensorkeep.model import Model, Runnable, Script
 from tensorkeep.worker import Loader
 
 if TYPE_CHECKING:
@@ -20,13 +22,15 @@ if TYPE_CHECKING:
     from tensorkeep.backends import Backend, Backends
     from tensorkeep.config import BackendOptions
     from tensorkeep.loop import Loop
-    from tensorkeep.model import ModelSpec
+    from tensorkeep.model import ModelSpec, ScriptSpec
 
 _log = logging.getLogger(__name__)
 
+_R = TypeVar("_R", Model, Script)
+
 
 class Builder:
-    """Builds models and frees them.
+    """Builds models and scripts, and frees them.
 
     Args:
         loop: The loop whose thread owns this.
@@ -77,26 +81,49 @@ class Builder:
     ) -> None:
         """Builds a model, then calls `done(model, error)`."""
 
-        def build() -> Model:
+        def build(backend: Backend) -> Model:
+            return Model(spec, blob, backend.model_create(spec, blob, self._options))
+
+        self._create(spec, build, done)
+
+    def create_script(
+        self,
+        spec: ScriptSpec,
+        source: bytes,
+        done: Callable[[Script | None, TensorkeepError | None], None],
+    ) -> None:
+        """Compiles a script, then calls `done(script, error)`."""
+
+        def build(backend: Backend) -> Script:
+            return Script(spec, source, backend.script_create(spec, source, self._options))
+
+        self._create(spec, build, done)
+
+    def _create(
+        self,
+        spec: ModelSpec | ScriptSpec,
+        build: Callable[[Backend], _R],
+        done: Callable[[_R | None, TensorkeepError | None], None],
+    ) -> None:
+        def create() -> _R:
             backend = self._backends.load(spec.backend)
             backend.check_device(spec.device)
             try:
-                loaded = backend.model_create(spec, blob, self._options)
+                return build(backend)
             except TensorkeepError:
                 raise
             except BaseException as error:  # a plugin may raise anything
                 raise ModelRejected(str(error) or type(error).__name__) from error
-            return Model(spec, blob, loaded)
 
-        def built(model: Model | None, error: TensorkeepError | None) -> None:
-            if model is not None:
+        def created(runnable: _R | None, error: TensorkeepError | None) -> None:
+            if runnable is not None:
                 # Weakly: what the interpreter keeps until the model dies must not keep the engine,
                 # from which the model may be reached.
-                finalizer = finalize(model, _free, ref(self), spec.backend, model.loaded)
-                finalizer.atexit = False
-            done(model, error)
+                free = partial(_free, ref(self), *_what_to_free(self._backends, runnable))
+                finalize(runnable, free).atexit = False
+            done(runnable, error)
 
-        self._submit(build, built)
+        self._submit(create, created)
 
     def _submit(self, job: Callable[[], object], done: Callable[..., None]) -> None:
         if self._refusing:
@@ -114,18 +141,27 @@ class Builder:
         self._pending += 1
         self._loader.submit(job, finished)
 
-    def free(self, backend: str, loaded: LoadedModel) -> None:
-        """Lets the backend free a model; on whatever thread let go of it last."""
+    def free(self, job: Callable[[], None], name: str) -> None:
+        """Lets a backend free something; on whatever thread let go of it last."""
 
         def report(_: object, failure: BaseException | None) -> None:
             if failure is not None:
-                _log.error("backend %s could not free a model", backend, exc_info=failure)
+                _log.error("backend %s could not free a model or script", name, exc_info=failure)
 
-        self._loader.submit(lambda: self._backends.loaded[backend].model_free(loaded), report)
+        self._loader.submit(job, report)
 
 
-def _free(builder: ref[Builder], backend: str, loaded: LoadedModel) -> None:
-    """Has a model freed, unless its engine is gone as well: then nothing holds it any more."""
+def _what_to_free(backends: Backends, runnable: Runnable) -> tuple[Callable[[], None], str]:
+    """Returns what frees a model or script, holding no more of it than the backend made."""
+    name = runnable.spec.backend
+    backend = backends.loaded[name]
+    if isinstance(runnable, Model):
+        return partial(backend.model_free, runnable.loaded), name
+    return partial(backend.script_free, runnable.native), name
+
+
+def _free(builder: ref[Builder], job: Callable[[], None], name: str) -> None:
+    """Has something freed, unless its engine is gone as well: then nothing holds it any more."""
     found = builder()
     if found is not None:
-        found.free(backend, loaded)
+        found.free(job, name)

@@ -30,7 +30,10 @@ class EngineConfig:
 
     Attributes:
         threads_per_queue: Worker threads of each device.
-        intra_op_parallelism: See `BackendOptions.intra_op_threads`.
+        cores: Processor cores that the workers of a device share; 0 leaves it to the frameworks
+            how many threads they start, and each of them takes all there are.
+        intra_op_parallelism: See `BackendOptions.intra_op_threads`; 0 gives each worker its share
+            of the cores.
         inter_op_parallelism: See `BackendOptions.inter_op_threads`.
         model_execution_timeout: Seconds after which a running model is cancelled.
         backend_memory_limit: Bytes that each backend may allocate on the CPU; 0 sets no limit.
@@ -45,6 +48,7 @@ class EngineConfig:
     """
 
     threads_per_queue: int = 1
+    cores: int = 0
     intra_op_parallelism: int = 0
     inter_op_parallelism: int = 0
     model_execution_timeout: float = 5.0
@@ -56,8 +60,9 @@ class EngineConfig:
     @property
     def backend_options(self) -> BackendOptions:
         """The part of the settings that backends are told."""
+        share = max(1, self.cores // self.threads_per_queue) if self.cores else 0
         return BackendOptions(
-            intra_op_threads=self.intra_op_parallelism,
+            intra_op_threads=self.intra_op_parallelism or share,
             inter_op_threads=self.inter_op_parallelism,
             memory_limit=self.backend_memory_limit,
             execution_timeout=self.model_execution_timeout,

@@ -7,8 +7,7 @@ the business of whoever asks.
 
 from __future__ import annotations
 
-import logging
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 from weakref import WeakValueDictionary
 
 from tensorkeep.backends import Backends
@@ -24,10 +23,11 @@ from tensorkeep.errors import (
     TensorkeepError,
 )
 from tensorkeep.execution import Outcome, execute, let_go
-from tensorkeep.graph import Graph, GraphRun
 from tensorkeep.hookspecs import RunContext
 from tensorkeep.lane import Handed, Lane
+from tensorkeep.model import Model, Script
 from tensorkeep.runqueue import Run
+from tensorkeep.script_access import Errands, ScriptCommands
 from tensorkeep.worker import Outbox, ThreadWorker, Watchdog
 
 if TYPE_CHECKING:
@@ -35,12 +35,14 @@ if TYPE_CHECKING:
 
     from tensorkeep.backends import Backend
     from tensorkeep.device import Device
+    from tensorkeep.graph import GraphRun
+    from tensorkeep.hookspecs import Commands
     from tensorkeep.loop import Loop
-    from tensorkeep.model import Model, ModelSpec
-    from tensorkeep.tensor import Tensor
+    from tensorkeep.model import ModelSpec, Runnable, ScriptSpec
+    from tensorkeep.script_access import Access
     from tensorkeep.worker import Worker
 
-_log = logging.getLogger(__name__)
+_R = TypeVar("_R", Model, Script)
 
 # Runs of one request that stay on the loop in one turn of it: other requests want their turn too.
 _STAY_PER_TURN: Final = 10
@@ -48,7 +50,7 @@ _LOOKS_PER_TIMEOUT: Final = 20  # the watchdog ends a run at most 5 % after its 
 
 
 class Engine:
-    """Creates and runs models. Every method is called on the loop's thread.
+    """Creates and runs models and scripts. Every method is called on the loop's thread.
 
     Args:
         loop: The loop whose thread owns the engine.
@@ -57,8 +59,8 @@ class Engine:
         start_worker: Makes a worker from a name and an outbox.
 
     Attributes:
-        catalog: Models by the key under which they were stored. A model leaves it when its last
-            user is gone: after its key was deleted and its last run has ended.
+        catalog: Models and scripts by the key under which they were stored. One leaves it when its
+            last user is gone: after its key was deleted and its last run has ended.
         lanes: Each device's queue and workers, by queue name.
     """
 
@@ -71,7 +73,7 @@ class Engine:
     ) -> None:
         self.config = config or EngineConfig()
         self.backends = backends or Backends()
-        self.catalog: WeakValueDictionary[bytes, Model] = WeakValueDictionary()
+        self.catalog: WeakValueDictionary[bytes, Runnable] = WeakValueDictionary()
         self.lanes: dict[str, Lane] = {}
         self._loop = loop
         self._start_worker = start_worker
@@ -80,6 +82,8 @@ class Engine:
             loop, self.backends, self.config.backend_options, self._close_if_idle
         )
         self._inline: RunContext | None = None
+        self._within_scripts: set[RunContext] = set()  # models that scripts run on their own
+        self._errands = Errands(loop)
         self._due: list[Lane] = []
         self._gathering = False
         self._alone = False
@@ -108,23 +112,48 @@ class Engine:
         The error is `BackendUnavailable`, `DeviceUnavailable`, `EngineClosed`, or `ModelRejected`
         with the framework's own text.
         """
+        self._builder.create_model(spec, blob, self._with_lane(done))
 
-        def built(model: Model | None, error: TensorkeepError | None) -> None:
-            if model is not None:
-                self.lane(spec.device)
-            done(model, error)
+    def create_script(
+        self,
+        spec: ScriptSpec,
+        source: bytes,
+        done: Callable[[Script | None, TensorkeepError | None], None],
+    ) -> None:
+        """Compiles a script on the loader thread, then calls `done(script, error)`.
 
-        self._builder.create_model(spec, blob, built)
+        The errors are those of `create_model`.
+        """
+        self._builder.create_script(spec, source, self._with_lane(done))
 
-    def retire(self, key: bytes, model: Model) -> None:
-        """Takes a deleted model out of the catalog, unless a run of it goes on.
+    def _with_lane(
+        self, done: Callable[[_R | None, TensorkeepError | None], None]
+    ) -> Callable[[_R | None, TensorkeepError | None], None]:
+        """Has a queue made for the device of what was created."""
+
+        def created(runnable: _R | None, error: TensorkeepError | None) -> None:
+            if runnable is not None:
+                self.lane(runnable.spec.device)
+            done(runnable, error)
+
+        return created
+
+    def retire(self, key: bytes, runnable: Runnable) -> None:
+        """Takes a deleted model or script out of the catalog, unless a run of it goes on.
 
         It leaves by itself when its last user is gone; this makes sure that it is gone at once
         when only the caller's own call, or a thread that has just finished, still holds it.
         """
         operations = (op for graph in self._unfinished for op in graph.graph.operations)
-        if self.catalog.get(key) is model and all(op.model is not model for op in operations):
+        if self.catalog.get(key) is runnable and all(
+            op.runnable is not runnable for op in operations
+        ):
             del self.catalog[key]
+
+    def commands(self, access: Access) -> Commands:
+        """Returns the way of the scripts of a request to what they may reach."""
+        timeout = self.config.model_execution_timeout
+        return ScriptCommands(access, self._errands, self.backends, timeout, self._within_scripts)
 
     # ------------------------------------------------------------------ runs
     def time(self) -> float:
@@ -156,7 +185,7 @@ class Engine:
     def _full_queue(self, graph: GraphRun) -> str | None:
         """Returns the name of a queue that a request would need and that is full."""
         for operation in graph.graph.operations:
-            lane = self.lane(operation.model.spec.device)
+            lane = self.lane(operation.runnable.spec.device)
             if len(lane.queue) >= self.config.max_waiting:
                 return lane.device.queue
         return None
@@ -209,18 +238,22 @@ class Engine:
                 graph.skip()
                 self._settle(graph)
                 continue
-            model = graph.graph.operations[index].model
+            operation = graph.graph.operations[index]
+            runnable = operation.runnable
             try:
                 inputs = graph.inputs(index)
             except RunFailed as error:
-                model.stats.fail()
+                runnable.stats.fail()
                 # Its traceback would hold this frame, and with it the graph that holds the error.
                 self._fail(graph, index, error.with_traceback(None))
                 self._settle(graph)
                 continue
-            run = Run(model, inputs, graph, index, expires_at=graph.expires_at)
-            lane = self.lanes.get(model.spec.device.queue) or self.lane(model.spec.device)
-            batching = model.spec.batching
+            run = Run(
+                runnable, inputs, graph, index, expires_at=graph.expires_at, call=operation.call
+            )
+            spec = runnable.spec
+            lane = self.lanes.get(spec.device.queue) or self.lane(spec.device)
+            batching = spec.batching
             if (
                 (not batching.size or (self._alone and not batching.minimum))
                 and not lane.queue
@@ -290,29 +323,31 @@ class Engine:
             lane.timer = self._loop.call_at(wake_at, self._pump, lane)
 
     def _hand(self, lane: Lane, worker: Worker, batch: Sequence[Run]) -> None:
-        model = batch[0].model
-        context = self._context(lane)
-        lane.workers[worker].append(Handed(batch, context, model.stats.usual(_shapes(batch))))
+        runnable = batch[0].runnable
+        context = self._context(lane.device)
+        seconds = runnable.stats.usual(_shapes(batch))
+        lane.workers[worker].append(Handed(batch, context, seconds))
         lane.running += 1
         now = self._loop.time()
         lane.waited += sum(now - run.queued_at for run in batch)
-        worker.hand(self.backends.loaded[model.spec.backend], batch, context)
+        worker.hand(self.backends.loaded[runnable.spec.backend], batch, context)
 
     # ------------------------------------------------------------------ running on the loop
     def _may_stay(self, lane: Lane, *batch: Run) -> bool:
         """Whether a batch is known to be over sooner than a hop to a worker and back takes."""
-        model = batch[0].model
+        runnable = batch[0].runnable
         return (
-            model.loaded.steady
+            runnable.steady
             and not lane.running
-            and model.stats.usual(_shapes(batch)) < self.config.inline_limit
+            and runnable.stats.usual(_shapes(batch)) < self.config.inline_limit
         )
 
     def _run_inline(self, lane: Lane, batch: Sequence[Run]) -> list[Outcome]:
-        self._inline = context = self._context(lane)
-        outcomes = execute(self.backends.loaded[batch[0].model.spec.backend], batch, context)
+        self._inline = context = self._context(lane.device)
+        runnable = batch[0].runnable
+        outcomes = execute(self.backends.loaded[runnable.spec.backend], batch, context)
         self._inline = None
-        batch[0].model.stats.note(_shapes(batch), outcomes[0].seconds)
+        runnable.stats.note(_shapes(batch), outcomes[0].seconds)
         lane.batches[len(batch)] += 1
         return outcomes
 
@@ -320,11 +355,12 @@ class Engine:
     def _take(self, outcomes: list[Outcome], worker: Worker) -> None:
         """Takes the outcomes of a batch from a worker."""
         first = outcomes[0].run
-        lane = self.lanes[first.model.spec.device.queue]
+        lane = self.lanes[first.runnable.spec.device.queue]
         lane.workers[worker].popleft()
         lane.running -= 1
         lane.batches[len(outcomes)] += 1
-        first.model.stats.note(_shapes([o.run for o in outcomes]), outcomes[0].seconds)
+        if isinstance(first.runnable, Model):  # how long a script takes, its inputs do not tell
+            first.runnable.stats.note(_shapes([o.run for o in outcomes]), outcomes[0].seconds)
         for outcome in outcomes:
             self._start(outcome.run.graph, self._settle_outcome(outcome))
         self._pump(lane)
@@ -335,13 +371,13 @@ class Engine:
         run = outcome.run
         if outcome.error is not None:
             let_go(outcome.error)
-            run.model.stats.fail()
+            run.runnable.stats.fail()
             self._fail(run.graph, run.operation, outcome.error)
             freed = []
         else:
             first = outcome.outputs[0] if outcome.outputs else None
             samples = first.shape[0] if first is not None and first.shape else 0
-            run.model.stats.succeed(outcome.seconds, samples)
+            run.runnable.stats.succeed(outcome.seconds, samples)
             freed = run.graph.finish(run.operation, outcome.outputs)
         self._settle(run.graph)
         return freed
@@ -394,14 +430,15 @@ class Engine:
         for lane in self.lanes.values():
             for worker in lane.workers:
                 worker.stop()
+        self._errands.close()
         self._builder.stop()
         self._watchdog.stop()
         if done is not None:
             done()
 
     # ------------------------------------------------------------------ deadlines
-    def _context(self, lane: Lane) -> RunContext:
-        return RunContext(lane.device, self.config.model_execution_timeout)
+    def _context(self, device: Device) -> RunContext:
+        return RunContext(device, self.config.model_execution_timeout)
 
     def _contexts(self) -> list[RunContext]:
         """Returns what runs now; also called by the watchdog's thread, hence the snapshots."""
@@ -411,19 +448,9 @@ class Engine:
             for batches in lane.workers.values()
             for handed in list(batches)
         ]
+        running += list(self._within_scripts)
         inline = self._inline
         return running if inline is None else [*running, inline]
-
-
-def run_of(model: Model, inputs: Sequence[Tensor], expires_at: float | None = None) -> GraphRun:
-    """Returns a request to run one model.
-
-    Args:
-        model: The model.
-        inputs: One tensor per input.
-        expires_at: Time of the loop's clock from which on it is not started any more.
-    """
-    return GraphRun(Graph.of(model), inputs, expires_at)
 
 
 def _shapes(batch: Sequence[Run]) -> Hashable:

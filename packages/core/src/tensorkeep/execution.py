@@ -5,18 +5,20 @@ The same steps on a worker thread and on the loop. Nothing here waits for anythi
 
 from __future__ import annotations
 
+from dataclasses import replace
 from time import monotonic, perf_counter
 from traceback import clear_frames
 from typing import TYPE_CHECKING, NamedTuple
 
 from tensorkeep.batching import split, stack
 from tensorkeep.errors import BatchSizeMismatch, RunFailed, TensorkeepError
+from tensorkeep.model import Model, Script
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tensorkeep.backends import Backend
-    from tensorkeep.hookspecs import RunContext
+    from tensorkeep.hookspecs import RunContext, ScriptCall
     from tensorkeep.runqueue import Run
     from tensorkeep.tensor import Tensor
 
@@ -56,7 +58,7 @@ def execute(backend: Backend, batch: Sequence[Run], context: RunContext) -> list
         columns = zip(*(run.inputs for run in batch), strict=True)
         joined = _call(backend, batch[0], [stack(column) for column in columns], context)
         seconds = perf_counter() - started
-        shares = _share(joined, [run.rows for run in batch], batch[0].model.spec.backend)
+        shares = _share(joined, [run.rows for run in batch], batch[0].runnable.spec.backend)
     except BatchSizeMismatch as error:
         seconds = perf_counter() - started
         return [Outcome(run, (), error, seconds) for run in batch]
@@ -77,10 +79,18 @@ def let_go(error: BaseException) -> None:
         link = link.__cause__ or link.__context__
 
 
-def _call(
-    backend: Backend, run: Run, inputs: Sequence[Tensor], context: RunContext
+def call_model(
+    backend: Backend, model: Model, inputs: Sequence[Tensor], context: RunContext
 ) -> Sequence[Tensor | None]:
-    loaded = run.model.loaded
+    """Runs a model once, on the calling thread.
+
+    Returns:
+        One tensor per output of the model, None for an output that is no tensor.
+
+    Raises:
+        TensorkeepError: The run failed.
+    """
+    loaded = model.loaded
     try:
         outputs = backend.model_run(loaded, inputs, context)
     except TensorkeepError:
@@ -88,9 +98,39 @@ def _call(
     except BaseException as error:  # a plugin may raise anything; its thread must go on
         raise RunFailed(str(error) or type(error).__name__) from error
     if len(outputs) != len(loaded.outputs):
-        msg = f"the backend returned {len(outputs)} outputs for {len(loaded.outputs)}"
-        raise RunFailed(msg)
+        raise _wrong_count(len(outputs), len(loaded.outputs))
     return outputs
+
+
+def _call_script(
+    backend: Backend, script: Script, call: ScriptCall, context: RunContext
+) -> Sequence[Tensor | None]:
+    try:
+        outputs = backend.script_run(script.native, call, context)
+    except TensorkeepError:
+        raise
+    except BaseException as error:  # a plugin may raise anything; its thread must go on
+        raise RunFailed(str(error) or type(error).__name__) from error
+    if call.outputs is None:
+        return ()
+    if len(outputs) != call.outputs:
+        raise _wrong_count(len(outputs), call.outputs)
+    return outputs
+
+
+def _call(
+    backend: Backend, run: Run, inputs: Sequence[Tensor], context: RunContext
+) -> Sequence[Tensor | None]:
+    runnable, call = run.runnable, run.call
+    if call is None:
+        assert isinstance(runnable, Model)  # noqa: S101 - a script comes with a call
+        return call_model(backend, runnable, inputs, context)
+    assert isinstance(runnable, Script)  # noqa: S101 - a model comes with none
+    return _call_script(backend, runnable, replace(call, tensors=inputs), context)
+
+
+def _wrong_count(found: int, expected: int) -> RunFailed:
+    return RunFailed(f"the backend returned {found} outputs for {expected}")
 
 
 def _share(
@@ -99,7 +139,8 @@ def _share(
     total = sum(counts)
     columns: list[Sequence[Tensor | None]] = []
     for output in joined:
-        if output is None:
+        # RedisAI leaves out what a batched run of TF returns without axes; others fail for it.
+        if output is None or (backend == "TF" and not output.shape):
             columns.append([None] * len(counts))
         elif not output.shape or output.shape[0] != total:
             raise BatchSizeMismatch(backend)

@@ -14,26 +14,29 @@ from tensorkeep.errors import RunFailed
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tensorkeep.model import Model
+    from tensorkeep.hookspecs import ScriptCall
+    from tensorkeep.model import Model, Runnable, Script
     from tensorkeep.tensor import Tensor
 
 
 # Named tuples here: one of each is made for every request, and nothing frozen is cheaper.
 class Operation(NamedTuple):
-    """One model to run.
+    """One model or script to run.
 
     Attributes:
-        model: The model.
+        runnable: The model or script.
         inputs: Slots that it reads, one per input; negative ones count from the end.
         outputs: Slots that it writes, one per output; likewise.
         after: An earlier operation that must have ended well before it starts, beside those whose
             outputs it reads; -1 for none.
+        call: What a script is asked for, without the tensors; None for a model.
     """
 
-    model: Model
+    runnable: Runnable
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     after: int = -1
+    call: ScriptCall | None = None
 
 
 class Graph(NamedTuple):
@@ -56,6 +59,18 @@ class Graph(NamedTuple):
         inputs, outputs = _slots_of_one(len(loaded.inputs), len(loaded.outputs))
         given = len(inputs)
         return cls((Operation(model, inputs, outputs),), given, given + len(outputs))
+
+    @classmethod
+    def of_call(cls, script: Script, given: int, call: ScriptCall) -> Graph:
+        """Returns the plan of a single call of a script: inputs first, outputs after them.
+
+        Args:
+            script: The script.
+            given: Number of tensors that the function is given.
+            call: What it is asked for.
+        """
+        inputs, outputs = _slots_of_one(given, call.outputs or 0)
+        return cls((Operation(script, inputs, outputs, call=call),), given, given + len(outputs))
 
 
 @lru_cache
@@ -189,3 +204,28 @@ class GraphRun:
 
     def __repr__(self) -> str:
         return f"GraphRun({sum(self.ran)} of {len(self.ran)} done, {self.running} running)"
+
+
+def call_of(
+    script: Script, inputs: Sequence[Tensor], call: ScriptCall, expires_at: float | None = None
+) -> GraphRun:
+    """Returns a request to call a function of a script.
+
+    Args:
+        script: The script.
+        inputs: The tensors that the function is given.
+        call: What it is asked for.
+        expires_at: See `run_of`.
+    """
+    return GraphRun(Graph.of_call(script, len(inputs), call), inputs, expires_at)
+
+
+def run_of(model: Model, inputs: Sequence[Tensor], expires_at: float | None = None) -> GraphRun:
+    """Returns a request to run one model.
+
+    Args:
+        model: The model.
+        inputs: One tensor per input.
+        expires_at: Time of the loop's clock from which on it is not started any more.
+    """
+    return GraphRun(Graph.of(model), inputs, expires_at)

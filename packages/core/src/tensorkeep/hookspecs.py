@@ -94,7 +94,7 @@ class RunContext:
         cancelled: Whether the run should end as soon as it can.
     """
 
-    __slots__ = ("_on_cancel", "_timeout", "cancelled", "deadline", "device")
+    __slots__ = ("__weakref__", "_on_cancel", "_timeout", "cancelled", "deadline", "device")
 
     def __init__(self, device: Device, timeout: float | None = None) -> None:
         self.device = device
@@ -142,7 +142,7 @@ class Commands(Protocol):
 
         Raises:
             CommandFailed: The reply is an error, or the command may not be run by a script.
-            RunFailed: The run that the script is part of was cancelled.
+            EngineClosed: The engine ended meanwhile.
         """
 
     def model_execute(self, key: str, inputs: Sequence[Tensor], outputs: int) -> Sequence[Tensor]:
@@ -155,7 +155,8 @@ class Commands(Protocol):
 
         Raises:
             CommandFailed: There is no such model, or it has other numbers of inputs or outputs.
-            RunFailed: The model failed, or the run that the script is part of was cancelled.
+            RunFailed: The model failed, or ran for longer than a model may.
+            EngineClosed: The engine ended meanwhile.
         """
 
 

@@ -14,8 +14,9 @@ import numpy as np
 
 from tensorkeep.batching import UNBATCHED
 from tensorkeep.device import Device
-from tensorkeep.engine import Engine, run_of
+from tensorkeep.engine import Engine
 from tensorkeep.errors import EngineClosed, InvalidValue, RunFailed
+from tensorkeep.graph import run_of
 from tensorkeep.keyspace import Keyspace
 from tensorkeep.loop import QueueLoop
 from tensorkeep.model import Model, ModelSpec

@@ -1,27 +1,33 @@
-"""Keys and their values: what is stored, what has expired, and in which order a scan finds it.
+"""Keys and their values: what is stored, what has expired, and who watches it.
 
 One thread owns a keyspace. The clock is given, so that nothing here waits or asks for the time.
 Times are Unix times in seconds.
+
+Whoever changes a key says what that is called, and a listener is told. Some things only the
+keyspace knows: `new` is a key that was not there, `expired` one whose time has come, `rename_from`
+and `rename_to` are the two ends of a renaming, and `keymiss` is a key that was looked for in vain.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
-from random import randrange
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from tensorkeep.errors import KeyMissing, WrongType
+from tensorkeep.scan_index import ScanIndex
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _T = TypeVar("_T")
 
-_FEW = 64  # below this many stale marks, tidying up costs more than it saves
+_FEW = 64  # below this many stale expiry times, tidying up costs more than it saves
+NEW: Final = "new"
+"""The event of a key that was not there, or whose value was replaced without regard to the old."""
+
 # What a keyspace holds, and two of them can exchange; not who watches it.
-_CONTENT: Final = ("_entries", "_serials", "_names", "_next_serial", "_expiring", "_volatile")
+_CONTENT: Final = ("_entries", "_index", "_expiring", "_volatile")
 
 
 @dataclass(slots=True)
@@ -30,13 +36,11 @@ class Entry:
 
     Attributes:
         value: The stored value; the keyspace does not care what it is.
-        serial: Its place in scans, which go from the newest key to the oldest.
         touched: When it was last read or written.
         expires_at: When it vanishes, None for never.
     """
 
     value: object
-    serial: int
     touched: float
     expires_at: float | None = None
 
@@ -52,21 +56,19 @@ class Keyspace:
             here for that moment.
         watches: Who watches which key. Each `Watch` enters and leaves by itself; there are nearly
             never any, and then a change costs no more than a look at this.
+        listener: Is told what has happened to which key, once it has. There is nearly never one,
+            and then that costs no more than a look at this, too.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock = clock
         self._entries: dict[bytes, Entry] = {}
-        # The scan index: keys in the order of their serials; a removed key leaves None until the
-        # lists are tidied. A cursor is a serial, so it stays valid whatever comes and goes. Scans
-        # go down: going up, one whose keys are renamed as they are found would never end.
-        self._serials: list[int] = []
-        self._names: list[bytes | None] = []
-        self._next_serial = 1
+        self._index = ScanIndex()
         # Expiry times, with stale ones among them: (expires_at, key).
         self._expiring: list[tuple[float, bytes]] = []
         self._volatile = 0
         self.watches: dict[bytes, set[Watch]] = {}
+        self.listener: Callable[[str, bytes], None] | None = None
 
     # ------------------------------------------------------------------ reading
     def time(self) -> float:
@@ -77,10 +79,14 @@ class Keyspace:
         """Returns the value under a key, None when there is none."""
         entry = self._entries.get(key)
         if entry is None:
+            if self.listener is not None:
+                self.listener("keymiss", key)
             return None
         now = self.clock()
         if entry.expires_at is not None and entry.expires_at <= now:
             self.delete(key)
+            if self.listener is not None:
+                self.listener("keymiss", key)
             return None
         if touch:
             entry.touched = now
@@ -97,6 +103,17 @@ class Keyspace:
         if isinstance(value, kind):
             return value
         raise KeyMissing(key) if value is None else WrongType(key)
+
+    def find(self, key: bytes, kind: type[_T]) -> _T | None:
+        """Returns the value under a key, which is of one type or missing.
+
+        Raises:
+            WrongType: The value is of another type.
+        """
+        value = self.get(key)
+        if value is None or isinstance(value, kind):
+            return value
+        raise WrongType(key)
 
     def entry(self, key: bytes) -> Entry | None:
         """Returns what is known of a key, without touching it."""
@@ -125,19 +142,33 @@ class Keyspace:
         return self._volatile
 
     # ------------------------------------------------------------------ writing
-    def set(self, key: bytes, value: object, expires_at: float | None = None) -> None:
-        """Stores a value, replacing any other value and its expiry."""
+    def set(
+        self,
+        key: bytes,
+        value: object,
+        expires_at: float | None = None,
+        event: str | None = None,
+    ) -> None:
+        """Stores a value, replacing any other value and its expiry.
+
+        Args:
+            key: The key.
+            value: Its value.
+            expires_at: When it vanishes, None for never.
+            event: What this is called; None if it is only a part of what is going on.
+        """
         entry = self._entries.get(key)
+        fresh = entry is None
         if entry is None:
-            serial = self._next_serial
-            self._next_serial = serial + 1
-            self._entries[key] = Entry(value, serial, self.clock())
-            self._serials.append(serial)
-            self._names.append(key)
+            self._entries[key] = Entry(value, self.clock())
+            self._index.add(key)
         else:
             entry.value = value
-            entry.touched = self.clock()
+            entry.touched = now = self.clock()
             if entry.expires_at is not None:
+                fresh = entry.expires_at <= now
+                if fresh and self.listener is not None:
+                    self.listener("expired", key)
                 entry.expires_at = None
                 self._volatile -= 1
                 self._tidy_expiring()
@@ -145,21 +176,68 @@ class Keyspace:
             self._tell_watches(key)
         if expires_at is not None:
             self.expire(key, expires_at)
+        if self.listener is not None:
+            if fresh and event != NEW:
+                self.listener(NEW, key)
+            if event is not None:
+                self.listener(event, key)
 
-    def delete(self, key: bytes) -> bool:
-        """Removes a key; returns whether it was there and had not expired."""
+    def replace(self, key: bytes, value: object, event: str | None = None) -> None:
+        """Stores a value that came of the one under a key, or the first one; the expiry stays.
+
+        Whoever looked at the key just before need not fear that it expires in between: then what
+        is stored here has expired, too.
+
+        Args:
+            key: The key.
+            value: Its value.
+            event: What this is called; None if it is only a part of what is going on.
+        """
+        entry = self._entries.get(key)
+        if entry is None:
+            self.set(key, value, event=event)
+            return
+        entry.value = value
+        entry.touched = self.clock()
+        self.changed(key, event)
+
+    def changed(self, key: bytes, event: str | None = None) -> None:
+        """Takes note that the value under a key was changed in place.
+
+        Args:
+            key: The key.
+            event: What this is called; None if it is only a part of what is going on.
+        """
+        if self.watches:
+            self._tell_watches(key)
+        if event is not None and self.listener is not None:
+            self.listener(event, key)
+
+    def delete(self, key: bytes, event: str | None = "del") -> bool:
+        """Removes a key.
+
+        Args:
+            key: The key.
+            event: What this is called, None if it is only a part of what is going on. A key that
+                has expired by now has expired, and was not deleted.
+
+        Returns:
+            Whether it was there and had not expired.
+        """
         entry = self._entries.pop(key, None)
         if entry is None:
             return False
         if self.watches:
             self._tell_watches(key)
-        self._names[bisect_left(self._serials, entry.serial)] = None
-        self._tidy_scan_index()
-        if entry.expires_at is None:
-            return True
-        self._volatile -= 1
-        self._tidy_expiring()
-        return entry.expires_at > self.clock()
+        self._index.remove(key)
+        there = True
+        if entry.expires_at is not None:
+            self._volatile -= 1
+            self._tidy_expiring()
+            there = entry.expires_at > self.clock()
+        if self.listener is not None and (event is not None or not there):
+            self.listener(event if there and event is not None else "expired", key)
+        return there
 
     def rename(self, source: bytes, target: bytes) -> None:
         """Moves a value and its expiry to another key, replacing what is there.
@@ -171,8 +249,9 @@ class Keyspace:
         if entry is None:
             raise KeyMissing(source)
         if source != target:
-            self.delete(source)
-            self.set(target, entry.value, entry.expires_at)
+            self.set(target, entry.value, entry.expires_at, NEW)
+            self.delete(source, "rename_from")
+            self.changed(target, "rename_to")
 
     def clear(self) -> int:
         """Removes every key; returns how many there were."""
@@ -181,8 +260,7 @@ class Keyspace:
                 self._tell_watches(key)
         count = len(self._entries)
         self._entries.clear()
-        self._serials.clear()
-        self._names.clear()
+        self._index.clear()
         self._expiring.clear()
         self._volatile = 0
         return count
@@ -200,8 +278,13 @@ class Keyspace:
             mine[name], others[name] = others[name], mine[name]
 
     # ------------------------------------------------------------------ expiry
-    def expire(self, key: bytes, expires_at: float | None) -> None:
-        """Sets when a key vanishes, None for never.
+    def expire(self, key: bytes, expires_at: float | None, event: str | None = None) -> None:
+        """Sets when a key vanishes.
+
+        Args:
+            key: The key.
+            expires_at: When it vanishes, None for never.
+            event: What this is called; None if it is only a part of what is going on.
 
         Raises:
             KeyMissing: There is no such key.
@@ -214,8 +297,7 @@ class Keyspace:
         if expires_at is not None:
             heappush(self._expiring, (expires_at, key))
         self._tidy_expiring()
-        if self.watches:
-            self._tell_watches(key)
+        self.changed(key, event)
 
     def next_expiry(self) -> float | None:
         """Returns when a key may expire next, None when none will."""
@@ -245,29 +327,26 @@ class Keyspace:
         """Returns some keys and the cursor to go on with; 0 begins a scan and ends it.
 
         A key that is there from the beginning of a scan to its end is returned exactly once. Keys
-        added meanwhile are not looked at, so that a scan ends whatever is done with its keys.
+        that are new meanwhile are not looked at, so that a scan ends whatever is done with them.
 
         Args:
             cursor: 0, or what the last call returned.
             count: Keys to look at.
         """
-        stop = bisect_left(self._serials, cursor) if cursor else len(self._serials)
-        start = max(stop - count, 0)
+        cursor, found = self._index.scan(cursor, count)
         now = self.clock()
         keys = []
-        for name in reversed(self._names[start:stop]):
-            if name is not None:
-                expires_at = self._entries[name].expires_at
-                if expires_at is None or expires_at > now:
-                    keys.append(name)
-        return (self._serials[start] if start else 0), keys
+        for key in found:
+            expires_at = self._entries[key].expires_at
+            if expires_at is None or expires_at > now:
+                keys.append(key)
+        return cursor, keys
 
     def random_key(self) -> bytes | None:
         """Returns any key that has not expired, None when there is none."""
-        while self._entries:
-            name = self._names[randrange(len(self._names))]  # noqa: S311 - no secret hangs on it
-            if name is not None and name in self:
-                return name
+        while (key := self._index.pick()) is not None:
+            if key in self:
+                return key
         return None
 
     # ------------------------------------------------------------------ watching
@@ -276,13 +355,6 @@ class Keyspace:
             watch.notice()
 
     # ------------------------------------------------------------------ tidiness
-    def _tidy_scan_index(self) -> None:
-        if len(self._names) <= 2 * len(self._entries) + _FEW:
-            return
-        kept = [(s, n) for s, n in zip(self._serials, self._names, strict=True) if n is not None]
-        self._serials = [serial for serial, _ in kept]
-        self._names = [name for _, name in kept]
-
     def _tidy_expiring(self) -> None:
         if len(self._expiring) <= 2 * self._volatile + _FEW:
             return
@@ -301,13 +373,10 @@ class Keyspace:
         Raises:
             AssertionError: Something does not hold.
         """
-        live = [name for name in self._names if name is not None]
-        assert sorted(live) == sorted(self._entries)  # noqa: S101
-        assert self._serials == sorted(set(self._serials))  # noqa: S101
+        self._index.validate(self._entries)
         volatile = {k: e.expires_at for k, e in self._entries.items() if e.expires_at is not None}
         assert self._volatile == len(volatile)  # noqa: S101
         assert {(at, key) for key, at in volatile.items()} <= set(self._expiring)  # noqa: S101
-        assert len(self._names) <= 2 * len(self._entries) + _FEW  # noqa: S101
         assert len(self._expiring) <= 2 * len(volatile) + _FEW  # noqa: S101
         assert all(self.watches.values())  # noqa: S101
 
@@ -316,7 +385,7 @@ class Keyspace:
 
 
 class Watch:
-    """Notices when one of some keys is stored, removed or given another time to vanish.
+    """Notices when one of some keys is stored, changed, removed or given another time to vanish.
 
     The keys may be in several keyspaces, and need not be there yet. After a change nothing is
     watched any more.

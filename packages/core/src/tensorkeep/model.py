@@ -6,7 +6,7 @@ All of it is frozen: handing a model to a worker is a snapshot, whatever happens
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar, TypeAlias
 
 from tensorkeep.batching import UNBATCHED, Batching
 from tensorkeep.device import CPU, Device
@@ -50,6 +50,8 @@ class ScriptSpec:
     tag: str = ""
     entry_points: tuple[str, ...] = ()
 
+    batching: ClassVar[Batching] = UNBATCHED  # calls never share a run, whatever they are given
+
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
@@ -86,6 +88,11 @@ class Model:
     loaded: LoadedModel
     stats: RunStats = field(default_factory=RunStats)
 
+    @property
+    def steady(self) -> bool:
+        """See `LoadedModel.steady`."""
+        return self.loaded.steady
+
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Script:
@@ -102,3 +109,9 @@ class Script:
     source: bytes
     native: Any
     stats: RunStats = field(default_factory=lambda: RunStats(samples=SCRIPT_SAMPLES))
+
+    steady: ClassVar[bool] = False  # a script does what it likes
+
+
+Runnable: TypeAlias = Model | Script
+"""What can be run on a device."""

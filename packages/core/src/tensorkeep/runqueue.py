@@ -19,16 +19,17 @@ if TYPE_CHECKING:
 
     from tensorkeep.batching import Batching
     from tensorkeep.graph import GraphRun
-    from tensorkeep.model import Model
+    from tensorkeep.hookspecs import ScriptCall
+    from tensorkeep.model import Runnable
     from tensorkeep.tensor import Tensor
 
 
 @dataclass(slots=True, eq=False)
 class Run:
-    """One execution of a model that waits for, or occupies, a device.
+    """One execution of a model or script that waits for, or occupies, a device.
 
     Attributes:
-        model: The model to run.
+        runnable: The model or script to run.
         inputs: One tensor per input.
         graph: The request that it is part of.
         operation: Which of the request's operations it is.
@@ -38,9 +39,10 @@ class Run:
         waiting: Whether it is in a queue.
         serial: Its place in the order of arrival.
         group: Which runs it may share a run of the model with; None when it must run alone.
+        call: What a script is asked for, without the tensors; None for a model.
     """
 
-    model: Model
+    runnable: Runnable
     inputs: Sequence[Tensor]
     graph: GraphRun
     operation: int
@@ -50,6 +52,7 @@ class Run:
     waiting: bool = False
     serial: int = 0
     group: Hashable = None
+    call: ScriptCall | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -103,12 +106,12 @@ class RunQueue:
         run.waiting = True
         run.serial = self._next_serial
         self._next_serial += 1
-        batching = run.model.spec.batching
+        batching = run.runnable.spec.batching
         if batching.size:
             count = rows(run.inputs)
             if 0 < count < batching.size:
                 run.rows = count
-                run.group = (run.model, *[(t.dtype, t.shape[1:]) for t in run.inputs])
+                run.group = (run.runnable, *[(t.dtype, t.shape[1:]) for t in run.inputs])
         group = self._groups.get(run.group)
         if group is None:
             group = _Group(UNBATCHED if run.group is None else batching)

@@ -13,6 +13,7 @@ from queue import SimpleQueue
 from threading import Event, Thread
 from time import clock_gettime, monotonic, pthread_getcpuclockid
 from typing import TYPE_CHECKING, Protocol
+from weakref import WeakSet
 
 from tensorkeep.execution import Outcome, execute
 
@@ -127,20 +128,27 @@ class Loader:
     def _work(self) -> None:
         while (item := self._jobs.get()) is not None:
             job, done = item
-            result, failure = None, None
+            # Handed over in a box that is empty once it was taken: this thread must not keep a
+            # model alive, and it may be some time until it gets on.
+            box: list[tuple[object, BaseException | None]] = []
             try:
-                result = job()
+                box.append((job(), None))
             except BaseException as error:  # noqa: BLE001 - handed to `done`, which decides
-                failure = error
-            _tell(self._loop, done, result, failure)
-            del item, job, done, result, failure
+                box.append((None, error))
+            _tell(self._loop, _unpack, box, done)
+            del item, job, done, box
+
+
+def _unpack(box: list[tuple[object, BaseException | None]], done: Callable[..., None]) -> None:
+    done(*box.pop())
 
 
 class Watchdog:
     """A thread that cancels runs beyond their deadline, wherever they run.
 
     It looks at what runs a few times per timeout instead of setting a timer for each run: a run
-    that ends in time, as nearly all do, costs nothing.
+    that ends in time, as nearly all do, costs nothing. One that goes on although it was cancelled
+    is reported, once: not every backend can end a run.
 
     Args:
         running: Returns what runs now.
@@ -151,6 +159,7 @@ class Watchdog:
         self._running = running
         self._interval = interval
         self._stopped = Event()
+        self._reported: WeakSet[RunContext] = WeakSet()
         Thread(target=self._watch, name="tensorkeep-watchdog", daemon=True).start()
 
     def stop(self) -> None:
@@ -161,11 +170,22 @@ class Watchdog:
         while not self._stopped.wait(self._interval):
             now = monotonic()
             for context in self._running():
-                if context.deadline is not None and context.deadline <= now:
-                    try:
-                        context.cancel()
-                    except Exception:  # noqa: BLE001 - a plugin's own code; the watch goes on
-                        _log.exception("cancelling a run failed")
+                if context.deadline is None or context.deadline > now:
+                    continue
+                if context.cancelled:
+                    self._report(context)
+                try:
+                    context.cancel()
+                except Exception:  # noqa: BLE001 - a plugin's own code; the watch goes on
+                    _log.exception("cancelling a run failed")
+
+    def _report(self, context: RunContext) -> None:
+        if context not in self._reported:
+            self._reported.add(context)
+            _log.warning(
+                "a run on %s goes on beyond its time and does not let itself be ended",
+                context.device.queue,
+            )
 
 
 def _tell(loop: Loop, callback: Callable[..., object], *args: object) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import secrets
 import sys
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from tensorkeep.engine import Engine
@@ -14,6 +16,7 @@ from tensorkeep.keyspace import Keyspace
 from tensorkeep_server.command import CommandTable
 from tensorkeep_server.commands import COMMANDS
 from tensorkeep_server.connection import RECEIVE_SIZE, Connection, Turn
+from tensorkeep_server.leftovers import sweep
 from tensorkeep_server.listening import Listener, close_unix, open_tcp, open_unix
 from tensorkeep_server.settings import DATABASES
 from tensorkeep_server.state import Server
@@ -29,6 +32,7 @@ _log = logging.getLogger(__name__)
 
 _EXPIRY_INTERVAL: Final = 0.1  # seconds between two looks for keys whose time has come
 _EXPIRY_LIMIT: Final = 200  # keys removed before clients get their turn
+_SWEEP_LIMIT: Final = 2000  # entries of large values freed before clients get their turn
 
 
 async def serve(
@@ -61,7 +65,7 @@ async def serve(
     sys.setswitchinterval(settings.switch_interval)
     server = Server(
         settings=settings,
-        engine=Engine(loop, settings.engine, backends),
+        engine=Engine(loop, replace(settings.engine, cores=_usable_cores()), backends),
         commands=CommandTable(COMMANDS),
         shut_down=shut_down,
         run_id=secrets.token_hex(20),
@@ -91,6 +95,12 @@ async def serve(
     if settings.unix_socket:
         close_unix(settings.unix_socket)
     await _until(lambda: not server.clients, limit=1.0)
+
+
+def _usable_cores() -> int:
+    """Returns the number of processor cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)  # not on every system
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
 async def _load(engine: Engine, name: str) -> None:
@@ -125,13 +135,18 @@ async def _listen(server: Server) -> list[Listener]:
 
 
 async def _expire(server: Server) -> None:
-    """Removes keys whose time has come, in portions between which clients are served."""
+    """Removes keys whose time has come, and what large values left, in portions.
+
+    Clients are served between them.
+    """
     while True:
         await asyncio.sleep(_EXPIRY_INTERVAL)
         for keys in server.databases:
             while removed := keys.remove_expired(_EXPIRY_LIMIT):
                 server.counters["expired_keys"] += len(removed)
                 await asyncio.sleep(0)
+        while sweep(_SWEEP_LIMIT):  # noqa: ASYNC110 - nothing is waited for
+            await asyncio.sleep(0)
 
 
 async def _until(condition: Callable[[], object], limit: float) -> None:

@@ -79,6 +79,14 @@ class Args:
         """Returns the error for a wrong number of arguments, with the name as it was typed."""
         return CommandError(f"ERR wrong number of arguments for '{self.name}' command")
 
+    def wrong_subcommand(self) -> CommandError:
+        """Returns the error for a subcommand with too many arguments, its name as it was typed."""
+        parent, word = (text(item) for item in self.items[:2])
+        return CommandError(
+            f"ERR unknown subcommand or wrong number of arguments for '{word}'."
+            f" Try {parent.upper()} HELP."
+        )
+
     def take(self) -> bytes:
         """Takes the next argument.
 
@@ -104,9 +112,9 @@ class Args:
 
     def take_rest(self) -> list[bytes]:
         """Takes all arguments that are left."""
-        rest = [bytes(argument) for argument in self.items[self.at :]]
+        rest = self.items[self.at :]
         self.at = len(self.items)
-        return rest
+        return [item if type(item) is bytes else bytes(item) for item in rest]
 
     def take_integer(self, error: str = NOT_AN_INTEGER) -> int:
         """Takes the next argument as an integer.

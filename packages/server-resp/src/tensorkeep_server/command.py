@@ -7,7 +7,7 @@ documentation and the test that every command is tested all read it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from tensorkeep_server.args import Args, text
@@ -35,9 +35,11 @@ LOADING: Final = "loading"
 STALE: Final = "stale"
 NOSCRIPT: Final = "noscript"
 NO_AUTH: Final = "no_auth"
+NO_ASYNC_LOADING: Final = "no_async_loading"
 NO_MULTI: Final = "no_multi"
 SKIP_SLOWLOG: Final = "skip_slowlog"
 ALLOW_BUSY: Final = "allow_busy"
+PUBSUB: Final = "pubsub"
 MODULE: Final = "module"
 MOVABLE: Final = "movablekeys"
 
@@ -71,6 +73,7 @@ class Command:
             clients see, None if there is none. A transaction waits for it before it does all of
             its commands in one go; the reply that comes of it then stands for the handler's.
         runs: Whether it runs models or scripts, which a transaction cannot.
+        full_name: The name as COMMAND shows it: `ping`, `client|kill`.
     """
 
     name: str
@@ -90,11 +93,11 @@ class Command:
     parent: str = ""
     prepare: Callable[[Client, Any], Later | None] | None = None
     runs: bool = False
+    full_name: str = field(init=False, repr=False, compare=False)
 
-    @property
-    def full_name(self) -> str:
-        """The name as COMMAND shows it: `ping`, `client|kill`."""
-        return f"{self.parent}|{self.name}" if self.parent else self.name
+    def __post_init__(self) -> None:
+        name = f"{self.parent}|{self.name}" if self.parent else self.name
+        object.__setattr__(self, "full_name", name)
 
 
 def command(  # noqa: PLR0913 - by keyword, one line per command in a table

@@ -8,24 +8,31 @@ that does not read its replies is not either, and one that sends much meanwhile 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Final, cast
 
+from tensorkeep_server.calls import call
 from tensorkeep_server.codec import RequestParser
 from tensorkeep_server.command import NO_MULTI
 from tensorkeep_server.errors import CommandError, Refused, error_reply
 from tensorkeep_server.later import Later
-from tensorkeep_server.reply import Error, Simple, encode, joined
+from tensorkeep_server.output_limit import Arrears
+from tensorkeep_server.reply import RESP2, Error, Several, Simple, encode, joined
 from tensorkeep_server.state import Client
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tensorkeep.engine import Engine
     from tensorkeep_server.args import Args
     from tensorkeep_server.codec import Request
     from tensorkeep_server.command import Command
     from tensorkeep_server.reply import Blob, Reply
     from tensorkeep_server.state import Server, Transaction
+
+_log = logging.getLogger(__name__)
 
 RECEIVE_SIZE: Final = 64 * 1024
 """Bytes of the buffer that all connections receive into: one thread, and nothing stays in it.
@@ -40,6 +47,13 @@ _FLUSH_ABOVE: Final = 64 * 1024  # a longer reply is sent before the next comman
 _QUEUED: Final = Simple("QUEUED")
 # What is done at once even between MULTI and EXEC.
 _NEVER_QUEUED: Final = frozenset({"multi", "exec", "discard", "watch", "quit", "reset"})
+# What a subscriber may do that speaks RESP2, where nothing tells a message from a reply.
+_WHILE_SUBSCRIBED: Final = frozenset(
+    {
+        *("subscribe", "psubscribe", "ssubscribe", "unsubscribe", "punsubscribe", "sunsubscribe"),
+        *("ping", "quit", "reset"),
+    }
+)
 
 
 class Turn:
@@ -96,6 +110,8 @@ class Connection(asyncio.BufferedProtocol):
         self._closing = False
         self._later: Later | None = None
         self._out: list[Blob] = []
+        self._pushed = 0  # bytes of messages among what is to be sent
+        self._arrears = Arrears()
 
     # ------------------------------------------------------------------ the transport's calls
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -113,6 +129,7 @@ class Connection(asyncio.BufferedProtocol):
             local_address=_address(local, local),
             close=self.close,
             drop=self._transport.abort,
+            push=self.push,
         )
         if len(server.clients) >= server.max_clients:
             server.counters["rejected_connections"] += 1
@@ -133,6 +150,7 @@ class Connection(asyncio.BufferedProtocol):
             self._later.abandon()
             self._later = None
         self.client.discard()
+        self.client.hear_nothing()
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - we know better
         """Names where to receive: a large argument's own memory, or the shared buffer."""
@@ -165,6 +183,7 @@ class Connection(asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         """Goes on serving."""
         self._writable = True
+        self._arrears.end()
         self._join_turn()
 
     # ------------------------------------------------------------------ serving
@@ -191,7 +210,7 @@ class Connection(asyncio.BufferedProtocol):
         elif self._waiting:
             if self._later is None and self._writable:
                 self._join_turn()
-        else:
+        elif self._later is None and self._writable:
             self._backlog = 0
             if not self._reading:
                 self._reading = True
@@ -203,8 +222,10 @@ class Connection(asyncio.BufferedProtocol):
         try:
             command, args = self._server.commands.find(request)
             client.last_command = name = command.full_name
+            if client.subscribed:
+                self._check_subscriber(name)
             if client.transaction is None or name in _NEVER_QUEUED:
-                reply = command.handle(client, command.parse(args))
+                reply = call(client, command, args)
             else:
                 reply = self._queue(client.transaction, command, args)
         except Refused as error:
@@ -221,6 +242,14 @@ class Connection(asyncio.BufferedProtocol):
             self._later = reply
             client.blocked = True
             reply.then(self._resume)
+
+    def _check_subscriber(self, name: str) -> None:
+        """Makes sure that a subscriber will be able to tell the reply from a message."""
+        if self.client.version == RESP2 and name not in _WHILE_SUBSCRIBED:
+            raise Refused(
+                f"ERR Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT"
+                " / RESET are allowed in this context"
+            )
 
     def _queue(self, transaction: Transaction, command: Command, args: Args) -> Reply:
         """Keeps a command for EXEC, unless it is known that nothing will be done then."""
@@ -257,7 +286,8 @@ class Connection(asyncio.BufferedProtocol):
             self._server.count_error(reply)
         if client.muted or client.skips:
             client.skips -= client.skips > 0
-            return
+            if type(reply) is not Several:  # those are messages more than replies
+                return
         out = self._out
         before = len(out)
         try:
@@ -265,13 +295,48 @@ class Connection(asyncio.BufferedProtocol):
         except Exception as error:  # noqa: BLE001 - a bug of ours: no half reply may go out
             del out[before:]
             encode(error_reply(error), client.version, out)
-        if sum(map(len, out[before:])) > _FLUSH_ABOVE:
+        # What is long comes in more than one piece.
+        if len(out) - before > 1 and sum(map(len, out[before:])) > _FLUSH_ABOVE:
             self._flush()
+
+    def push(self, pieces: Sequence[Blob], size: int) -> None:
+        """Sends a message, behind all that was answered so far.
+
+        A client that does not read its messages loses its connection: they come however little it
+        asks for, and must not fill the memory.
+
+        Args:
+            pieces: The message, encoded.
+            size: Bytes that it has.
+        """
+        if self._closing:
+            return
+        self._out += pieces
+        self._pushed += size
+        if not self._writable:
+            waiting = self._transport.get_write_buffer_size() + self._pushed
+            if self._arrears.exceed(self._server.output_limit, waiting, time.monotonic()):
+                self._give_up(waiting)
+                return
+        if self._pushed > _FLUSH_ABOVE:
+            self._flush()
+        self._join_turn()
+
+    def _give_up(self, waiting: int) -> None:
+        self._closing = True
+        self._out.clear()
+        self._server.counters["client_output_buffer_limit_disconnections"] += 1
+        _log.warning(
+            "client %d at %s does not read its messages, %d bytes of which wait: disconnected",
+            *(self.client.id, self.client.address, waiting),
+        )
+        self._transport.abort()
 
     def _flush(self) -> None:
         out = self._out
         if not out:
             return
+        self._pushed = 0
         transport = self._transport
         if len(out) == 1:
             transport.write(out[0])

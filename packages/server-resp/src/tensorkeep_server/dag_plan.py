@@ -16,8 +16,9 @@ from tensorkeep_server.errors import CommandError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from tensorkeep.model import Model
-    from tensorkeep.tensor import Tensor
+    from tensorkeep.hookspecs import ScriptCall
+    from tensorkeep.model import Runnable
+    from tensorkeep.tensor import DType, Tensor
     from tensorkeep_server.codec import Argument
     from tensorkeep_server.commands.tensors import Form
 
@@ -76,13 +77,46 @@ class Plan(NamedTuple):
     timeout_ms: int
 
 
-def read_dag(args: Args, dialect: Dialect[_S], store: _S) -> Plan:
+class Datum(NamedTuple):
+    """Where the data of a tensor stands in a request.
+
+    Attributes:
+        place: The argument's index.
+        slot: The slot that the tensor fills.
+        dtype: The tensor's type.
+        shape: Its sizes.
+    """
+
+    place: int
+    slot: int
+    dtype: DType
+    shape: tuple[int, ...]
+
+
+class Origins(NamedTuple):
+    """What a plan was made from, beside words.
+
+    Attributes:
+        data: The tensors whose data stands in the request.
+        loaded: Slots, each with the key whose tensor fills it.
+        models: The key of each operation's model.
+    """
+
+    data: Sequence[Datum]
+    loaded: Sequence[tuple[int, bytes]]
+    models: Sequence[bytes]
+
+
+def read_dag(args: Args, dialect: Dialect[_S], store: _S) -> tuple[Plan, Origins]:
     """Reads all of a DAG.
 
     Args:
         args: Stands behind the command's name.
         dialect: What the command takes.
         store: Where it finds what is stored.
+
+    Returns:
+        The plan, and what it was made from.
 
     Raises:
         CommandError: The first thing that is wrong: options before operations, operations before
@@ -100,7 +134,7 @@ def read_dag(args: Args, dialect: Dialect[_S], store: _S) -> Plan:
     return _read(Args(plain, begin), dialect, store)
 
 
-def _read(args: Args, dialect: Dialect[_S], store: _S) -> Plan:
+def _read(args: Args, dialect: Dialect[_S], store: _S) -> tuple[Plan, Origins]:
     draft = Draft(store)
     named, at = _read_options(args, dialect, draft)
     items = args.items
@@ -116,13 +150,13 @@ def _read(args: Args, dialect: Dialect[_S], store: _S) -> Plan:
     while at < size:
         end = items.index(SEPARATOR, at + 1)
         op = items[at + 1 : end]
-        at = end
+        at = draft.end = end
         try:
             reader = readers[op[0]]
         except (IndexError, KeyError, TypeError):
             reader = _reader(op, readers)
         reader(op, draft)
-    return draft.plan()
+    return draft.plan(), draft.origins()
 
 
 def _reader(op: Sequence[Argument], readers: Mapping[Argument, Reader[_S]]) -> Reader[_S]:
@@ -224,20 +258,25 @@ class Draft(Generic[_S]):
 
     Attributes:
         store: See above.
+        end: Place of the separator behind the operation that is being read.
         persisted: Names whose values at the end are to be stored, each once.
         timeout_ms: See `Plan.timeout_ms`.
     """
 
     __slots__ = (
+        "_data",
         "_free",
         "_given",
         "_last",
+        "_loaded",
+        "_models",
         "_operations",
         "_ran",
         "_shown",
         "_size",
         "_slots",
         "_unknown",
+        "end",
         "persisted",
         "store",
         "timeout_ms",
@@ -258,15 +297,29 @@ class Draft(Generic[_S]):
         # certain which of them have not run after a failure. Devices do not wait for each other.
         self._last: dict[str, int] = {}
         self._unknown = False
+        self.end = 0
+        self._data: list[Datum] = []
+        self._loaded: list[tuple[int, bytes]] = []
+        self._models: list[bytes] = []
 
     def load(self, name: bytes, tensor: Tensor) -> None:
-        """Gives a name a value."""
+        """Gives a name the value of the key of the same name."""
+        self._loaded.append((len(self._given), name))
         self._slots[name] = len(self._given)
         self._given.append(tensor)
 
-    def put(self, name: bytes, tensor: Tensor) -> None:
-        """Gives a name a value; an operation, unlike LOAD."""
-        self._slots[name] = len(self._given)
+    def put(self, name: bytes, tensor: Tensor, *, ends_in_data: bool) -> None:
+        """Gives a name a value; an operation, unlike LOAD.
+
+        Args:
+            name: The name.
+            tensor: Its value from here on.
+            ends_in_data: Whether the operation's last argument is the tensor's data.
+        """
+        slot = len(self._given)
+        if ends_in_data:
+            self._data.append(Datum(self.end - 1, slot, tensor.dtype, tensor.shape))
+        self._slots[name] = slot
         self._given.append(tensor)
         self._size += 1
 
@@ -279,8 +332,23 @@ class Draft(Generic[_S]):
             self._shown.append((self._size, slot, form))
         self._size += 1
 
-    def execute(self, model: Model, inputs: Sequence[bytes], outputs: Sequence[bytes]) -> None:
-        """Runs a model on the values that names have here, and gives names what it returns."""
+    def execute(
+        self,
+        key: bytes,
+        runnable: Runnable,
+        inputs: Sequence[bytes],
+        outputs: Sequence[bytes],
+        call: ScriptCall | None = None,
+    ) -> None:
+        """Runs a model or script on the values that names have here; names what it returns.
+
+        Args:
+            key: The key of the model or script.
+            runnable: The model or script.
+            inputs: Names of what it is given.
+            outputs: Names for what it returns.
+            call: What a script is asked for, without the tensors.
+        """
         slots = self._slots
         try:
             reads = tuple(map(slots.__getitem__, inputs))
@@ -294,10 +362,11 @@ class Draft(Generic[_S]):
             slots[name] = slot
             slot -= 1
         self._free = slot
-        queue = model.spec.device.queue
+        queue = runnable.spec.device.queue
         after = self._last.get(queue, -1)
         self._last[queue] = len(operations)
-        operations.append(Operation(model, reads, tuple(range(first, slot, -1)), after))
+        operations.append(Operation(runnable, reads, tuple(range(first, slot, -1)), after, call))
+        self._models.append(key)
         self._ran.append(self._size)
         self._size += 1
 
@@ -318,3 +387,7 @@ class Draft(Generic[_S]):
         given = self._given
         graph = Graph(tuple(self._operations), len(given), len(given) - self._free - 1)
         return Plan(graph, given, self._size, self._ran, self._shown, persisted, self.timeout_ms)
+
+    def origins(self) -> Origins:
+        """Returns what the plan was made from, beside words."""
+        return Origins(self._data, self._loaded, self._models)

@@ -82,9 +82,10 @@ _LINES: Final[tuple[tuple[type[Exception], Callable[[Any], str]], ...]] = (
     (core.QueueFull, lambda error: f"ERR {error}"),
     (core.EngineClosed, lambda _: "ERR the server is shutting down"),
     (MemoryError, lambda _: "OOM not enough memory for this command"),
-    # The framework's own words, as they are.
+    # The words of the framework, or of a command that a script asked for, as they are.
     (core.ModelRejected, str),
     (core.RunFailed, str),
+    (core.CommandFailed, str),
 )
 
 

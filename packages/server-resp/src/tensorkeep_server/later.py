@@ -28,12 +28,14 @@ class Later:
             what it was for is done although nobody waits for the reply.
 
     Attributes:
+        ended: Called once the reply was made, None for nothing.
         resolved: Whether the work is done.
     """
 
-    __slots__ = ("_abandon", "_listener", "_make", "resolved")
+    __slots__ = ("_abandon", "_listener", "_make", "ended", "resolved")
 
     def __init__(self, abandon: Callable[[], None] | None = None) -> None:
+        self.ended: Callable[[], object] | None = None
         self._abandon = abandon
         self._listener: Callable[[], object] | None = None
         self._make = _no_reply
@@ -63,6 +65,9 @@ class Later:
             return make()
         except Exception as error:  # noqa: BLE001 - the table names it, or logs it
             return error_reply(error)
+        finally:
+            if self.ended is not None:
+                self.ended()
 
     def abandon(self) -> None:
         """Lets go of the reply: nobody waits for it any more."""

@@ -2,13 +2,19 @@
 
 Python's own `float` takes more (blanks, `1_0`, digits of other scripts, NaN) and less (hexadecimal
 numbers), so what it is given is looked at first. Integers are read in `args`.
+
+Where Redis counts in C's `long double` (INCRBYFLOAT and HINCRBYFLOAT), NumPy's is used: the same
+type of the same machine, so that the same sums come out.
 """
 
 from __future__ import annotations
 
 import re
-from math import inf
+import warnings
+from math import inf, isfinite
 from typing import TYPE_CHECKING, Final
+
+import numpy as np
 
 from tensorkeep_server.args import parse_integer
 
@@ -20,6 +26,7 @@ if TYPE_CHECKING:
 _TOO_LARGE: Final = 2**63
 # Possessive throughout: on a long word that does not fit, going back would take quadratic time.
 _DECIMAL: Final = rb"[+-]?+(?:[0-9]++(?:\.[0-9]*+)?+|\.[0-9]++)(?:[eE][+-]?+[0-9]++)?+"
+_DECIMAL_WORD: Final = re.compile(_DECIMAL)
 _DECIMALS: Final = re.compile(rb"%b(?: %b)*+" % (_DECIMAL, _DECIMAL))
 _INFINITE: Final = re.compile(rb"[+-]?inf(?:inity)?", re.IGNORECASE)
 _HEXADECIMAL: Final = re.compile(
@@ -27,6 +34,8 @@ _HEXADECIMAL: Final = re.compile(
 )
 # Zeros that are meant to be zeros; any other zero is a number too small for a double.
 _ZERO: Final = re.compile(rb"[+-]?+(?:0x[0.]++(?:p.++)?+|[0.]++(?:e.++)?+)", re.IGNORECASE)
+_LONG_WORD: Final = 5 * 1024  # a number of so many bytes is none for Redis' `long double`
+_PLACES: Final = 17  # behind the point, which Redis prints of a `long double`
 _WHOLE: Final = rb"(?:0|[1-9][0-9]{0,18}+)"
 _WHOLES: Final = re.compile(rb"%b(?: %b)*+" % (_WHOLE, _WHOLE))
 
@@ -76,6 +85,44 @@ def parse_count(word: Argument) -> int | None:
             return None
         count = int(number)
     return count if 0 <= count < _TOO_LARGE else None
+
+
+def parse_long_double(word: Argument) -> np.longdouble | None:
+    """Reads one number as C's `long double`; None when it is not one.
+
+    What counts as a number is as in `parse_doubles`, but of the larger range, and it must be
+    shorter than 5 KiB.
+    """
+    if not 0 < len(word) < _LONG_WORD:
+        return None
+    word = bytes(word)
+    if _DECIMAL_WORD.fullmatch(word):
+        near = float(word)
+        if isfinite(near) and near != 0:
+            return np.longdouble(word)
+    elif _INFINITE.fullmatch(word):
+        return np.longdouble(word)
+    elif not _HEXADECIMAL.fullmatch(word):
+        return None
+    with warnings.catch_warnings():  # NumPy warns of what is looked at here
+        warnings.simplefilter("ignore")
+        number = np.longdouble(word)
+    if not np.isfinite(number) or (number == 0 and not _ZERO.fullmatch(word)):
+        return None
+    return number
+
+
+def add_long_doubles(number: np.longdouble, increment: np.longdouble) -> bytes | None:
+    """Returns a sum as Redis prints it; None when it is infinite or not a number.
+
+    At most 17 places behind the point, without zeros at the end, and never with an exponent.
+    """
+    with np.errstate(all="ignore"):
+        total = number + increment
+    if not np.isfinite(total):
+        return None
+    text = np.format_float_positional(total, precision=_PLACES, unique=False, trim="-")
+    return b"0" if text == "-0" else text.encode()
 
 
 def _joined(words: Sequence[Argument]) -> bytes | None:

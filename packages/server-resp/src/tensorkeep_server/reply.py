@@ -11,7 +11,11 @@ buffer and a tensor's memory goes out as it lies.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, Final, Literal, TypeAlias
+
+from tensorkeep.errors import CommandFailed
+from tensorkeep.hookspecs import CommandReply
 
 RESP2: Final = 2
 RESP3: Final = 3
@@ -20,14 +24,18 @@ RESP3: Final = 3
 # costs less than more entries in the list of a gathering write (about 1 us for 16 KiB).
 LARGE_BULK: Final = 16 * 1024
 
-# A list of numbers is formatted this many at a time, so that the format string and the tuple of
-# a long list stay small beside the text that they make.
+# Long lists are formatted by blocks of this many numbers or small bulks, so that the format string
+# and the tuple stay small beside the text that they make.
 _BLOCK: Final = 4096
+_FEW: Final = 32  # bulks that are formatted one by one as fast as together
 
 _CRLF: Final = b"\r\n"
 # Heads of bulks for every length of C's `%.17g`, which needs at most 24 bytes: a sign, 17 digits,
 # a point and `e-308`.
 _DOUBLE_HEADS: Final = tuple(b"$%d\r\n" % size for size in range(25))
+# Heads of bulks that follow others, with the line break that ends the one before: to join them
+# takes half the time that to format lengths takes.
+_INNER_HEADS: Final = tuple(b"\r\n$%d\r\n" % size for size in range(1024))
 
 Version: TypeAlias = Literal[2, 3]
 Blob: TypeAlias = bytes | bytearray | memoryview
@@ -35,7 +43,8 @@ Blob: TypeAlias = bytes | bytearray | memoryview
 # cover them, and also `str`, which is no reply.
 Reply: TypeAlias = (
     "Blob | int | float | bool | Simple | Error | NullArray | Map | Set | Push | Verbatim"
-    " | InVersion | list[Reply] | list[bytes] | list[int] | list[float] | tuple[Reply, ...] | None"
+    " | InVersion | Several | list[Reply] | list[bytes] | list[bytes | memoryview] | list[int]"
+    " | list[float] | tuple[Reply, ...] | None"
 )
 
 
@@ -135,6 +144,17 @@ class InVersion:
     reply: "Reply"
 
 
+@dataclass(frozen=True, slots=True)
+class Several:
+    """Confirmations of subscriptions: messages that come one after another, to one request.
+
+    Attributes:
+        items: One or more. Among the replies of a transaction they count as one, as in Redis.
+    """
+
+    items: "tuple[Push, ...]"
+
+
 OK: Final = Simple("OK")
 NULL_ARRAY: Final = NullArray()
 
@@ -158,6 +178,35 @@ def encode(reply: Reply, version: Version, out: list[Blob]) -> None:
         kinds = ", ".join(kind.__name__ for kind in _ENCODERS)
         raise TypeError(f"a reply must be one of {kinds}, not {type(reply).__name__}")
     encoder(reply, version, out)
+
+
+def plain(reply: "Reply") -> CommandReply:  # noqa: PLR0911 - one for each kind of reply
+    """Returns a reply as a value, as a client that speaks RESP2 would see it.
+
+    Raises:
+        CommandFailed: The reply is an error, or has one inside; the text is its line.
+    """
+    match reply:
+        case Error(line):
+            raise CommandFailed(line)
+        case Simple(text) | Verbatim(text):
+            return text.encode("utf-8", "surrogateescape")
+        case bytes() | bytearray() | memoryview():
+            return bytes(reply)
+        case float():
+            return b"%.17g" % reply
+        case int():  # a boolean as well
+            return int(reply)
+        case Map(pairs):
+            return [plain(item) for pair in pairs for item in pair]
+        case Set(items) | Push(items) | Several(items):
+            return [*map(plain, items)]
+        case list() | tuple():
+            return [*map(plain, reply)]
+        case InVersion(_, inner):
+            return plain(inner)
+        case _:  # the two kinds of null
+            return None
 
 
 def joined(pieces: list[Blob]) -> list[Blob]:
@@ -247,8 +296,7 @@ def _array(reply: list[Any] | tuple[Any, ...], version: Version, out: list[Blob]
     kind = type(reply[0]) if reply else None
     # The VALUES of a tensor: thousands of numbers of one type, formatted by the block.
     if (kind is not float and kind is not int) or {*map(type, reply)} != {kind}:
-        for item in reply:
-            encode(item, version, out)
+        _elements(reply, version, out)
     elif kind is float:
         for start in range(0, len(reply), _BLOCK):
             _doubles(reply[start : start + _BLOCK], version, out)
@@ -271,9 +319,7 @@ def _doubles(numbers: list[float] | tuple[float, ...], version: Version, out: li
 def _map(reply: Map, version: Version, out: list[Blob]) -> None:
     size = len(reply.pairs)
     out.append(b"*%d\r\n" % (2 * size) if version == RESP2 else b"%%%d\r\n" % size)
-    for key, value in reply.pairs:
-        encode(key, version, out)
-        encode(value, version, out)
+    _elements([*chain.from_iterable(reply.pairs)], version, out)
 
 
 def _set(reply: Set, version: Version, out: list[Blob]) -> None:
@@ -288,11 +334,40 @@ def _in_version(reply: InVersion, _version: Version, out: list[Blob]) -> None:
     encode(reply.reply, reply.version, out)
 
 
+def _several(reply: Several, version: Version, out: list[Blob]) -> None:
+    for item in reply.items:
+        _push(item, version, out)
+
+
 def _items(mark: bytes, items: tuple[Reply, ...], version: Version, out: list[Blob]) -> None:
     """Appends what only RESP3 tells from an array."""
     out.append(b"%b%d\r\n" % (b"*" if version == RESP2 else mark, len(items)))
+    _elements(items, version, out)
+
+
+def _elements(items: list[Any] | tuple[Any, ...], version: Version, out: list[Blob]) -> None:
+    """Appends replies of any kind; many small bulks, such as members of a set, by the block."""
+    if len(items) > _FEW:
+        for start in range(0, len(items), _BLOCK):
+            block = items[start : start + _BLOCK]
+            if {*map(type, block)} == {bytes} and max(map(len, block)) < len(_INNER_HEADS):
+                pieces = [_CRLF] * (2 * len(block) + 1)
+                pieces[:-1:2] = [_INNER_HEADS[size] for size in map(len, block)]
+                pieces[1::2] = block
+                pieces[0] = pieces[0].removeprefix(_CRLF)
+                out.append(b"".join(pieces))
+            else:
+                _one_by_one(block, version, out)
+    else:
+        _one_by_one(items, version, out)
+
+
+def _one_by_one(items: list[Any] | tuple[Any, ...], version: Version, out: list[Blob]) -> None:
     for item in items:
-        encode(item, version, out)
+        if type(item) is bytes and len(item) < LARGE_BULK:
+            out.append(b"$%d\r\n%b\r\n" % (len(item), item))
+        else:
+            encode(item, version, out)
 
 
 # By the exact type, so that `bool` is not `int`. Any: each function takes its own key.
@@ -314,4 +389,5 @@ _ENCODERS: Final[dict[type, Callable[[Any, Version, list[Blob]], None]]] = {
     Set: _set,
     Push: _push,
     InVersion: _in_version,
+    Several: _several,
 }

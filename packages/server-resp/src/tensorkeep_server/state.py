@@ -14,15 +14,20 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from tensorkeep.keyspace import Watch
+from tensorkeep_server.dag_memory import DagMemory
+from tensorkeep_server.notifications import MISSES
+from tensorkeep_server.output_limit import DEFAULT_LIMIT, OutputLimit
+from tensorkeep_server.slow_log import SlowLog
+from tensorkeep_server.subscriptions import Subscriptions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from tensorkeep.engine import Engine
     from tensorkeep.keyspace import Keyspace
     from tensorkeep_server.args import Args
     from tensorkeep_server.command import Command, CommandTable
-    from tensorkeep_server.reply import Error, Version
+    from tensorkeep_server.reply import Blob, Error, Version
     from tensorkeep_server.settings import Settings
 
 
@@ -48,6 +53,13 @@ class Server:
         counters: Counts since the start or CONFIG RESETSTAT, by the names that INFO uses. Commands
             of clients that are still connected are counted with the client.
         client_ids: Gives each connection its number.
+        subscriptions: Which clients are subscribed to what.
+        output_limit: How much may wait for a client that does not read its messages.
+        announced: The classes of events on keys that clients are told of, see `notifications`.
+        monitors: The clients that are shown every command; a dict keeps their order.
+        slow_log: Commands that took long.
+        observed: Whether somebody wants to know which commands are done.
+        doing: The command that is being done; only known while `observed`.
     """
 
     settings: Settings
@@ -66,6 +78,17 @@ class Server:
     started_at: float = field(default_factory=time.time)
     counters: Counter[str] = field(default_factory=Counter)
     client_ids: Iterator[int] = field(default_factory=lambda: count(1))
+    subscriptions: Subscriptions[Client] = field(default_factory=Subscriptions)
+    output_limit: OutputLimit = DEFAULT_LIMIT
+    announced: str = ""
+    monitors: dict[Client, None] = field(default_factory=dict)
+    slow_log: SlowLog = field(default_factory=SlowLog)
+    observed: bool = False
+    doing: Command | None = None
+
+    def observe(self) -> None:
+        """Finds out again whether somebody wants to know which commands are done."""
+        self.observed = bool(self.monitors) or MISSES in self.announced
 
     @contextmanager
     def one_moment(self) -> Iterator[None]:
@@ -112,6 +135,8 @@ class Client:
         local_address: Our end's address.
         close: Closes the connection once what was answered has been sent.
         drop: Closes the connection at once; what was not sent yet is lost.
+        push: Sends what answers no request, behind all that was answered so far: encoded pieces,
+            and how many bytes they have.
         database: Number of the selected database.
         version: RESP version spoken.
         name: Set by CLIENT SETNAME.
@@ -121,8 +146,10 @@ class Client:
         touches: Whether reading a key counts as use of it (CLIENT NO-TOUCH).
         evictable: Kept for CLIENT NO-EVICT; nothing is evicted.
         blocked: Whether a reply is being waited for.
+        subscribed: Whether it is subscribed to anything.
         transaction: What is to be done at EXEC; None outside of MULTI.
         watch: The keys that must not change before EXEC.
+        dags: The DAGs that it has sent.
         connected_at: Unix time in seconds.
         active_at: Unix time of the last command.
         last_command: Name of the last command, lower case.
@@ -136,6 +163,7 @@ class Client:
     local_address: str
     close: Callable[[], None]
     drop: Callable[[], None]
+    push: Callable[[Sequence[Blob], int], None]
     database: int = 0
     version: Version = 2
     name: str = ""
@@ -145,8 +173,10 @@ class Client:
     touches: bool = True
     evictable: bool = True
     blocked: bool = False
+    subscribed: bool = False
     transaction: Transaction | None = None
     watch: Watch = field(default_factory=Watch)
+    dags: DagMemory = field(default_factory=DagMemory)
     connected_at: float = field(default_factory=time.time)
     active_at: float = field(default_factory=time.time)
     last_command: str = ""
@@ -166,3 +196,12 @@ class Client:
         """Drops what was to be done at EXEC, and the watched keys."""
         self.transaction = None
         self.unwatch()
+
+    def hear_nothing(self) -> None:
+        """Ends all subscriptions, and MONITOR."""
+        server = self.server
+        server.subscriptions.forget(self)
+        self.subscribed = False
+        if self in server.monitors:
+            del server.monitors[self]
+            server.observe()

@@ -5,10 +5,10 @@
 strategies, and is the only part that needs hypothesis; import it on its own.
 """
 
-from tensorkeep.testing.contract import BackendContract, ModelExample
+from tensorkeep.testing.contract import BackendContract
+from tensorkeep.testing.examples import ModelExample, ScriptExample
 from tensorkeep.testing.fake_backend import FAKE_CPU, FakeBackend, fake_gpu
 from tensorkeep.testing.manual_loop import ManualLoop
-from tensorkeep.testing.script_example import ScriptExample
 
 __all__ = [
     "FAKE_CPU",

@@ -8,7 +8,6 @@ to test with.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from threading import Barrier
 from typing import TYPE_CHECKING, Final
@@ -36,37 +35,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from tensorkeep.model import LoadedModel
+    from tensorkeep.testing.examples import ModelExample
 
 _THREADS: Final = 4
 _RUNS_PER_THREAD: Final = 20
 _BATCHES: Final = (1, 3, 8)
 _CYCLES: Final = 50  # models created, run and freed while memory is watched
 _UNDER_WAY: Final = 0.3  # seconds after which a long run is taken to be running
-
-
-@dataclass(frozen=True, slots=True)
-class ModelExample:
-    """A model, inputs for it, and what it returns for them.
-
-    Attributes:
-        blob: The serialized model.
-        inputs: One tensor per input. Best not symmetrical: some tests turn them around.
-        outputs: What it must return for them.
-        input_names: Names for `ModelSpec.inputs`, for a backend that needs them.
-        output_names: Names for `ModelSpec.outputs`, for a backend that needs them.
-        batches: Whether axis 0 of all inputs and outputs is a batch of independent rows.
-        refuses: A type that its first input does not take; None when it takes every type.
-        tolerance: Relative difference that is allowed in floating outputs.
-    """
-
-    blob: bytes
-    inputs: tuple[Tensor, ...] = ()
-    outputs: tuple[Tensor | None, ...] = ()
-    input_names: tuple[str, ...] = ()
-    output_names: tuple[str, ...] = ()
-    batches: bool = False
-    refuses: DType | None = DType.STRING
-    tolerance: float = 1e-5
 
 
 class BackendContract(ScriptContract):

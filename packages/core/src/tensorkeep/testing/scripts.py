@@ -8,6 +8,7 @@ from threading import Barrier
 from typing import TYPE_CHECKING, Final
 from unittest import SkipTest
 
+from tensorkeep.errors import CommandFailed
 from tensorkeep.hookspecs import RunContext
 from tensorkeep.testing.checks import (
     Attempt,
@@ -17,17 +18,60 @@ from tensorkeep.testing.checks import (
     from_memory,
     memory_of,
 )
-from tensorkeep.testing.script_example import REFUSAL, Requests, ScriptExample
 from tensorkeep.testing.subject import Subject
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from tensorkeep.hookspecs import CommandReply
     from tensorkeep.tensor import Tensor
+    from tensorkeep.testing.examples import ScriptExample
 
 _CALLS_PER_THREAD: Final = 20
 _THREADS: Final = 4
 _UNDER_WAY: Final = 0.3  # seconds after which a long call is taken to be running
+_REFUSAL: Final = "WRONGTYPE of the suite"
+
+
+class Requests:
+    """Stands for the keyspace and models of an example, and records what is asked of them.
+
+    Attributes:
+        commands: The commands that were asked for, with their arguments.
+        models: Keys of the models that were asked for.
+
+    Args:
+        example: The example.
+        refuse: Whether to refuse everything.
+    """
+
+    def __init__(self, example: ScriptExample, *, refuse: bool = False) -> None:
+        self.commands: list[tuple[bytes, ...]] = []
+        self.models: list[str] = []
+        self._example = example
+        self._refuse = refuse
+
+    def execute(self, command: str, arguments: Sequence[bytes]) -> CommandReply:
+        """Answers a command."""
+        if not self._example.command:
+            raise NotImplementedError(f"the suite has no keyspace: {command} {arguments!r}")
+        self.commands.append((command.encode(), *arguments))
+        if self._refuse:
+            raise CommandFailed(_REFUSAL)
+        return self._example.reply
+
+    def model_execute(self, key: str, inputs: Sequence[Tensor], outputs: int) -> Sequence[Tensor]:
+        """Returns the inputs of a model."""
+        example = self._example
+        if not example.model:
+            raise NotImplementedError(f"the suite has no models: {key} {inputs!r} {outputs}")
+        self.models.append(key)
+        if self._refuse:
+            raise CommandFailed(_REFUSAL)
+        check_same(inputs, example.tensors, example.tolerance)
+        if outputs != len(inputs):
+            raise CommandFailed(f"{key} has {len(inputs)} outputs, not {outputs}")
+        return inputs
 
 
 class ScriptContract:
@@ -145,7 +189,7 @@ class ScriptContract:
         for example in asking:
             with self._compiled(example) as script:
                 call = partial(self._call, script, example, Requests(example, refuse=True))
-                check_raises(f"{example.function} whose request was refused", call, REFUSAL)
+                check_raises(f"{example.function} whose request was refused", call, _REFUSAL)
                 self._check_call(script, example, Requests(example))
 
     def test_a_script_can_be_cancelled(self) -> None:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from tensorkeep.hookspecs import Commands
     from tensorkeep.tensor import DType
-    from tensorkeep.testing.script_example import ScriptExample
+    from tensorkeep.testing.examples import ScriptExample
 
 
 class Subject:

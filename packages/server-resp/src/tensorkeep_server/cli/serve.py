@@ -165,7 +165,8 @@ def serve(  # noqa: PLR0913 - one parameter for each setting is the point
         int,
         _setting(
             min=0,
-            help="Threads inside one operator; 0 leaves it to the backend.",
+            help="Threads inside one operator; 0 shares the machine's cores out among the workers"
+            " of a device.",
             rich_help_panel=_HOW_IT_RUNS,
         ),
     ] = _ENGINE.intra_op_parallelism,

@@ -1,6 +1,6 @@
-"""AI.INFO and AI._MODELSCAN: what is known of models by the names under which they were stored.
+"""AI.INFO and the scans: what is known of models and scripts by the names of their storing.
 
-A model that was renamed is found here under its old name, as in the original.
+One that was renamed is found here under its old name, as in the original.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from tensorkeep.model import Model, Script
 from tensorkeep_server.command import MODULE, READONLY, Command, command
 from tensorkeep_server.commands.models import encoded
 from tensorkeep_server.errors import CommandError
@@ -38,11 +39,11 @@ def parse_info(args: Args) -> Info:
 
 
 def info(client: Client, request: Info) -> Reply:
-    """Answers what was counted of a model's runs, or sets the counters back."""
-    model = client.server.engine.catalog.get(request.key)
-    if model is None:
+    """Answers what was counted of a model's or script's runs, or sets the counters back."""
+    found = client.server.engine.catalog.get(request.key)
+    if found is None:
         raise CommandError("ERR cannot find run info for key")
-    spec, stats = model.spec, model.stats
+    spec, stats = found.spec, found.stats
     if request.reset:
         stats.reset()
         return OK
@@ -50,7 +51,7 @@ def info(client: Client, request: Info) -> Reply:
         b"key",
         request.key,
         b"type",
-        b"MODEL",
+        b"MODEL" if isinstance(found, Model) else b"SCRIPT",
         b"backend",
         encoded(spec.backend),
         b"device",
@@ -68,26 +69,48 @@ def info(client: Client, request: Info) -> Reply:
     )
 
 
-# --------------------------------------------------------------------------- AI._MODELSCAN
-def parse_model_scan(args: Args) -> None:
-    """Parses AI._MODELSCAN."""
+# --------------------------------------------------------------------------- the scans
+def parse_scan(args: Args) -> None:
+    """Parses AI._MODELSCAN and AI._SCRIPTSCAN."""
     if len(args):
         raise args.wrong_arity()
 
 
 def model_scan(client: Client, _: None) -> Reply:
     """Lists all models with their tags."""
-    _log.warning("AI._MODELSCAN is experimental and might be removed in a future version")
-    models = dict(client.server.engine.catalog)
-    return tuple((key, encoded(models[key].spec.tag)) for key in scan_order(models))
+    return _scan(client, Model, "AI._MODELSCAN")
+
+
+def script_scan(client: Client, _: None) -> Reply:
+    """Lists all scripts with their tags."""
+    return _scan(client, Script, "AI._SCRIPTSCAN")
+
+
+def _scan(client: Client, kind: type, name: str) -> Reply:
+    """Lists what is of one kind, in the order of the one table that has both kinds."""
+    _log.warning("%s is experimental and might be removed in a future version", name)
+    catalog = dict(client.server.engine.catalog)
+    return tuple(
+        (key, encoded(catalog[key].spec.tag))
+        for key in scan_order(catalog)
+        if isinstance(catalog[key], kind)
+    )
 
 
 COMMANDS: Final[tuple[Command, ...]] = (
     command(
         "ai._modelscan",
-        parse_model_scan,
+        parse_scan,
         model_scan,
         summary="Lists all models and their tags. Experimental.",
+        group="module",
+        flags=(READONLY, MODULE),
+    ),
+    command(
+        "ai._scriptscan",
+        parse_scan,
+        script_scan,
+        summary="Lists all scripts and their tags. Experimental.",
         group="module",
         flags=(READONLY, MODULE),
     ),
@@ -95,7 +118,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "ai.info",
         parse_info,
         info,
-        summary="Answers what was counted of a model's runs, or sets the counters back.",
+        summary="Answers what was counted of the runs of a model or script, or sets it back.",
         group="module",
         flags=(READONLY, MODULE),
         keys=(1, 1, 1),

@@ -17,6 +17,7 @@ from tensorkeep_server.command import (
     nothing,
     only_subcommands,
 )
+from tensorkeep_server.commands import tracking
 from tensorkeep_server.commands.session import PRINTABLE, check_name
 from tensorkeep_server.errors import CommandError
 from tensorkeep_server.reply import OK, Verbatim
@@ -31,9 +32,10 @@ _PLAIN: Final = (NOSCRIPT, LOADING, STALE)
 _ADMIN: Final = (ADMIN, *_PLAIN)
 _CHANGING: Final = ("nondeterministic_output",)
 
-# The kinds of connections that Redis tells apart. All of ours are normal ones.
+# The kinds of connections that Redis tells apart; there are no replicas here.
 _NORMAL: Final = b"NORMAL"
-_KINDS: Final = (_NORMAL, b"MASTER", b"REPLICA", b"SLAVE", b"PUBSUB")
+_PUBSUB: Final = b"PUBSUB"
+_KINDS: Final = (_NORMAL, b"MASTER", b"REPLICA", b"SLAVE", _PUBSUB)
 
 
 # --------------------------------------------------------------------------- what is known
@@ -83,7 +85,8 @@ def client_list(client: Client, request: ClientList) -> Reply:
         _lines(
             other
             for other in client.server.clients.values()
-            if request.kind in {None, _NORMAL} and (request.ids is None or other.id in request.ids)
+            if request.kind in {None, _kind(other)}
+            and (request.ids is None or other.id in request.ids)
         )
     )
 
@@ -95,6 +98,10 @@ def _take_kind(args: Args) -> bytes:
     return keyword(word)
 
 
+def _kind(client: Client) -> bytes:
+    return _PUBSUB if client.subscribed else _NORMAL
+
+
 def _lines(clients: Iterable[Client]) -> str:
     now = time.time()
     return "".join(f"{_line(client, now)}\n" for client in clients)
@@ -103,13 +110,16 @@ def _lines(clients: Iterable[Client]) -> str:
 def _line(client: Client, now: float) -> str:
     """Describes a connection with the fields of Redis 7.0 and 7.2, in their order.
 
-    Zeros stand for what does not exist here: descriptors, subscriptions, and the memory of a
-    connection's buffers.
+    Zeros stand for what does not exist here: descriptors, and the memory of a connection's
+    buffers.
     """
+    subscriptions = client.server.subscriptions
     unix_socket = client.server.settings.unix_socket
     flags = "".join(
         letter
         for letter, holds in (
+            ("O", client in client.server.monitors),
+            ("P", client.subscribed),
             ("x", client.transaction is not None),
             ("b", client.blocked),
             ("d", client.watch.changed),
@@ -129,9 +139,9 @@ def _line(client: Client, now: float) -> str:
         "idle": int(now - client.active_at),
         "flags": flags or "N",
         "db": client.database,
-        "sub": 0,
-        "psub": 0,
-        "ssub": 0,
+        "sub": subscriptions.channels.count(client),
+        "psub": subscriptions.patterns.count(client),
+        "ssub": subscriptions.shard_channels.count(client),
         "multi": -1 if client.transaction is None else len(client.transaction.queue),
         "qbuf": 0,
         "qbuf-free": 0,
@@ -315,7 +325,7 @@ def _fits(other: Client, client: Client, request: Kill) -> bool:
         request.address in {None, other.address}
         and request.local_address in {None, other.local_address}
         and request.id in {None, other.id}
-        and request.kind in {None, _NORMAL}
+        and request.kind in {None, _kind(other)}
         and not (request.skip_me and other is client)
     )
 
@@ -436,6 +446,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
                 syntax="connection-name",
                 since="2.6.9",
             ),
+            *tracking.SUBCOMMANDS,
         ),
     ),
 )

@@ -7,7 +7,7 @@ not is in the table only where a client needs the answer, with the value that is
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tensorkeep_server.args import SYNTAX, parse_integer, text
 from tensorkeep_server.command import (
@@ -23,6 +23,9 @@ from tensorkeep_server.command import (
 )
 from tensorkeep_server.errors import CommandError
 from tensorkeep_server.glob import compile_glob
+from tensorkeep_server.notifications import read_classes, show_classes
+from tensorkeep_server.output_limit import read_limits, show_limits
+from tensorkeep_server.publishing import announce_events
 from tensorkeep_server.reply import OK, Map
 from tensorkeep_server.settings import DATABASES
 
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tensorkeep_server.args import Args
+    from tensorkeep_server.output_limit import OutputLimit
     from tensorkeep_server.reply import Reply
     from tensorkeep_server.state import Client, Server
 
@@ -37,18 +41,30 @@ _ADMIN: Final = (ADMIN, NOSCRIPT, LOADING, STALE)
 
 
 @dataclass(frozen=True, slots=True)
-class _Integer:
+class _Setting:
     """How a setting is changed while the server runs.
 
     Attributes:
-        least: Lowest value.
-        most: Highest value.
+        read: Reads a value; raises ValueError with what is wrong.
         change: Makes the change.
     """
 
-    least: int
-    most: int
-    change: Callable[[Server, int], None]
+    read: Callable[[bytes], Any]
+    change: Callable[[Server, Any], None]
+
+
+def _integer(least: int, change: Callable[[Server, int], None], most: int = 2**63 - 1) -> _Setting:
+    """Returns a setting that is an integer."""
+
+    def read(value: bytes) -> int:
+        number = parse_integer(value)
+        if number is None:
+            raise ValueError("argument couldn't be parsed into an integer")
+        if not least <= number <= most:
+            raise ValueError(f"argument must be between {least} and {most} inclusive")
+        return number
+
+    return _Setting(read, change)
 
 
 def _set_max_clients(server: Server, value: int) -> None:
@@ -59,26 +75,51 @@ def _set_lua_time_limit(server: Server, value: int) -> None:
     server.lua_time_limit = value
 
 
-_LUA_TIME_LIMIT: Final = _Integer(0, 2**63 - 1, _set_lua_time_limit)
+def _set_slow_threshold(server: Server, value: int) -> None:
+    server.slow_log.threshold = value
 
-_Entry = tuple["Callable[[Server], object]", _Integer | None]
+
+def _set_slow_log_size(server: Server, value: int) -> None:
+    server.slow_log.most = value
+
+
+def _set_output_limit(server: Server, value: OutputLimit | None) -> None:
+    if value is not None:
+        server.output_limit = value
+
+
+_LUA_TIME_LIMIT: Final = _integer(0, _set_lua_time_limit)
+
+_Entry = tuple["Callable[[Server], object]", _Setting | None]
 
 _TABLE: Final[dict[str, _Entry]] = {
     "appendonly": (lambda _: "no", None),
     "bind": (lambda server: server.settings.bind, None),
     "busy-reply-threshold": (lambda server: server.lua_time_limit, _LUA_TIME_LIMIT),
+    "client-output-buffer-limit": (
+        lambda server: show_limits(server.output_limit),
+        _Setting(read_limits, _set_output_limit),
+    ),
     "cluster-enabled": (lambda _: "no", None),
     "databases": (lambda _: DATABASES, None),
+    "latency-monitor-threshold": (lambda _: 0, None),
     "lua-time-limit": (lambda server: server.lua_time_limit, _LUA_TIME_LIMIT),
-    "maxclients": (lambda server: server.max_clients, _Integer(1, 2**32 - 1, _set_max_clients)),
+    "maxclients": (lambda server: server.max_clients, _integer(1, _set_max_clients, 2**32 - 1)),
     "maxmemory": (lambda _: 0, None),
     "maxmemory-policy": (lambda _: "noeviction", None),
-    "notify-keyspace-events": (lambda _: "", None),
+    "notify-keyspace-events": (
+        lambda server: show_classes(server.announced),
+        _Setting(read_classes, announce_events),
+    ),
     "port": (lambda server: server.port, None),
     "proto-max-bulk-len": (lambda server: server.settings.limits.max_bulk, None),
     "requirepass": (lambda _: "", None),
     "save": (lambda _: "", None),
-    "slowlog-log-slower-than": (lambda _: -1, None),
+    "slowlog-log-slower-than": (
+        lambda server: server.slow_log.threshold,
+        _integer(-1, _set_slow_threshold),
+    ),
+    "slowlog-max-len": (lambda server: server.slow_log.most, _integer(0, _set_slow_log_size)),
     "timeout": (lambda _: 0, None),
     "unixsocket": (lambda server: server.settings.unix_socket, None),
 }
@@ -126,26 +167,22 @@ def set_(client: Client, pairs: list[tuple[str, bytes]]) -> Reply:
     A setting that cannot be changed may be set to what it is.
     """
     changes = [change for name, value in pairs if (change := _change(client.server, name, value))]
-    for setting, number in changes:
-        setting.change(client.server, number)
+    for setting, value in changes:
+        setting.change(client.server, value)
     return OK
 
 
-def _change(server: Server, name: str, value: bytes) -> tuple[_Integer, int] | None:
+def _change(server: Server, name: str, value: bytes) -> tuple[_Setting, Any] | None:
     """Returns what is to be done, None for nothing."""
     show, setting = _TABLE[name]
     if setting is None:
         if str(show(server)).encode().lower() != value.lower():
             raise _failed(name, "can't set immutable config")
         return None
-    number = parse_integer(value)
-    if number is None:
-        raise _failed(name, "argument couldn't be parsed into an integer")
-    if not setting.least <= number <= setting.most:
-        raise _failed(
-            name, f"argument must be between {setting.least} and {setting.most} inclusive"
-        )
-    return setting, number
+    try:
+        return setting, setting.read(value)
+    except ValueError as error:
+        raise _failed(name, str(error)) from error
 
 
 def _failed(name: str, why: str) -> CommandError:

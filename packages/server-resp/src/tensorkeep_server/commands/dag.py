@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from tensorkeep.errors import TensorkeepError
 from tensorkeep.graph import GraphRun
-from tensorkeep.model import Script
+from tensorkeep.keyspace import NEW
 from tensorkeep_server.args import Args, keyword, parse_integer
 from tensorkeep_server.command import (
     DENYOOM,
@@ -23,13 +23,16 @@ from tensorkeep_server.command import (
     Command,
     command,
 )
-from tensorkeep_server.commands.deprecated import read_model_run
+from tensorkeep_server.commands.deprecated_models import read_model_run
+from tensorkeep_server.commands.deprecated_scripts import read_script_run
 from tensorkeep_server.commands.execute import (
     read_model_execute,
     run_graph,
     too_few_arguments,
 )
 from tensorkeep_server.commands.models import stored_model
+from tensorkeep_server.commands.script_execute import read_script_execute, script_call
+from tensorkeep_server.commands.scripts import stored_script
 from tensorkeep_server.commands.tensors import (
     check_dtype,
     check_target,
@@ -49,6 +52,7 @@ if TYPE_CHECKING:
     from tensorkeep.tensor import Tensor
     from tensorkeep_server.codec import Argument
     from tensorkeep_server.commands.execute import ModelExecute
+    from tensorkeep_server.commands.script_execute import ScriptExecute
     from tensorkeep_server.commands.tensors import Form
     from tensorkeep_server.dag_plan import Plan, Reader
     from tensorkeep_server.later import Later
@@ -57,6 +61,7 @@ if TYPE_CHECKING:
 
 NOT_AVAILABLE: Final = Simple("NA")
 
+_NO_TIMEOUT: Final = "ERR TIMEOUT not allowed within a DAG command"
 _NO_TENSOR: Final = "ERR PERSIST key stands for an output that is no tensor"
 
 
@@ -65,7 +70,10 @@ def _read_tensor_set(op: Sequence[Argument], draft: Draft[Client]) -> None:
     if len(op) < 4:  # noqa: PLR2004 - the operation, name, type, and a size or data
         raise CommandError("wrong number of arguments for 'AI.TENSORSET' command")
     limits = draft.store.server.settings.limits
-    draft.put(bytes(op[1]), read_tensor(Args(op, 2), limits.max_bulk))
+    tensor = read_tensor(Args(op, 2), limits.max_bulk)
+    # VALUES may be followed by any word, so the tensor itself must tell.
+    ends_in_data = keyword(op[-2]) == b"BLOB" and tensor.blob is op[-1]
+    draft.put(bytes(op[1]), tensor, ends_in_data=ends_in_data)
 
 
 def _read_tensor_get(op: Sequence[Argument], draft: Draft[Client]) -> None:
@@ -80,21 +88,27 @@ def _model_run(
     def read_op(op: Sequence[Argument], draft: Draft[Client]) -> None:
         if len(op) < at_least:
             raise too_few_arguments(name)
-        model = stored_model(draft.store, bytes(op[1]))
+        key = bytes(op[1])
+        model = stored_model(draft.store, key)
         inputs, outputs, timeout_ms = read(Args(op, 2), model)
         if timeout_ms:
-            raise CommandError("ERR TIMEOUT not allowed within a DAG command")
-        draft.execute(model, inputs, outputs)
+            raise CommandError(_NO_TIMEOUT)
+        draft.execute(key, model, inputs, outputs)
 
     return read_op
 
 
-def _script(name: str) -> Reader[Client]:
+def _script_run(name: str, read: Callable[[Args], ScriptExecute]) -> Reader[Client]:
     def read_op(op: Sequence[Argument], draft: Draft[Client]) -> None:
         if len(op) < 3:  # noqa: PLR2004 - the operation, key and function
             raise too_few_arguments(name)
-        _stored_script(draft.store, bytes(op[1]))
-        raise CommandError("ERR scripts cannot be run")  # no command stores one
+        key = bytes(op[1])
+        script = stored_script(draft.store, key)
+        request = read(Args(op, 2))
+        if request.timeout_ms:
+            raise CommandError(_NO_TIMEOUT)
+        call = script_call(draft.store, request)
+        draft.execute(key, script, request.inputs, request.outputs, call)
 
     return read_op
 
@@ -113,7 +127,7 @@ _TENSOR_OPS: Final[dict[Argument, Reader[Client]]] = {
 _OPS: Final[dict[Argument, Reader[Client]]] = {
     **_TENSOR_OPS,
     b"AI.MODELEXECUTE": _model_run("AI.MODELEXECUTE", 8, read_model_execute),
-    b"AI.SCRIPTEXECUTE": _script("AI.SCRIPTEXECUTE"),
+    b"AI.SCRIPTEXECUTE": _script_run("AI.SCRIPTEXECUTE", read_script_execute),
     b"AI.MODELRUN": _refused("Deprecated AI.MODELRUN cannot be used in AI.DAGEXECUTE command"),
     b"AI.SCRIPTRUN": _refused("Deprecated AI.SCRIPTRUN cannot be used in AI.DAGEXECUTE command"),
 }
@@ -126,7 +140,7 @@ _READ_ONLY_OPS: Final[dict[Argument, Reader[Client]]] = {
 _DEPRECATED_OPS: Final[dict[Argument, Reader[Client]]] = {
     **_TENSOR_OPS,
     b"AI.MODELRUN": _model_run("AI.MODELRUN", 6, read_model_run),
-    b"AI.SCRIPTRUN": _script("AI.SCRIPTRUN"),
+    b"AI.SCRIPTRUN": _script_run("AI.SCRIPTRUN", read_script_run),
     b"AI.MODELEXECUTE": _refused(
         "AI.MODELEXECUTE cannot be used in a deprecated AI.DAGRUN command"
     ),
@@ -179,17 +193,14 @@ def check_arity(dialect: Dialect[Client], args: Args) -> Args:
 
 def run_dag(dialect: Dialect[Client], client: Client, args: Args) -> Reply | Later:
     """Runs a DAG and stores what it was asked to."""
-    plan = read_dag(args, dialect, client)
+    plan = client.dags.recall(args.items, client.keys.get)
+    if plan is None:
+        plan, origins = read_dag(args, dialect, client)
+        client.dags.note(args.items, plan, origins)
     engine = client.server.engine
     expires_at = engine.time() + plan.timeout_ms / 1000 if plan.timeout_ms > 0 else None
     run = GraphRun(plan.graph, plan.given, expires_at)
     return run_graph(engine, run, lambda: _answer(client, plan, run))
-
-
-def _stored_script(client: Client, key: bytes) -> Script:
-    if client.keys.get(key) is None:
-        raise CommandError("ERR script key is empty")
-    return client.keys.typed(key, Script)
 
 
 def _answer(client: Client, plan: Plan, run: GraphRun) -> Reply:
@@ -235,7 +246,7 @@ def _persist(client: Client, plan: Plan, run: GraphRun) -> Error | None:
         except TensorkeepError as error:
             return error_reply(error)
     for key, tensor in tensors:
-        client.keys.set(key, tensor)
+        client.keys.set(key, tensor, None, NEW)
     return None
 
 
@@ -284,7 +295,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
     _command(
         "ai.dagexecute",
         _DAGEXECUTE,
-        "Does AI.TENSORSET, AI.TENSORGET and AI.MODELEXECUTE as one request.",
+        "Does AI.TENSORSET, AI.TENSORGET, AI.MODELEXECUTE and AI.SCRIPTEXECUTE as one request.",
     ),
     _command(
         "ai.dagexecute_ro",
@@ -294,13 +305,13 @@ COMMANDS: Final[tuple[Command, ...]] = (
     _command(
         "ai.dagrun",
         _DAGRUN,
-        "Does AI.TENSORSET, AI.TENSORGET and AI.MODELRUN as one request."
+        "Does AI.TENSORSET, AI.TENSORGET, AI.MODELRUN and AI.SCRIPTRUN as one request."
         " Deprecated: use AI.DAGEXECUTE.",
     ),
     _command(
         "ai.dagrun_ro",
         _DAGRUN_RO,
-        "Does AI.TENSORSET, AI.TENSORGET and AI.MODELRUN as one request that stores nothing."
+        "Does what AI.DAGRUN does, as one request that stores nothing."
         " Deprecated: use AI.DAGEXECUTE_RO.",
     ),
 )

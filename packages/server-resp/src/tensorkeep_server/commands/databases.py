@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tensorkeep_server.args import SYNTAX, Args
 from tensorkeep_server.command import FAST, READONLY, WRITE, Command, command, nothing
 from tensorkeep_server.errors import CommandError
-from tensorkeep_server.glob import compile_glob
 from tensorkeep_server.reply import OK
+from tensorkeep_server.scanning import Options, matching, read_cursor, read_options
 from tensorkeep_server.values import types_named
 
 if TYPE_CHECKING:
     from tensorkeep_server.reply import Reply
     from tensorkeep_server.state import Client
 
-_ALL: Final = b"*"
-_LIMIT: Final = 10  # Redis' own
-_CURSOR: Final = re.compile(rb"[+-]?[0-9]+")
 _INT32: Final = range(-(2**31), 2**31)
-_UINT64: Final = 2**64
 
 
 # --------------------------------------------------------------------------- arguments
@@ -29,15 +24,11 @@ class Scan(NamedTuple):
 
     Attributes:
         cursor: Where to go on; 0 begins.
-        pattern: What the keys must look like.
-        limit: Keys to look at.
-        type_name: Name of their values' type in upper case, None for any.
+        options: Which keys are wanted, and how many are looked at.
     """
 
     cursor: int
-    pattern: bytes
-    limit: int
-    type_name: bytes | None
+    options: Options
 
 
 class Swap(NamedTuple):
@@ -48,36 +39,8 @@ class Swap(NamedTuple):
 
 
 def parse_scan(args: Args) -> Scan:
-    """Parses SCAN, whose options come in any order, the last of a kind counting."""
-    cursor = _read_cursor(args.take())
-    pattern, limit, type_name = _ALL, _LIMIT, None
-    while len(args):
-        word = args.take_keyword()
-        if not len(args):
-            raise CommandError(SYNTAX)
-        match word:
-            case b"MATCH":
-                pattern = args.take()
-            case b"COUNT":
-                limit = args.take_integer()
-                if limit < 1:
-                    raise CommandError(SYNTAX)
-            case b"TYPE":
-                type_name = args.take_keyword()
-            case _:
-                raise CommandError(SYNTAX)
-    return Scan(cursor, pattern, limit, type_name)
-
-
-def _read_cursor(argument: bytes) -> int:
-    """Reads a cursor as Redis does, with C's strtoul: an empty one is 0, a negative one large."""
-    digits = argument.partition(b"\0")[0] or b"0"
-    if not _CURSOR.fullmatch(digits) or len(digits) > len(str(_UINT64)) + 1:
-        raise CommandError("ERR invalid cursor")
-    cursor = int(digits)
-    if abs(cursor) >= _UINT64:
-        raise CommandError("ERR invalid cursor")
-    return cursor % _UINT64
+    """Parses SCAN."""
+    return Scan(read_cursor(args.take()), read_options(args, of_keys=True))
 
 
 def parse_flush(args: Args) -> None:
@@ -104,7 +67,7 @@ def parse_swap(args: Args) -> Swap:
 # --------------------------------------------------------------------------- commands
 def find_keys(client: Client, pattern: bytes) -> Reply:
     """Answers all keys that a pattern matches."""
-    return _matching(list(client.keys), pattern)
+    return matching(client.keys, pattern)
 
 
 def scan(client: Client, request: Scan) -> Reply:
@@ -113,19 +76,13 @@ def scan(client: Client, request: Scan) -> Reply:
     A key that is there from the beginning of a scan to its end is answered exactly once. Keys are
     filtered after they were counted, so an answer may be empty and the scan not over.
     """
-    cursor, found = client.keys.scan(request.cursor, request.limit)
-    found = _matching(found, request.pattern)
-    if request.type_name is not None:
-        kinds = types_named(request.type_name)
+    pattern, limit, type_name = request.options
+    cursor, found = client.keys.scan(request.cursor, limit)
+    found = matching(found, pattern)
+    if type_name is not None:
+        kinds = types_named(type_name)
         found = [key for key in found if type(client.keys.get(key, touch=False)) in kinds]
     return (b"%d" % cursor, found)
-
-
-def _matching(keys: list[bytes], pattern: bytes) -> list[bytes]:
-    if pattern == _ALL:
-        return keys
-    matches = compile_glob(pattern).fullmatch
-    return [key for key in keys if matches(key)]
 
 
 def random_key(client: Client, _: None) -> Reply:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from tensorkeep.engine import run_of
 from tensorkeep.errors import RunExpired
+from tensorkeep.graph import run_of
+from tensorkeep.keyspace import NEW
 from tensorkeep_server.args import Args, keyword, parse_integer, text
 from tensorkeep_server.command import DENYOOM, MODULE, MOVABLE, WRITE, Command, command
 from tensorkeep_server.commands.models import OfModel, stored_model
@@ -138,7 +139,7 @@ def run_model(client: Client, model: Model, request: ModelExecute) -> Reply | La
     inputs = [stored_tensor(client, key) for key in request.inputs]
     expires_at = engine.time() + request.timeout_ms / 1000 if request.timeout_ms else None
     graph = run_of(model, inputs, expires_at)
-    return run_graph(engine, graph, lambda: _store_outputs(client, request.outputs, graph))
+    return run_graph(engine, graph, lambda: store_outputs(client, request.outputs, graph))
 
 
 def run_graph(engine: Engine, graph: GraphRun, finish: Callable[[], Reply]) -> Reply | Later:
@@ -171,7 +172,7 @@ def _given_up(error: Exception) -> Reply:
     return TIMED_OUT if type(error) is RunExpired else error_reply(error)
 
 
-def _store_outputs(client: Client, names: Sequence[bytes], graph: GraphRun) -> Reply:
+def store_outputs(client: Client, names: Sequence[bytes], graph: GraphRun) -> Reply:
     """Stores all outputs of a single run, or none.
 
     An output that is no tensor is left out, as in the original.
@@ -188,7 +189,7 @@ def _store_outputs(client: Client, names: Sequence[bytes], graph: GraphRun) -> R
             check_target(client, name)
     for name, output in zip(names, outputs, strict=True):
         if output is not None:
-            client.keys.set(name, output)
+            client.keys.set(name, output, None, NEW)
     return OK
 
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from tensorkeep_server.args import Args, keyword, text
+from tensorkeep_server.args import NOT_AN_INTEGER, Args, keyword, parse_integer, text
 from tensorkeep_server.command import FAST, READONLY, WRITE, Command, command
 from tensorkeep_server.errors import CommandError
 
 if TYPE_CHECKING:
     from tensorkeep.keyspace import Keyspace
+    from tensorkeep_server.codec import Argument
     from tensorkeep_server.reply import Reply
     from tensorkeep_server.state import Client
 
@@ -44,7 +45,11 @@ class Expire(NamedTuple):
 
     def invalid(self) -> CommandError:
         """Returns the error for a time that cannot be kept."""
-        return CommandError(f"ERR invalid expire time in '{self.name}' command")
+        return _invalid(self.name)
+
+
+def _invalid(name: str) -> CommandError:
+    return CommandError(f"ERR invalid expire time in '{name}' command")
 
 
 def parse_expire(args: Args, *, name: str, unit_ms: int, relative: bool) -> Expire:
@@ -92,7 +97,7 @@ def expire(client: Client, request: Expire) -> Reply:
     if deadline <= now:
         keys.delete(request.key)
     else:
-        keys.expire(request.key, deadline / _SECOND_MS)
+        keys.expire(request.key, deadline / _SECOND_MS, "expire")
     return 1
 
 
@@ -107,11 +112,38 @@ def _allows(conditions: frozenset[bytes], deadline: int, current: int) -> bool:
     )
 
 
+def read_deadline(
+    keys: Keyspace, time: Argument, *, name: str, unit_ms: int, relative: bool
+) -> float:
+    """Reads when a key is to vanish where that is an option of a command, such as SET's.
+
+    Args:
+        keys: Tells the time.
+        time: A number above zero.
+        name: The command's, for the error.
+        unit_ms: Milliseconds that the number counts in.
+        relative: Whether it counts from now on.
+
+    Returns:
+        The Unix time in seconds.
+
+    Raises:
+        CommandError: It is no integer, or not above zero, or cannot be kept.
+    """
+    number = parse_integer(time)
+    if number is None:
+        raise CommandError(NOT_AN_INTEGER)
+    deadline = number * unit_ms + (_now_ms(keys) if relative else 0)
+    if number <= 0 or deadline > _INT64_MAX:
+        raise _invalid(name)
+    return deadline / _SECOND_MS
+
+
 def persist(client: Client, key: bytes) -> Reply:
     """Takes a key's expiry away; answers whether it had one."""
     if client.keys.get(key) is None or _deadline_ms(client.keys, key) == _NO_EXPIRY:
         return 0
-    client.keys.expire(key, None)
+    client.keys.expire(key, None, "persist")
     return 1
 
 

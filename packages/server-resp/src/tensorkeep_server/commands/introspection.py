@@ -13,6 +13,7 @@ from tensorkeep_server.command import (
     FAST,
     LOADING,
     MODULE,
+    PUBSUB,
     READONLY,
     STALE,
     WRITE,
@@ -60,12 +61,18 @@ _CATEGORIES: Final = (
     "transaction",
     "scripting",
 )
-_OF_GROUP: Final = {"generic": "keyspace", "sorted-set": "sortedset", "transactions": "transaction"}
+_OF_GROUP: Final = {
+    "generic": "keyspace",
+    "sorted-set": "sortedset",
+    "transactions": "transaction",
+    "pubsub": "",  # follows from the flag
+}
 _OF_FLAG: Final = {
     READONLY: ("read",),
     WRITE: ("write",),
     ADMIN: ("admin", "dangerous"),
     FAST: ("fast",),
+    PUBSUB: ("pubsub",),
 }
 
 
@@ -148,6 +155,8 @@ def _key_specs(item: Command) -> Iterator[Reply]:
         flags = ("RO", "access")
     elif WRITE in item.flags:
         flags = ("RW", "access", "update")
+    elif PUBSUB in item.flags:
+        flags = ("not_key",)
     begin = _spec(b"index", ((b"index", first),))
     keys = ((b"lastkey", last - first if last > 0 else last), (b"keystep", step), (b"limit", 0))
     yield Map(
@@ -251,11 +260,11 @@ def _arguments(syntax: str) -> Iterator[Reply]:
 
 
 def _outer_words(syntax: str) -> list[str]:
-    """Splits at the blanks that are not inside brackets."""
+    """Splits at the blanks that are not inside brackets or parentheses."""
     words = [""]
     depth = 0
     for letter in syntax:
-        depth += (letter == "[") - (letter == "]")
+        depth += (letter in "[(") - (letter in "])")
         if letter == " " and not depth:
             words.append("")
         else:

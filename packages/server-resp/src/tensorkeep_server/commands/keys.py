@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tensorkeep.errors import KeyMissing
+from tensorkeep.keyspace import NEW
 from tensorkeep_server.args import SYNTAX, Args
 from tensorkeep_server.command import DENYOOM, FAST, READONLY, WRITE, Command, command
 from tensorkeep_server.commands.session import parse_select
@@ -139,7 +140,8 @@ def copy(client: Client, request: Copy) -> Reply:
     duplicate = type_of(entry.value).copy
     if duplicate is None:
         raise CommandError(_NOT_COPIED)
-    target.set(request.target, duplicate(entry.value), entry.expires_at)
+    target.set(request.target, duplicate(entry.value), entry.expires_at, NEW)
+    target.changed(request.target, "copy_to")
     return 1
 
 
@@ -152,7 +154,8 @@ def move(client: Client, request: Move) -> Reply:
     if entry is None or request.key in target:
         return 0
     target.set(request.key, entry.value, entry.expires_at)
-    source.delete(request.key)
+    source.delete(request.key, "move_from")
+    target.changed(request.key, "move_to")
     return 1
 
 

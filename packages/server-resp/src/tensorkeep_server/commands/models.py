@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tensorkeep.batching import Batching
 from tensorkeep.device import Device
-from tensorkeep.errors import BackendUnavailable, InvalidDevice, TensorkeepError
+from tensorkeep.errors import InvalidDevice
 from tensorkeep.model import Model, ModelSpec
 from tensorkeep_server.args import Args, keyword, text
 from tensorkeep_server.command import DENYOOM, MODULE, READONLY, WRITE, Command, command
-from tensorkeep_server.errors import WRONG_TYPE, CommandError, error_reply
-from tensorkeep_server.later import Later
+from tensorkeep_server.commands.building import store_when_built
+from tensorkeep_server.errors import CommandError
 from tensorkeep_server.numerals import parse_count
-from tensorkeep_server.reply import OK, Error
+from tensorkeep_server.reply import OK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from tensorkeep_server.later import Later
     from tensorkeep_server.reply import Reply
     from tensorkeep_server.state import Client, Server
-
-_log = logging.getLogger(__name__)
 
 NO_MODEL: Final = "ERR model key is empty"
 NO_BLOB: Final = "ERR Insufficient arguments, missing model BLOB"
@@ -32,6 +30,7 @@ INVALID_DEVICE: Final = "ERR Invalid DEVICE"
 # What the original knew, whether it is installed or not, and whether its models are stored with
 # the names of their inputs and outputs. For other backends the names may be given or not.
 NEEDS_NAMES: Final = {"TF": True, "TFLITE": False, "TORCH": False, "ONNX": False}
+_ZIP: Final = b"PK\x03\x04"  # what an archive begins with; a GraphDef cannot
 
 
 class OfModel(NamedTuple):
@@ -101,7 +100,7 @@ def _read_names(args: Args, backend: str) -> tuple[tuple[str, ...], tuple[str, .
     needed = NEEDS_NAMES.get(backend, given)
     if given and not needed:
         raise CommandError("ERR INPUTS argument should not be specified for this backend")
-    if not needed:
+    if not needed or brings_names(args, backend):
         return (), ()
     if not given:
         raise CommandError(f"ERR INPUTS not specified for {backend}")
@@ -123,6 +122,16 @@ def _read_counted(args: Args, kind: str) -> tuple[str, ...]:
 
 
 # --------------------------------------------------------------------------- what MODELSET shares
+def brings_names(args: Args, backend: str) -> bool:
+    """Returns whether next comes a model of TF that names its inputs and outputs itself.
+
+    That is a SavedModel, packed as an archive; the original knew none.
+    """
+    if backend != "TF" or args.peek() != b"BLOB" or len(args) == 1:
+        return False
+    return bytes(args.items[args.at + 1][: len(_ZIP)]) == _ZIP
+
+
 def read_backend(args: Args, installed: Iterable[str]) -> str:
     """Reads the name of a backend that is known, though perhaps not installed.
 
@@ -167,34 +176,11 @@ def model_store(client: Client, request: OfModel) -> Later:
 
 
 def build_model(client: Client, key: bytes, new: NewModel) -> Later:
-    """Builds a model on the loader's thread, then stores it, even when its client went away."""
-    later = Later()
-    server = client.server
-
-    def built(model: Model | None, error: TensorkeepError | None) -> None:
-        def store() -> Reply:
-            if model is None:
-                return build_failure(error)
-            # Judged last, as in the original: the key may have changed meanwhile, and in a
-            # transaction also which database is selected.
-            keys = client.keys
-            if not isinstance(keys.get(key), Model | None):
-                return Error(WRONG_TYPE)
-            keys.set(key, model)
-            server.engine.catalog[key] = model
-            return OK
-
-        later.resolve(store)
-
-    server.engine.create_model(new.spec, new.blob, built)
-    return later
-
-
-def build_failure(error: TensorkeepError | None) -> Error:
-    """Returns the reply for a model that could not be built; why a backend is missing is logged."""
-    if isinstance(error, BackendUnavailable):
-        _log.warning("%s", error)
-    return error_reply(error or TensorkeepError("no model was built"))
+    """Builds a model and stores it."""
+    engine = client.server.engine
+    return store_when_built(
+        client, key, Model, lambda done: engine.create_model(new.spec, new.blob, done)
+    )
 
 
 # --------------------------------------------------------------------------- AI.MODELGET
@@ -279,7 +265,7 @@ def parse_model_del(args: Args) -> bytes:
 def model_del(client: Client, key: bytes) -> Reply:
     """Deletes a model; what runs of it goes on."""
     model = stored_model(client, key)
-    client.keys.delete(key)
+    client.keys.delete(key, event=None)
     client.server.engine.retire(key, model)
     return OK
 

@@ -1,4 +1,4 @@
-"""Commands about the server as a whole: SHUTDOWN and TIME."""
+"""Commands about the server as a whole: SAVE, SHUTDOWN and TIME."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from tensorkeep_server.command import (
     ALLOW_BUSY,
     FAST,
     LOADING,
+    NO_ASYNC_LOADING,
     NO_MULTI,
     NOSCRIPT,
     STALE,
@@ -25,6 +26,12 @@ if TYPE_CHECKING:
     from tensorkeep_server.args import Args
     from tensorkeep_server.reply import Reply
     from tensorkeep_server.state import Client
+
+
+# --------------------------------------------------------------------------- SAVE
+def save(_client: Client, _request: None) -> Reply:
+    """Says that there is no storage: an OK would let somebody rely on what was not written."""
+    raise CommandError("ERR nothing was saved: this server keeps its data in memory only")
 
 
 # --------------------------------------------------------------------------- SHUTDOWN
@@ -69,6 +76,15 @@ def time_(_client: Client, _request: None) -> Reply:
 
 
 COMMANDS: Final[tuple[Command, ...]] = (
+    command(
+        "save",
+        nothing,
+        save,
+        summary="Is refused: there is no storage yet.",
+        group="server",
+        arity=1,
+        flags=(ADMIN, NOSCRIPT, NO_ASYNC_LOADING, NO_MULTI),
+    ),
     command(
         "time",
         nothing,

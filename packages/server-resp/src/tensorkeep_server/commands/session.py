@@ -23,7 +23,7 @@ from tensorkeep_server.command import (
 from tensorkeep_server.commands.modules import modules
 from tensorkeep_server.errors import CommandError
 from tensorkeep_server.identity import REDIS_VERSION
-from tensorkeep_server.reply import OK, Map, Simple
+from tensorkeep_server.reply import OK, RESP2, Map, Simple
 from tensorkeep_server.settings import DATABASES
 
 if TYPE_CHECKING:
@@ -54,8 +54,10 @@ def parse_ping(args: Args) -> bytes | None:
     return args.take() if len(args) else None
 
 
-def ping(_: Client, message: bytes | None) -> Reply:
-    """Answers PONG, or the message."""
+def ping(client: Client, message: bytes | None) -> Reply:
+    """Answers PONG, or the message; a subscriber that speaks RESP2 expects a message's form."""
+    if client.subscribed and client.version == RESP2:
+        return (b"pong", message or b"")
     return _PONG if message is None else message
 
 
@@ -173,6 +175,7 @@ def select(client: Client, index: int) -> Reply:
 def reset(client: Client, _: None) -> Reply:
     """Makes the connection what it was when it was new."""
     client.discard()
+    client.hear_nothing()
     client.select(0)
     client.version = 2
     client.name = ""

@@ -6,6 +6,7 @@ from array import array
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tensorkeep.errors import UnsupportedDType
+from tensorkeep.keyspace import NEW
 from tensorkeep.tensor import DType, Tensor, element_count
 from tensorkeep_server.args import Args, keyword, parse_integer
 from tensorkeep_server.command import DENYOOM, MODULE, READONLY, WRITE, Command, command
@@ -148,7 +149,7 @@ def tensor_set(client: Client, request: TensorSet) -> Reply:
     keys = client.keys
     check_target(client, request.key)
     tensor = read_tensor(request.content, client.server.settings.limits.max_bulk)
-    keys.set(request.key, tensor)
+    keys.set(request.key, tensor, None, NEW)
     return OK
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from tensorkeep.keyspace import Watch
 from tensorkeep_server.args import Args
+from tensorkeep_server.calls import call, show_monitors
 from tensorkeep_server.command import (
     ALLOW_BUSY,
     FAST,
@@ -117,7 +118,7 @@ def _prepare(
         if prepared is None:
             steps.append(partial(_do, client, *found))
             continue
-        steps.append(prepared.finish)
+        steps.append(partial(_finish, client, found[1], prepared))
         if not prepared.resolved:
             prepared.then(partial(_prepare, client, watched, todo, steps, done))
             return
@@ -137,6 +138,13 @@ def _begin(client: Client, command: Command, args: Args) -> Later | None:
     return later
 
 
+def _finish(client: Client, args: Args, prepared: Later) -> Reply:
+    """Ends what was prepared; as with other commands, that is when it is done."""
+    reply = prepared.finish()
+    show_monitors(client, args.items)
+    return reply
+
+
 def _do_all(client: Client, watched: Watch, steps: list[Callable[[], Reply]]) -> Reply:
     """Does everything in one go, unless a watched key has changed."""
     replies: list[Reply] = []
@@ -152,6 +160,7 @@ def _do_all(client: Client, watched: Watch, steps: list[Callable[[], Reply]]) ->
                 replies = [InVersion(spoken, earlier) for earlier in replies]
             replies.append(reply)
     client.transaction = None
+    show_monitors(client, (b"EXEC",))
     return NULL_ARRAY if changed else replies
 
 
@@ -160,7 +169,7 @@ def _do(client: Client, command: Command, args: Args) -> Reply:
     if command.runs:
         return _CANNOT_RUN
     try:
-        reply = command.handle(client, command.parse(args))
+        reply = call(client, command, args)
     except Exception as error:  # noqa: BLE001 - the table names it, or logs it
         return error_reply(error)
     # Nothing is waited for here: what may take long has `prepare`, or cannot be queued.

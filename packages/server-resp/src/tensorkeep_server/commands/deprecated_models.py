@@ -10,6 +10,7 @@ from tensorkeep.errors import InvalidDevice
 from tensorkeep.model import ModelSpec
 from tensorkeep_server.args import Args, keyword, text
 from tensorkeep_server.command import DENYOOM, MODULE, MOVABLE, WRITE, Command, command
+from tensorkeep_server.commands.building import refuse_device
 from tensorkeep_server.commands.execute import (
     ModelExecute,
     parse_run,
@@ -23,7 +24,7 @@ from tensorkeep_server.commands.models import (
     NO_BLOB,
     NewModel,
     OfModel,
-    build_failure,
+    brings_names,
     build_model,
     read_backend,
     read_blob,
@@ -31,15 +32,13 @@ from tensorkeep_server.commands.models import (
     stored_model,
 )
 from tensorkeep_server.errors import CommandError
-from tensorkeep_server.later import Later
-from tensorkeep_server.reply import Error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from tensorkeep.errors import TensorkeepError
     from tensorkeep.model import Model
     from tensorkeep_server.codec import Argument
+    from tensorkeep_server.later import Later
     from tensorkeep_server.reply import Reply
     from tensorkeep_server.state import Client
 
@@ -131,6 +130,8 @@ def _read_names(args: Args, backend: str) -> tuple[tuple[str, ...], tuple[str, .
     words = [*map(keyword, names)]
     if not NEEDS_NAMES.get(backend, words[:1] == [b"INPUTS"]):
         return (), ()
+    if not words and brings_names(args, backend):
+        return (), ()
     if not words:
         raise CommandError("ERR Insufficient arguments, INPUTS and OUTPUTS not specified")
     if words[0] != b"INPUTS":
@@ -148,21 +149,8 @@ def model_set(client: Client, request: OfModel) -> Later:
     try:
         device = Device.parse_loosely(new.device)
     except InvalidDevice:
-        return _refuse_device(client, new.backend)
+        return refuse_device(client, new.backend)
     return build_model(client, request.key, new.on(device))
-
-
-def _refuse_device(client: Client, backend: str) -> Later:
-    """Answers what the backend says of such a device, which it must be loaded for."""
-    later = Later()
-
-    def loaded(_: object, error: TensorkeepError | None) -> None:
-        unsupported = "Unsupported" if backend == "TFLITE" else "unsupported"
-        refusal = Error(f"ERR {unsupported} device")
-        later.resolve(lambda: build_failure(error) if error else refusal)
-
-    client.server.engine.load_backend(backend, loaded)
-    return later
 
 
 # --------------------------------------------------------------------------- AI.MODELRUN

@@ -3,7 +3,7 @@
 import pytest
 
 from tensorkeep.testing.fake_backend import FakeBackend, fake_gpu
-from tensorkeep_server.commands.deprecated import keys_of_model_run
+from tensorkeep_server.commands.deprecated_models import keys_of_model_run
 
 OK = b"+OK\r\n"
 ARITY = "ERR wrong number of arguments for '{}' command"
@@ -70,6 +70,12 @@ def test_names_come_without_counts(wire, request_, inputs, outputs):
     assert wire.ask("AI.MODELSET", "m", *request_.split(), '{"op": "add"}') == OK
     meta = wire.read("AI.MODELGET", "m", "META")
     assert [meta[11], meta[13]] == [inputs, outputs]
+
+
+def test_an_archive_for_tf_needs_no_names(wire):
+    refused = b"-the blob of a fake model must be a JSON object"  # says the backend
+    for blob in ("PK\3\4", "PK\3\4 and more"):
+        assert wire.ask("AI.MODELSET", "m", "TF", "CPU", "BLOB", blob).startswith(refused)
 
 
 def test_empty_lists_of_names_pass(wire):

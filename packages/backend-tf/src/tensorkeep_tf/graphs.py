@@ -1,0 +1,265 @@
+"""Graphs of TensorFlow, as far as they must be known before TensorFlow builds them.
+
+A graph is cut down to what its outputs need, nodes and functions, and what is left is looked
+through: whatever was not looked at here, TensorFlow never sees. This room decides what a graph may
+not hold, and never what it computes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from google.protobuf.message import DecodeError
+
+from tensorkeep.errors import ModelRejected
+from tensorkeep_tf import operators
+from tensorkeep_tf.framework import tf
+from tensorkeep_tf.messages import INVALID_GRAPH, input_not_found, output_not_found
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+# Messages of TensorFlow's protobufs (GraphDef, NodeDef, AttrValue) bring no types.
+GraphDef = Any
+NodeDef = Any
+
+_PLACEHOLDER: Final = "Placeholder"
+_DEEPEST: Final = 100  # calls of functions within each other
+_MOST_NODES: Final = 1_000_000  # with all functions written out
+_STRING: Final = 7  # DataType.DT_STRING
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What a look through a graph found.
+
+    Attributes:
+        variables: Names of the nodes outside functions that are variables.
+        unfrozen: Name of any node that is a variable, functions included; empty when none is.
+        loops: Whether something in it may run again and again.
+        steady: Whether the time of a run can depend on the shapes of the inputs only.
+        weights: Bytes of all constants and variables.
+    """
+
+    variables: tuple[str, ...]
+    unfrozen: str
+    loops: bool
+    steady: bool
+    weights: int
+
+
+# --------------------------------------------------------------------------- reading
+def parse(blob: bytes) -> GraphDef:
+    """Reads a serialized GraphDef.
+
+    Raises:
+        ModelRejected: The bytes are none.
+    """
+    try:
+        return tf.compat.v1.GraphDef.FromString(blob)
+    except DecodeError as error:
+        raise ModelRejected(INVALID_GRAPH) from error
+
+
+def check_names(graph: GraphDef, inputs: Iterable[str], outputs: Iterable[str]) -> None:
+    """Checks that inputs name placeholders and outputs name nodes.
+
+    Raises:
+        ModelRejected: The first that does not.
+    """
+    ops = {node.name: node.op for node in graph.node}
+    for name in inputs:
+        if ops.get(name) != _PLACEHOLDER:
+            raise ModelRejected(input_not_found(name))
+    for name in outputs:
+        if name not in ops:
+            raise ModelRejected(output_not_found(name))
+
+
+def node_of(tensor: str) -> str:
+    """Returns the node in `node`, `node:1`, `node:output:1` or `^node`, as graphs write inputs."""
+    return tensor.removeprefix("^").partition(":")[0]
+
+
+def called_by(node: NodeDef, functions: Collection[str]) -> Iterator[str]:
+    """Gives the names of the functions that a node calls."""
+    if node.op in functions:
+        yield node.op
+    todo = list(node.attr.values())
+    while todo:
+        value = todo.pop()
+        for function in (value.func,) if value.HasField("func") else value.list.func:
+            yield function.name
+            todo += function.attr.values()
+
+
+# --------------------------------------------------------------------------- cutting and checking
+def cut(graph: GraphDef, roots: Iterable[str]) -> GraphDef:
+    """Returns what some nodes of a graph need, after a look at every operator in it.
+
+    Args:
+        graph: The graph; it may be changed.
+        roots: Names of nodes of the graph.
+
+    Raises:
+        ModelRejected: An operator is unknown or not allowed, or something that is needed is not
+            in the graph.
+    """
+    nodes = {node.name: node for node in graph.node}
+    functions = {each.signature.name: each for each in graph.library.function}
+    kept = _needed(nodes, roots)
+    called = _called([nodes[name] for name in kept], functions)
+    for body in ([nodes[name] for name in kept], *(functions[name].node_def for name in called)):
+        _check(body, functions)
+    if len(kept) < len(graph.node) or len(called) < len(graph.library.function):
+        # Into a new graph: nodes cannot be taken out one by one in any bearable time.
+        whole, graph = graph, tf.compat.v1.GraphDef()
+        graph.versions.CopyFrom(whole.versions)
+        graph.node.extend(nodes[name] for name in kept)
+        graph.library.function.extend(functions[name] for name in called)
+    # Gradients name functions too, and nobody trains here.
+    del graph.library.gradient[:], graph.library.registered_gradients[:]
+    return graph
+
+
+def place(graph: GraphDef, device: str) -> None:
+    """Puts every node on a device, whatever device it was trained on; empty leaves the choice."""
+    for body in _bodies(graph):
+        for node in body:
+            node.device = device
+            if "_class" in node.attr:  # with another node, which may have been cut off
+                del node.attr["_class"]
+
+
+def _needed(nodes: Mapping[str, NodeDef], roots: Iterable[str]) -> list[str]:
+    todo = list(roots)
+    kept: dict[str, None] = {}
+    while todo:
+        name = todo.pop()
+        if name in kept:
+            continue
+        if name not in nodes:
+            raise ModelRejected(f'The node "{name}" is needed and not in the graph')
+        kept[name] = None
+        todo += map(node_of, nodes[name].input)
+    return list(kept)
+
+
+def _called(nodes: Sequence[NodeDef], functions: Mapping[str, Any]) -> list[str]:
+    """Returns the functions that nodes call, and those that these call.
+
+    TensorFlow writes functions out where they are called, and does not survive those that call
+    themselves, or a few that call each other many times.
+    """
+    extents: dict[str, _Extent] = {}
+
+    def extent(body: Sequence[NodeDef], level: int) -> _Extent:
+        if level > _DEEPEST:
+            raise ModelRejected(f"Functions call each other, or themselves, {_DEEPEST} deep")
+        size, depth = len(body), 0
+        for node in body:
+            for name in called_by(node, functions):
+                if name not in functions:
+                    raise ModelRejected(f'The function "{name}" is needed and not in the graph')
+                if name not in extents:
+                    extents[name] = extent(functions[name].node_def, level + 1)
+                inner = extents[name]
+                size, depth = size + inner.size, max(depth, inner.depth + 1)
+        if size > max(_MOST_NODES, len(body)):
+            raise ModelRejected(f"With functions written out it has over {_MOST_NODES} nodes")
+        return _Extent(size, depth)
+
+    if extent(nodes, 0).depth > _DEEPEST:
+        raise ModelRejected(f"Functions call each other, or themselves, {_DEEPEST} deep")
+    return list(extents)
+
+
+class _Extent(NamedTuple):
+    """What a graph or function is with all functions written out: its nodes, and how deep."""
+
+    size: int
+    depth: int
+
+
+def _check(nodes: Iterable[NodeDef], functions: Collection[str]) -> None:
+    for op in {node.op for node in nodes} - set(functions):
+        why = operators.refusal(op)
+        if why:
+            raise ModelRejected(why)
+
+
+def _bodies(graph: GraphDef) -> list[Sequence[NodeDef]]:
+    return [graph.node, *(each.node_def for each in graph.library.function)]
+
+
+# --------------------------------------------------------------------------- looking through
+def survey(graph: GraphDef) -> Survey:
+    """Looks through a graph that `cut` returned."""
+    functions = {each.signature.name for each in graph.library.function}
+    bodies = _bodies(graph)
+    ops = {node.op for body in bodies for node in body} - functions
+    variables = [[node.name for node in body if node.op in operators.VARIABLES] for body in bodies]
+    return Survey(
+        variables=tuple(variables[0]),
+        unfrozen=next((name for names in variables for name in names), ""),
+        loops=not ops.isdisjoint(operators.LOOPS),
+        steady=all(map(operators.is_plain, ops)) and all(map(_is_steady, bodies)),
+        weights=sum(_weight(node) for body in bodies for node in body),
+    )
+
+
+def _is_steady(body: Sequence[NodeDef]) -> bool:
+    """Returns whether every size in a graph or function of plain operators follows from shapes."""
+    nodes = {node.name: node for node in body}
+    fixed: set[str] = set()
+    for node in body:
+        inputs = [each for each in node.input if not each.startswith("^")]
+        for number in operators.sized_by(node.op):
+            if inputs[number:] and not _is_fixed(node_of(inputs[number]), nodes, fixed):
+                return False
+    return True
+
+
+def _is_fixed(name: str, nodes: Mapping[str, NodeDef], fixed: set[str]) -> bool:
+    """Returns whether a node gives the same values for inputs of the same shapes.
+
+    Args:
+        name: The node, or an argument of the function.
+        nodes: The nodes of the graph or function.
+        fixed: Nodes known to do so; those that are found are added.
+    """
+    todo = [name]
+    while todo:
+        name = todo.pop()
+        if name in fixed:
+            continue
+        node = nodes.get(name)
+        if node is None or (not node.input and node.op != "Const"):
+            return False
+        fixed.add(name)
+        if node.op not in operators.FIXED_BY_SHAPES:
+            todo += map(node_of, node.input)
+    return True
+
+
+def _weight(node: NodeDef) -> int:
+    """Returns the bytes of a constant's or variable's values, 0 for every other node."""
+    if node.op == "Const":
+        tensor = node.attr["value"].tensor
+        dtype, shape = tensor.dtype, tensor.tensor_shape
+    elif node.op in operators.VARIABLES:
+        dtype, shape = node.attr["dtype"].type, node.attr["shape"].shape
+    else:
+        return 0
+    if dtype == _STRING:
+        return 0
+    return prod((max(int(each.size), 0) for each in shape.dim), start=_itemsize(dtype))
+
+
+def _itemsize(dtype: int) -> int:
+    try:
+        return int(tf.dtypes.as_dtype(dtype).size)
+    except TypeError:  # a number that is no type; TensorFlow will say so
+        return 0

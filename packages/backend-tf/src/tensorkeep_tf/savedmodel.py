@@ -1,0 +1,283 @@
+"""SavedModels, packed as one zip archive: what their graph is, and where the variables' values are.
+
+An archive is not trusted. Of its members only the graph and the files of the checkpoint are read,
+whatever else is there; they are written under names of our own, into a private folder, and only up
+to a limit. Nothing that the archive brings is run to restore it: its graph for restoring is only
+read, to learn which variable is which in the checkpoint.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import struct
+import zipfile
+import zlib
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from google.protobuf.message import DecodeError
+
+from tensorkeep.errors import ModelRejected
+from tensorkeep_tf.framework import SavedModelProto
+from tensorkeep_tf.graphs import called_by, node_of
+from tensorkeep_tf.messages import not_in_signature
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from typing import IO
+
+# Messages of TensorFlow's protobufs bring no types.
+MetaGraph = Any
+NodeDef = Any
+
+_MAGIC: Final = b"PK\x03\x04"
+_GRAPH: Final = "saved_model.pb"
+_SERVE: Final = "serve"
+_SIGNATURE: Final = "serving_default"
+_VARIABLES: Final = re.compile(r"variables/(variables\.(?:index|data-\d{5}-of-\d{5}))")
+_ASSIGN: Final = frozenset({"Assign", "AssignVariableOp"})
+
+# Weights hardly get smaller when packed; what grows more than this was made to fill memory.
+_MOST_TIMES: Final = 20
+_LEAST_LIMIT: Final = 64 * 2**20  # bytes that an archive may always grow to
+_PACKED: Final = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})  # others take memory first
+_PIECE: Final = 2**20  # bytes written at a time
+_DAMAGED: Final = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    NotImplementedError,  # of a newer version of the format
+    RuntimeError,  # a password is needed
+    ValueError,
+)
+
+
+def is_archive(blob: bytes) -> bool:
+    """Returns whether bytes are a zip archive rather than a GraphDef."""
+    return blob.startswith(_MAGIC)
+
+
+# --------------------------------------------------------------------------- the archive
+def read(blob: bytes) -> MetaGraph:
+    """Returns the graph for serving, with its signatures, out of an archive.
+
+    Raises:
+        ModelRejected: The archive is damaged or too large, or holds no graph for serving.
+    """
+    with _Archive(blob) as archive:
+        content = b"".join(archive.pieces(archive.graph))
+    try:
+        model = SavedModelProto.FromString(content)
+    except DecodeError as error:
+        raise ModelRejected(f"Invalid SavedModel: {_GRAPH} cannot be read") from error
+    for graph in model.meta_graphs:
+        if _SERVE in graph.meta_info_def.tags:
+            return graph
+    raise ModelRejected(f'Invalid SavedModel: it has no graph with the tag "{_SERVE}"')
+
+
+@contextmanager
+def unpacked_checkpoint(blob: bytes) -> Iterator[str]:
+    """Unpacks the checkpoint of an archive and gives its path; it is removed in the end.
+
+    Raises:
+        ModelRejected: The archive is damaged or too large.
+    """
+    with TemporaryDirectory(prefix="tensorkeep-tf-") as folder:  # readable by its owner only
+        with _Archive(blob) as archive:
+            for member, name in archive.variables():
+                with Path(folder, name).open("wb") as file:
+                    file.writelines(archive.pieces(member))
+        yield os.path.join(folder, "variables")  # noqa: PTH118 - TensorFlow takes text
+
+
+class _Archive:
+    """A zip archive with a SavedModel, at its top or in one folder."""
+
+    def __init__(self, blob: bytes) -> None:
+        self._left = max(_LEAST_LIMIT, _MOST_TIMES * len(blob))
+        self._limit = self._left
+        with _reading():
+            self._zip = zipfile.ZipFile(io.BytesIO(blob))
+            members = {each.filename: each for each in self._zip.infolist()}
+        found = [name for name in members if f"/{name}".endswith(f"/{_GRAPH}")]
+        if not found:
+            raise ModelRejected(f"Invalid SavedModel: no {_GRAPH} in the archive")
+        name = min(found, key=len)
+        self._folder = name.removesuffix(_GRAPH)
+        self._members = members
+        self.graph: Final = members[name]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._zip.close()
+
+    def variables(self) -> Iterator[tuple[zipfile.ZipInfo, str]]:
+        """Gives the files of the checkpoint, and the plain name of each."""
+        for name, member in self._members.items():
+            match = _VARIABLES.fullmatch(name.removeprefix(self._folder))
+            if match and name.startswith(self._folder):
+                yield member, match[1]
+
+    def pieces(self, member: zipfile.ZipInfo) -> Iterator[bytes]:
+        """Gives the bytes of a member, as long as all of them together stay below the limit."""
+        if member.compress_type not in _PACKED:
+            raise ModelRejected("Invalid SavedModel: members must be stored or deflated")
+        with _reading():
+            source: IO[bytes] = self._zip.open(member)
+        with source:
+            while True:
+                with _reading():
+                    piece = source.read(_PIECE)
+                if not piece:
+                    return
+                self._left -= len(piece)
+                if self._left < 0:
+                    raise ModelRejected(
+                        f"Invalid SavedModel: unpacked it has more than {self._limit} bytes, "
+                        f"{_MOST_TIMES} times the archive's"
+                    )
+                yield piece
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    try:
+        yield
+    except _DAMAGED as error:
+        raise ModelRejected(f"Invalid SavedModel: the archive cannot be read: {error}") from error
+
+
+# --------------------------------------------------------------------------- the signature
+def serving_names(
+    meta: MetaGraph, inputs: Iterable[str], outputs: Iterable[str]
+) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """Returns the inputs and the outputs: names, each with the tensor that it stands for.
+
+    Args:
+        meta: The graph for serving.
+        inputs: Names in its serving signature, or of nodes; none for all of the signature.
+        outputs: The same for the outputs.
+
+    Raises:
+        ModelRejected: There is no such name, or no serving signature.
+    """
+    signatures = {
+        name: each for name, each in meta.signature_def.items() if not name.startswith("__")
+    }
+    if _SIGNATURE in signatures:
+        signature = signatures[_SIGNATURE]
+    elif len(signatures) == 1:
+        (signature,) = signatures.values()
+    else:
+        known = ", ".join(sorted(signatures)) or "none"
+        raise ModelRejected(
+            f'Invalid SavedModel: it has no signature "{_SIGNATURE}" (signatures: {known})'
+        )
+    nodes = {node.name for node in meta.graph_def.node}
+    return (
+        _tensors("Input", inputs, signature.inputs, nodes),
+        _tensors("Output", outputs, signature.outputs, nodes),
+    )
+
+
+def _tensors(
+    kind: str, names: Iterable[str], known: Mapping[str, Any], nodes: set[str]
+) -> list[tuple[str, str]]:
+    found = []
+    # Without an order of their own: by their names.
+    for name in names or sorted(known):
+        tensor = known[name].name if name in known else f"{name}:0"
+        if node_of(tensor) not in nodes:  # in a signature: one that is made of several tensors
+            raise ModelRejected(not_in_signature(kind, name, known))
+        found.append((name, tensor))
+    return found
+
+
+def starter(meta: MetaGraph) -> str:
+    """Returns the node to run once before all else, to fill tables; empty when there is none."""
+    for name in ("saved_model_main_op", "legacy_init_op"):  # of TensorFlow 1
+        for node in meta.collection_def[name].node_list.value:
+            return node_of(node)
+    outputs = meta.signature_def["__saved_model_init_op"].outputs
+    return node_of(outputs["__saved_model_init_op"].name) if outputs else ""
+
+
+# --------------------------------------------------------------------------- the variables
+def checkpoint_keys(meta: MetaGraph) -> dict[str, bytes]:
+    """Returns, for each variable's node, the key of its value in the checkpoint.
+
+    They stand in the graph that restores the model: it assigns what it read under a key to a
+    variable. TensorFlow 2 hides it in a function, TensorFlow 1 does not.
+
+    Raises:
+        ModelRejected: A variable is kept in several parts.
+    """
+    graph = meta.graph_def
+    nodes = {node.name: node for node in graph.node}
+    functions = {each.signature.name: each for each in graph.library.function}
+    keys: dict[str, bytes] = {}
+    # Bodies to look through, with the nodes outside that their arguments stand for.
+    todo: list[tuple[dict[str, NodeDef], dict[str, str], list[str]]] = [
+        (nodes, {}, [node_of(meta.saver_def.restore_op_name)])
+    ]
+    seen: set[str] = set()
+    while todo:
+        body, arguments, roots = todo.pop()
+        for node in _all_before(body, roots):
+            if node.op in _ASSIGN and len(node.input) > 1:
+                variable = node_of(node.input[0])
+                key = _key(body, node.input[1])
+                if key:
+                    keys[arguments.get(variable, variable)] = key
+            for name in called_by(node, functions):
+                if name not in seen and name in functions:
+                    seen.add(name)
+                    function = functions[name]
+                    given = [arguments.get(each, each) for each in map(node_of, node.input)]
+                    names = [each.name for each in function.signature.input_arg]
+                    inner = {each.name: each for each in function.node_def}
+                    todo.append((inner, dict(zip(names, given, strict=False)), list(inner)))
+    return keys
+
+
+def _all_before(body: Mapping[str, NodeDef], roots: Iterable[str]) -> Iterator[NodeDef]:
+    """Gives some nodes of a graph and all that they need."""
+    todo, seen = list(roots), set()
+    while todo:
+        name = todo.pop()
+        if name in body and name not in seen:
+            seen.add(name)
+            yield body[name]
+            todo += map(node_of, body[name].input)
+
+
+def _key(body: Mapping[str, NodeDef], tensor: str) -> bytes:
+    """Returns the key under which a value is read from the checkpoint; empty when it is not."""
+    for _ in body:  # no longer than any path in it
+        node = body.get(node_of(tensor))
+        if node is None or node.op != "Identity" or not node.input:
+            break
+        tensor = node.input[0]
+    else:
+        return b""
+    if node is None or node.op != "RestoreV2":
+        return b""
+    names, slices = (_strings(body, each) for each in node.input[1:3])
+    if any(slices):
+        raise ModelRejected("Invalid SavedModel: a variable in several parts cannot be restored")
+    last = tensor.rpartition(":")[2]
+    number = int(last) if last.isdecimal() and ":" in tensor else 0
+    return names[number] if number < len(names) else b""
+
+
+def _strings(body: Mapping[str, NodeDef], tensor: str) -> list[bytes]:
+    node = body.get(node_of(tensor))
+    return list(node.attr["value"].tensor.string_val) if node is not None else []

@@ -1,0 +1,369 @@
+"""SavedModels in zip archives: with their own names, restored from their checkpoint, and safely."""
+
+import io
+import stat
+import tempfile
+import zipfile
+
+import numpy as np
+import pytest
+
+from tensorkeep.errors import ModelRejected
+from tensorkeep.tensor import DType, Tensor
+from tensorkeep_tf import savedmodel
+from tensorkeep_tf.framework import SavedModelProto, tf
+
+v1 = tf.compat.v1
+
+
+@pytest.fixture
+def refusal(unpack):
+    def refusal(blob, **options):
+        with pytest.raises(ModelRejected) as caught:
+            unpack(blob, **options)
+        return str(caught.value)
+
+    return refusal
+
+
+@pytest.fixture
+def temporary(tmp_path_factory, monkeypatch):
+    """The folder in which temporary folders are made."""
+    folder = tmp_path_factory.mktemp("temporary")
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+def archive(members, method=zipfile.ZIP_STORED):
+    """Packs members; names may be ZipInfo."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", method) as packed:
+        for name, content in members.items():
+            packed.writestr(name, content)
+    return file.getvalue()
+
+
+def edited(folder, edit):
+    """Changes the graph for serving of a SavedModel."""
+    path = folder / "saved_model.pb"
+    model = SavedModelProto.FromString(path.read_bytes())
+    edit(model.meta_graphs[0])
+    path.write_bytes(model.SerializeToString())
+    return folder
+
+
+# --------------------------------------------------------------------------- names and values
+@pytest.mark.parametrize("prefix", ["", "my-model/", "models/1/"])
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_an_archive_is_taken_however_it_is_packed(saved, pack, unpack, prefix, method):
+    assert unpack(pack(saved(), prefix, method)).inputs == ("x",)
+
+
+def test_names_come_from_the_signature_and_values_from_the_checkpoint(served, run):
+    model = served()
+
+    assert (model.inputs, model.outputs) == (("x",), ("y",))
+    assert run(model, [1, 2, 3])[0].values() == [3, 5, 7]
+
+
+class Several(tf.Module):  # type: ignore[misc] # TensorFlow brings no types
+    """A model whose variables all have one name, and which takes and returns several tensors."""
+
+    def __init__(self):
+        super().__init__()
+        self.parts = [tf.Variable(float(value)) for value in range(10)]
+        self.counter = tf.Variable(7, dtype=tf.int64)
+
+    @tf.function(
+        input_signature=[tf.TensorSpec([], tf.float32, "b"), tf.TensorSpec([], tf.float32, "a")]
+    )
+    def serve(self, b, a):
+        return {"z": tf.stack(self.parts), "y": b - a, "c": self.counter}
+
+    @tf.function(input_signature=[tf.TensorSpec([], tf.float32, "only")])
+    def other(self, only):
+        return -only
+
+
+def test_without_names_the_signatures_are_in_alphabetical_order(served, run):
+    model = served(Several())
+
+    assert (model.inputs, model.outputs) == (("a", "b"), ("c", "y", "z"))
+    c, y, z = run(model, np.float32(3), np.float32(5))
+    assert (c.dtype, c.values()) == (DType.INT64, [7])
+    assert y.values() == [2]
+    assert z.values() == list(range(10))  # each its own, though all have one name
+
+
+def test_names_that_are_given_choose_and_order(saved, pack, run, load):
+    model = load(pack(saved(Several())), "b a", "z y")
+
+    assert (model.inputs, model.outputs) == (("b", "a"), ("z", "y"))
+    assert run(model, np.float32(3), np.float32(5))[1].values() == [-2]
+
+
+def test_names_of_nodes_may_be_given_too(saved, pack, run, load):
+    model = load(pack(saved()), "serving_default_x", "y")
+
+    assert run(model, [1])[0].values() == [3]
+
+
+def test_a_name_that_is_not_there_is_refused(saved, pack, load):
+    blob = pack(saved())
+
+    with pytest.raises(
+        ModelRejected, match=r'Input "a" is no tensor of the serving .* \(there: x\)'
+    ):
+        load(blob, "a", "y")
+    with pytest.raises(
+        ModelRejected, match=r'Output "b" is no tensor of the serving .* \(there: y\)'
+    ):
+        load(blob, "x", "b")
+
+
+def test_the_only_signature_serves_whatever_its_name(served, run):
+    module = Several()
+
+    model = served(module, mine=module.other)
+
+    assert model.inputs == ("only",)
+    assert run(model, np.float32(1))[0].values() == [-1]
+
+
+def test_of_several_signatures_one_must_be_the_default(saved, pack, served, refusal):
+    module = Several()
+
+    assert served(module, a=module.other, serving_default=module.serve)
+    assert refusal(pack(saved(module, a=module.other, b=module.serve))) == (
+        'Invalid SavedModel: it has no signature "serving_default" (signatures: a, b)'
+    )
+
+
+def test_a_model_without_signature_or_tag_is_refused(saved, pack, refusal):
+    folder = edited(saved(), lambda meta: meta.signature_def.clear())
+    assert "it has no signature" in refusal(pack(folder))
+    folder = edited(saved(), lambda meta: meta.meta_info_def.ClearField("tags"))
+    assert 'it has no graph with the tag "serve"' in refusal(pack(folder))
+
+
+def test_a_model_without_variables_works(served, run):
+    class Plain(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "words")])
+        def serve(self, words):
+            return {"joined": tf.strings.join([words, "!"])}
+
+    model = served(Plain())
+
+    words = Tensor.from_values(DType.STRING, (2,), ["a", "b"])
+    assert run(model, words)[0].values() == [b"a!", b"b!"]
+
+
+def test_a_model_of_keras_works(tmp_path, pack, unpack, run):
+    keras = pytest.importorskip("keras")
+    network = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2), keras.layers.Softmax()])
+    network.export(str(tmp_path / "keras"), verbose=False)
+    given = np.array([[1, 2, 3], [4, 5, 6]], np.float32)
+
+    (found,) = run(unpack(pack(tmp_path / "keras")), given)
+
+    assert np.allclose(found.numpy(), network(given).numpy(), atol=1e-6)
+
+
+@pytest.mark.parametrize("resource", [False, True])
+def test_a_model_of_tensorflow_1_works(tmp_path, pack, unpack, run, resource):
+    folder = str(tmp_path / "old")
+    with tf.Graph().as_default(), v1.Session() as session:
+        x = v1.placeholder(tf.float32, [None], "x")
+        w = v1.get_variable("w", initializer=3.0, use_resource=resource)
+        b = v1.get_variable("b", initializer=[5.0], use_resource=resource)
+        y = x * w + b
+        session.run(v1.global_variables_initializer())
+        v1.saved_model.simple_save(session, folder, {"x": x}, {"y": y})
+
+    assert run(unpack(pack(folder)), [1, 2])[0].values() == [8, 11]
+
+
+def test_a_table_in_memory_is_filled(served, run):
+    class Words(tf.Module):
+        def __init__(self):
+            super().__init__()
+            keys, values = tf.constant(["one", "two"]), tf.constant([1, 2])
+            self.table = tf.lookup.StaticHashTable(
+                tf.lookup.KeyValueTensorInitializer(keys, values), -1
+            )
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "words")])
+        def serve(self, words):
+            return {"numbers": self.table.lookup(words)}
+
+    model = served(Words())
+
+    words = Tensor.from_values(DType.STRING, (3,), ["two", "three", "one"])
+    assert run(model, words)[0].values() == [2, -1, 1]
+
+
+# --------------------------------------------------------------------------- what is refused
+def test_a_table_that_is_read_from_a_file_is_refused(tmp_path, saved, pack, refusal):
+    (tmp_path / "words.txt").write_text("one\ntwo\n")
+
+    class Words(tf.Module):
+        def __init__(self):
+            super().__init__()
+            words = tf.lookup.TextFileInitializer(
+                str(tmp_path / "words.txt"),
+                tf.string,
+                tf.lookup.TextFileIndex.WHOLE_LINE,
+                tf.int64,
+                tf.lookup.TextFileIndex.LINE_NUMBER,
+            )
+            self.table = tf.lookup.StaticHashTable(words, -1)
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "words")])
+        def serve(self, words):
+            return {"numbers": self.table.lookup(words)}
+
+    assert "Op InitializeTableFromTextFileV2 is not allowed" in refusal(pack(saved(Words())))
+
+
+def test_operators_of_the_signature_are_looked_at(saved, pack, refusal):
+    class Reads(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([], tf.string, "name")])
+        def serve(self, name):
+            return {"content": tf.io.read_file(name)}
+
+    assert "Op ReadFile is not allowed" in refusal(pack(saved(Reads())))
+
+
+def test_nothing_of_the_graph_for_restoring_is_run(saved, pack, unpack, run):
+    def edit(meta):
+        for function in meta.graph_def.library.function:
+            if "restore" in function.signature.name:
+                node = function.node_def.add(name="write", op="WriteFile")
+                node.input.extend(["file_prefix", "file_prefix"])
+                function.node_def[-2].input.append("^write")
+
+    assert run(unpack(pack(edited(saved(), edit))), [1])[0].values() == [3]
+
+
+def test_a_variable_without_a_value_is_refused(saved, pack, refusal):
+    def edit(meta):
+        meta.saver_def.restore_op_name = "NoOp"
+
+    assert "Invalid SavedModel: no value for the variable" in refusal(pack(edited(saved(), edit)))
+
+
+def test_a_checkpoint_that_is_missing_or_damaged_is_refused(saved, pack, refusal):
+    folder = saved()
+    index = folder / "variables" / "variables.index"
+    content = index.read_bytes()
+
+    index.write_bytes(content[:-20] + bytes(20))
+    assert refusal(pack(folder))
+    index.unlink()
+    assert refusal(pack(folder))
+
+
+@pytest.mark.parametrize("cut", [10, 100, 1000])
+def test_an_archive_that_was_cut_short_is_refused(saved, pack, refusal, cut):
+    assert refusal(pack(saved())[:-cut]).startswith(
+        "Invalid SavedModel: the archive cannot be read: "
+    )
+
+
+def test_an_archive_of_something_else_is_refused(refusal):
+    assert refusal(archive({"weights.bin": b"1"})) == (
+        "Invalid SavedModel: no saved_model.pb in the archive"
+    )
+    assert refusal(archive({"saved_model.pb": b"no graph"})) == (
+        "Invalid SavedModel: saved_model.pb cannot be read"
+    )
+
+
+def test_ways_of_packing_that_take_memory_first_are_refused(saved, pack, refusal):
+    for method in (zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2):
+        assert "must be stored or deflated" in refusal(pack(saved(), method=method))
+
+
+def test_an_archive_that_grows_without_bound_is_refused(saved, pack, refusal, monkeypatch):
+    monkeypatch.setattr(savedmodel, "_LEAST_LIMIT", 2**20)
+    folder = saved()
+    data = folder / "variables" / "variables.data-00000-of-00001"
+    data.write_bytes(data.read_bytes() + bytes(2**23))
+
+    assert "unpacked it has more than 1048576 bytes" in refusal(pack(folder))
+    assert "saved_model" not in refusal(pack(folder, method=zipfile.ZIP_STORED), memory_limit=1)
+
+
+def test_a_size_that_lies_changes_nothing(saved, pack, refusal, monkeypatch):
+    monkeypatch.setattr(savedmodel, "_LEAST_LIMIT", 2**20)
+    folder = saved()
+    (folder / "saved_model.pb").write_bytes(bytes(2**23))
+    blob = bytearray(pack(folder))
+    for magic, offset in ((b"PK\3\4", 22), (b"PK\1\2", 24)):
+        place = 0
+        while (place := blob.find(magic, place)) >= 0:
+            blob[place + offset : place + offset + 4] = (100).to_bytes(4, "little")
+            place += 4
+
+    assert refusal(bytes(blob))
+
+
+@pytest.mark.parametrize(
+    "name", ["../evil", "{}/evil", "variables/../../evil", "variables/variables.data-0/../evil"]
+)
+def test_members_are_never_written_where_they_say(saved, unpack, temporary, name):
+    folder = saved()
+    name = name.format(temporary.parent)
+    members = {name: b"evil"} | {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+    assert unpack(archive(members))
+
+    assert not list(temporary.parent.rglob("*evil*"))
+
+
+def test_a_link_is_no_way_to_a_file_of_the_server(tmp_path, saved, pack, refusal):
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"password")
+    members = {}
+    with zipfile.ZipFile(io.BytesIO(pack(saved()))) as packed:
+        for each in packed.namelist():
+            info = zipfile.ZipInfo(each)
+            linked = each.startswith("variables/variables.data")
+            info.external_attr = (stat.S_IFLNK | 0o777 if linked else stat.S_IFREG | 0o600) << 16
+            members[info] = str(secret) if linked else packed.read(each)
+
+    assert refusal(archive(members))  # a checkpoint made of the link's text
+
+
+def test_what_was_unpacked_is_private_and_removed(served, temporary, monkeypatch):
+    seen = []
+    native = v1.Session.run
+
+    def watched(self, *arguments, **options):
+        seen.extend(
+            (path.name, stat.S_IMODE(path.parent.stat().st_mode))
+            for path in temporary.rglob("*")
+            if path.is_file()
+        )
+        return native(self, *arguments, **options)
+
+    monkeypatch.setattr(v1.Session, "run", watched)
+    assert served()
+
+    assert sorted(seen) == [
+        ("variables.data-00000-of-00001", 0o700),
+        ("variables.index", 0o700),
+    ]
+    assert not list(temporary.iterdir())
+
+
+def test_what_was_unpacked_is_removed_when_it_is_refused_too(saved, pack, refusal, temporary):
+    folder = saved()
+    (folder / "variables" / "variables.index").write_bytes(b"damaged")
+
+    assert refusal(pack(folder))
+    assert not list(temporary.iterdir())

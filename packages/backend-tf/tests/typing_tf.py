@@ -1,0 +1,6 @@
+"""What mypy must accept: the plugin module satisfies the contract's protocol."""
+
+from tensorkeep.hookspecs import BackendHooks
+from tensorkeep_tf import plugin
+
+hooks: BackendHooks = plugin

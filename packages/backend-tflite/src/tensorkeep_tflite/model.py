@@ -1,0 +1,273 @@
+"""Building interpreters of LiteRT from models, and running them.
+
+What a model may be is decided before LiteRT sees it. An interpreter does one run at a time, so a
+model has as many as there are runs of it at the same time. Each packs the weights anew: they are
+built when they are needed, not before.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+from weakref import WeakValueDictionary
+
+from tensorkeep.errors import ModelRejected, RunFailed
+from tensorkeep.model import LoadedModel
+from tensorkeep_tflite.devices import open_interpreter
+from tensorkeep_tflite.flatbuffer import MalformedModel
+from tensorkeep_tflite.messages import (
+    CANCELLED,
+    INPUT_COUNT,
+    INPUT_TYPE,
+    INPUT_UNSUPPORTED,
+    NO_GPU,
+    NO_INTERPRETER,
+    NO_INVOKE,
+    NO_MEMORY,
+    NO_MODEL,
+    NO_RESIZE,
+    OUTPUT_UNSUPPORTED,
+    because,
+)
+from tensorkeep_tflite.modelfile import ModelFile, read_model
+from tensorkeep_tflite.soundness import UnsoundModel, check, keeps_ranks
+from tensorkeep_tflite.steadiness import is_steady
+from tensorkeep_tflite.tensors import BY_NUMBER, copy_in, copy_out
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tensorkeep.config import BackendOptions
+    from tensorkeep.device import Device
+    from tensorkeep.hookspecs import RunContext
+    from tensorkeep.tensor import DType, Tensor
+
+# Models that are still held, by the identity of their interpreters. Written by the loader thread,
+# read by whoever asks for figures.
+_held: Final[WeakValueDictionary[int, Interpreters]] = WeakValueDictionary()
+
+
+class Runner:
+    """An interpreter, for one run at a time.
+
+    Args:
+        blob: The model.
+        file: What was read of it.
+        threads: See `open_interpreter`.
+
+    Raises:
+        ModelRejected: LiteRT cannot build it.
+    """
+
+    __slots__ = (
+        "_inputs",
+        "_interpreter",
+        "_large",
+        "_outputs",
+        "_ranks",
+        "_shapes",
+        "_variables",
+    )
+
+    def __init__(self, blob: bytes, file: ModelFile, threads: int) -> None:
+        try:
+            self._interpreter = open_interpreter(blob, threads)
+        except Exception as error:  # LiteRT's exceptions have no base of their own
+            raise ModelRejected(because(NO_INTERPRETER, error)) from error
+        try:
+            self._interpreter.allocate_tensors()
+        except Exception as error:
+            raise ModelRejected(because(NO_MEMORY, error)) from error
+        graph = file.subgraphs[0]
+        self._inputs = graph.inputs
+        self._outputs = graph.outputs
+        self._shapes: list[tuple[int, ...]] | None = None
+        self._large: set[int] = set()
+        self._variables = file.has_variables
+        self._ranks = (
+            [len(graph.tensors[index].shape) for index in graph.inputs]
+            if keeps_ranks(file)
+            else None
+        )
+
+    def run(self, inputs: Sequence[Tensor]) -> list[Tensor | None]:
+        """Runs the model; inputs are of the right number and types.
+
+        Raises:
+            RunFailed: It failed. The next run may work.
+        """
+        shapes = [tensor.shape for tensor in inputs]
+        if shapes != self._shapes:
+            self._resize(shapes)
+        interpreter = self._interpreter
+        try:
+            copy_in(interpreter, self._inputs, inputs)
+            if self._variables:
+                interpreter.reset_all_variables()
+            interpreter.invoke()
+            return copy_out(interpreter, self._outputs, self._large)
+        except Exception as error:  # LiteRT's exceptions have no base of their own
+            self._shapes = None
+            raise RunFailed(because(NO_INVOKE, error)) from error
+
+    def _resize(self, shapes: list[tuple[int, ...]]) -> None:
+        interpreter = self._interpreter
+        self._shapes = None  # until all of it is done
+        if any(0 in shape for shape in shapes):
+            # Some operators divide by the sizes, or read the first element.
+            raise RunFailed(because(NO_RESIZE, "an input has no elements"))
+        if self._ranks is not None and self._ranks != [len(shape) for shape in shapes]:
+            raise RunFailed(because(NO_RESIZE, f"inputs must have {self._ranks} axes"))
+        try:
+            for index, shape in zip(self._inputs, shapes, strict=True):
+                interpreter.resize_tensor_input(index, shape)
+        except Exception as error:  # LiteRT's exceptions have no base of their own
+            raise RunFailed(because(NO_RESIZE, error)) from error
+        try:
+            interpreter.allocate_tensors()
+        except Exception as error:
+            raise RunFailed(because(NO_MEMORY, error)) from error
+        self._shapes = shapes
+
+
+class Interpreters:
+    """What `LoadedModel.native` is here.
+
+    Args:
+        blob: The model.
+        file: What was read of it.
+        options: The server's settings.
+
+    Attributes:
+        dtypes: The type that each input takes.
+
+    Raises:
+        ModelRejected: LiteRT cannot build the first one.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_all",
+        "_blob",
+        "_file",
+        "_idle",
+        "_threads",
+        "_workers",
+        "dtypes",
+    )
+
+    def __init__(
+        self, blob: bytes, file: ModelFile, dtypes: tuple[DType, ...], options: BackendOptions
+    ) -> None:
+        self.dtypes = dtypes
+        self._blob = blob
+        self._file = file
+        self._threads = options.intra_op_threads
+        self._workers = options.workers
+        self._all = [Runner(blob, file, self._threads)]
+        # The one that was used last is used next: its memory is likely to be in the caches. Only
+        # single operations of the deque, so no thread needs a lock.
+        self._idle = deque(self._all)
+
+    @property
+    def memory(self) -> int:
+        """Bytes of weights, once for each interpreter."""
+        return self._file.weights * len(self._all)
+
+    @property
+    def most_memory(self) -> int:
+        """Bytes of weights when all workers run the model at the same time."""
+        return self._file.weights * max(self._workers, len(self._all))
+
+    def run(self, inputs: Sequence[Tensor]) -> list[Tensor | None]:
+        """Runs the model with an interpreter that nobody else uses meanwhile."""
+        try:
+            runner = self._idle.pop()
+        except IndexError:
+            runner = self._another()
+        try:
+            return runner.run(inputs)
+        finally:
+            self._idle.append(runner)
+
+    def _another(self) -> Runner:
+        try:
+            runner = Runner(self._blob, self._file, self._threads)
+        except ModelRejected as error:  # it was built before: memory has become scarce
+            raise RunFailed(str(error)) from error
+        self._all.append(runner)
+        return runner
+
+
+def weights_in_use() -> int:
+    """Returns the bytes of weights of all models that are still held."""
+    return sum(each.memory for each in _models())
+
+
+def _models() -> list[Interpreters]:
+    found = [reference() for reference in _held.valuerefs()]
+    return [each for each in found if each is not None]
+
+
+# --------------------------------------------------------------------------- building
+def create_model(blob: bytes, device: Device, options: BackendOptions) -> LoadedModel:
+    """Builds a model from its serialized form.
+
+    Raises:
+        ModelRejected: It is no model, or none that may or can be built here.
+    """
+    if device.kind != "CPU":
+        raise ModelRejected(NO_GPU)
+    try:
+        file = read_model(blob)
+    except MalformedModel as error:
+        raise ModelRejected(NO_MODEL) from error
+    try:
+        check(file, blob)
+    except UnsoundModel as error:
+        raise ModelRejected(because(NO_MODEL, error)) from error
+    dtypes = _dtypes(file)
+    if options.memory_limit:
+        most = sum(each.most_memory for each in _models()) + file.weights * options.workers
+        if most > options.memory_limit:
+            raise ModelRejected(because(NO_MEMORY, "the memory limit is reached"))
+    native = Interpreters(blob, file, dtypes, options)
+    _held[id(native)] = native
+    return LoadedModel(native, file.input_names, file.output_names, is_steady(file))
+
+
+def _dtypes(file: ModelFile) -> tuple[DType, ...]:
+    """Returns the types of the inputs, and refuses those that tensors cannot have."""
+    graph = file.subgraphs[0]
+    for indices, names, text in (
+        (graph.inputs, file.input_names, INPUT_UNSUPPORTED),
+        (graph.outputs, file.output_names, OUTPUT_UNSUPPORTED),
+    ):
+        for index, name in zip(indices, names, strict=True):
+            number = graph.tensors[index].type
+            if number not in BY_NUMBER:
+                raise ModelRejected(because(text, f"{name} is of type {number} of the format"))
+    return tuple(BY_NUMBER[graph.tensors[index].type] for index in graph.inputs)
+
+
+# --------------------------------------------------------------------------- running
+def run_model(
+    model: LoadedModel, inputs: Sequence[Tensor], context: RunContext
+) -> list[Tensor | None]:
+    """Runs a model; several threads may run the same one.
+
+    LiteRT's interface for Python has no way to end a run that has begun.
+
+    Raises:
+        RunFailed: The inputs do not fit, the run failed, or it was cancelled before it began.
+    """
+    native: Interpreters = model.native
+    dtypes = native.dtypes
+    if len(inputs) != len(dtypes):
+        raise RunFailed(INPUT_COUNT)
+    for tensor, dtype in zip(inputs, dtypes, strict=True):
+        if tensor.dtype is not dtype:
+            raise RunFailed(INPUT_TYPE)
+    if context.cancelled:
+        raise RunFailed(CANCELLED)
+    return native.run(inputs)

@@ -1,0 +1,45 @@
+"""What a framework prints from C++ to standard error, sent to the log instead.
+
+LiteRT offers no way to tell it where to print, or what not to.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_STDERR: Final = 2  # what C++ knows it as, whatever Python calls sys.stderr
+_log = logging.getLogger(__name__)
+
+
+@contextmanager
+def logged(who: str) -> Iterator[None]:
+    """Logs at debug level what the process prints to standard error meanwhile.
+
+    The whole process: what other threads print just then is logged as well. So this is for short
+    moments in which it is known that something is printed.
+
+    Args:
+        who: Who is taken to have printed.
+    """
+    try:
+        kept = os.dup(_STDERR)
+    except OSError:  # a daemon without standard error
+        yield
+        return
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), _STDERR)
+        try:
+            yield
+        finally:
+            os.dup2(kept, _STDERR)
+            os.close(kept)
+            file.seek(0)
+            for line in file.read().decode(errors="replace").splitlines():
+                _log.debug("%s: %s", who, line)

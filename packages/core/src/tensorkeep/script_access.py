@@ -1,0 +1,167 @@
+"""The way of a script, from the worker that runs it, to keys and models and back.
+
+What commands mean and which models there are is known to whoever owns the keys, on the loop's
+thread; a script asks there and waits. A model that it asks for it runs itself, on its own thread.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from threading import Lock
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tensorkeep.errors import EngineClosed, RunFailed
+from tensorkeep.execution import call_model
+from tensorkeep.hookspecs import RunContext
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from tensorkeep.backends import Backends
+    from tensorkeep.errors import CommandFailed
+    from tensorkeep.hookspecs import CommandReply
+    from tensorkeep.loop import Loop
+    from tensorkeep.model import Model
+    from tensorkeep.tensor import Tensor
+
+
+class Access(Protocol):
+    """What the scripts of one request may reach. Only called on the loop's thread."""
+
+    def execute(
+        self, request: Sequence[bytes], done: Callable[[CommandReply | CommandFailed], None]
+    ) -> None:
+        """Does a command, then calls `done(reply)`, at once or later.
+
+        Args:
+            request: The command's name and its arguments.
+            done: Called once on the loop's thread, with the error if there was one, unless that
+                was raised.
+
+        Raises:
+            CommandFailed: The command is refused, or its reply is an error.
+        """
+
+    def model(self, key: bytes, inputs: int, outputs: int) -> Model:
+        """Returns a stored model.
+
+        Args:
+            key: Its key.
+            inputs: Number of tensors that it is to be given.
+            outputs: Number of tensors that it is to return.
+
+        Raises:
+            CommandFailed: There is none, or it has other numbers of inputs or outputs.
+        """
+
+
+class Errands:
+    """What threads have asked the loop to do, and wait for.
+
+    Args:
+        loop: The loop.
+    """
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+        self._lock = Lock()  # guards the two below
+        self._closed = False
+        self._waiting: set[Future[Any]] = set()
+
+    def ask(self, job: Callable[[Callable[[Any], None]], None]) -> Any:  # noqa: ANN401 - what the job gives
+        """Has a job done on the loop's thread and waits; not to be called on that thread.
+
+        Args:
+            job: Called with what takes the result, or an exception, once.
+
+        Raises:
+            EngineClosed: The engine ended before the job was done.
+            Exception: What the job raised, or gave as its result.
+        """
+        future: Future[Any] = Future()
+        with self._lock:
+            if self._closed:
+                raise EngineClosed
+            self._waiting.add(future)
+        try:
+            self._loop.call_soon_threadsafe(_start, job, future)
+            return future.result()
+        finally:
+            with self._lock:
+                self._waiting.discard(future)
+
+    def close(self) -> None:
+        """Lets nobody wait any more."""
+        with self._lock:
+            self._closed = True
+            waiting = [future for future in self._waiting if not future.done()]
+        for future in waiting:
+            future.set_exception(EngineClosed())
+
+
+def _start(job: Callable[[Callable[[Any], None]], None], future: Future[Any]) -> None:
+    def done(result: object) -> None:
+        if future.done():  # the engine was closed
+            return
+        if isinstance(result, BaseException):
+            future.set_exception(result)
+        else:
+            future.set_result(result)
+
+    try:
+        job(done)
+    except Exception as error:  # noqa: BLE001 - raised on the thread that asked
+        done(error)
+
+
+class ScriptCommands:
+    """`hookspecs.Commands` for the scripts of one request.
+
+    Args:
+        access: What they may reach.
+        errands: The way to the loop.
+        backends: Where models run.
+        timeout: Seconds after which a run of a model is cancelled.
+        running: The contexts of such runs, for who watches over their time.
+    """
+
+    def __init__(
+        self,
+        access: Access,
+        errands: Errands,
+        backends: Backends,
+        timeout: float,
+        running: set[RunContext],
+    ) -> None:
+        self._access = access
+        self._errands = errands
+        self._backends = backends
+        self._timeout = timeout
+        self._running = running
+
+    def execute(self, command: str, arguments: Sequence[bytes]) -> CommandReply:
+        """See `hookspecs.Commands.execute`."""
+        request = [command.encode("utf-8", "surrogateescape"), *arguments]
+        reply: CommandReply = self._errands.ask(lambda done: self._access.execute(request, done))
+        return reply
+
+    def model_execute(self, key: str, inputs: Sequence[Tensor], outputs: int) -> Sequence[Tensor]:
+        """See `hookspecs.Commands.model_execute`."""
+        name = key.encode("utf-8", "surrogateescape")
+        model: Model = self._errands.ask(
+            lambda done: done(self._access.model(name, len(inputs), outputs))
+        )
+        context = RunContext(model.spec.device, self._timeout)
+        context.begin(monotonic())
+        self._running.add(context)
+        try:
+            backend = self._backends.loaded[model.spec.backend]
+            results = call_model(backend, model, inputs, context)
+        finally:
+            self._running.discard(context)
+        tensors = [tensor for tensor in results if tensor is not None]
+        if len(tensors) < len(results):
+            msg = f"an output of the model {key!r} is no tensor"
+            raise RunFailed(msg)
+        return tensors

@@ -1,0 +1,107 @@
+"""Doing a command for a client, whoever asks for it: a connection, a transaction or a script.
+
+Here it is that others see what is done: MONITOR, and the log of what took long. As long as nobody
+looks that costs one look, and the clock is read twice.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from time import perf_counter
+from typing import TYPE_CHECKING, Final
+
+from tensorkeep_server.command import ADMIN, SKIP_SLOWLOG, Command
+from tensorkeep_server.later import Later
+from tensorkeep_server.monitor_line import monitor_line
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tensorkeep_server.args import Args
+    from tensorkeep_server.codec import Argument, Request
+    from tensorkeep_server.reply import Reply
+    from tensorkeep_server.state import Client
+
+_SECRET: Final = b"(redacted)"
+
+
+def call(client: Client, command: Command, args: Args) -> Reply | Later:
+    """Does a command.
+
+    Args:
+        client: For whom.
+        command: The command.
+        args: Stands at its first argument.
+
+    Raises:
+        Exception: The command cannot be done; `error_reply` makes the reply.
+    """
+    server = client.server
+    began = perf_counter()
+    try:
+        if server.observed:
+            reply = _call_observed(client, command, args)
+        else:
+            reply = command.handle(client, command.parse(args))
+    except Exception:
+        _note_time(client, command, args, began)
+        raise
+    if type(reply) is Later:
+        reply.ended = partial(_note_time, client, command, args, began)
+    elif perf_counter() - began >= server.slow_log.limit:
+        _note_time(client, command, args, began)
+    return reply
+
+
+def _note_time(client: Client, command: Command, args: Args, began: float) -> None:
+    """Notes a command that has ended, if it took long."""
+    log = client.server.slow_log
+    took = perf_counter() - began
+    if took >= log.limit and SKIP_SLOWLOG not in command.flags:
+        log.add(
+            _without_secrets(command, args.items),
+            took,
+            ended_at=time.time(),
+            address=client.address,
+            name=client.name,
+        )
+
+
+def _call_observed(client: Client, command: Command, args: Args) -> Reply | Later:
+    server = client.server
+    outer, server.doing = server.doing, command
+    try:
+        return command.handle(client, command.parse(args))
+    finally:
+        server.doing = outer
+        # EXEC shows itself behind what it does, unless it does nothing.
+        shows_itself = command.name == "exec" and client.transaction is not None
+        if ADMIN not in command.flags and not shows_itself:
+            show_monitors(client, _without_secrets(command, args.items))
+
+
+def show_monitors(client: Client, request: Sequence[Argument]) -> None:
+    """Shows a request to all who said MONITOR."""
+    server = client.server
+    if not server.monitors:
+        return
+    address = client.address
+    if address == f"{server.settings.unix_socket}:0":
+        address = f"unix:{server.settings.unix_socket}"
+    line = monitor_line(request, at=time.time(), database=client.database, address=address)
+    for monitor in tuple(server.monitors):
+        monitor.push((line,), len(line))
+
+
+def _without_secrets(command: Command, request: Request) -> Request:
+    """Returns a request as others may see it. There are no passwords, but clients send some."""
+    if command.name == "auth":
+        return [request[0], *[_SECRET] * (len(request) - 1)]
+    if command.name == "hello":
+        words = [bytes(word).upper() for word in request]
+        if b"AUTH" in words[2:]:
+            at = words.index(b"AUTH", 2) + 1
+            secrets = request[at : at + 2]
+            return [*request[:at], *[_SECRET] * len(secrets), *request[at + 2 :]]
+    return request

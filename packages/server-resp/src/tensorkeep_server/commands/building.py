@@ -1,0 +1,81 @@
+"""What takes long before it is stored: models and scripts, built on the loader's thread.
+
+Shared by the commands that store them. What is to be built was read by each of them.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, TypeVar
+
+from tensorkeep.errors import BackendUnavailable, TensorkeepError
+from tensorkeep.keyspace import NEW
+from tensorkeep.model import Model, Script
+from tensorkeep_server.errors import WRONG_TYPE, error_reply
+from tensorkeep_server.later import Later
+from tensorkeep_server.reply import OK, Error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tensorkeep_server.reply import Reply
+    from tensorkeep_server.state import Client
+
+_log = logging.getLogger(__name__)
+
+_R = TypeVar("_R", Model, Script)
+
+
+def store_when_built(
+    client: Client,
+    key: bytes,
+    kind: type[_R],
+    create: Callable[[Callable[[_R | None, TensorkeepError | None], None]], None],
+) -> Later:
+    """Builds a model or script and stores it, even when its client went away.
+
+    Args:
+        client: Who asked for it.
+        key: Where it is to be stored.
+        kind: What may stand there already: it is replaced.
+        create: Begins to build it, and is given what takes it or the error.
+    """
+    later = Later()
+
+    def built(runnable: _R | None, error: TensorkeepError | None) -> None:
+        def store() -> Reply:
+            if runnable is None:
+                return _failure(error)
+            # Judged last, as in the original: the key may have changed meanwhile, and in a
+            # transaction also which database is selected.
+            keys = client.keys
+            if not isinstance(keys.get(key), kind | None):
+                return Error(WRONG_TYPE)
+            keys.set(key, runnable, None, NEW)
+            client.server.engine.catalog[key] = runnable
+            return OK
+
+        later.resolve(store)
+
+    create(built)
+    return later
+
+
+def refuse_device(client: Client, backend: str) -> Later:
+    """Answers what a backend says of a device of no known form, for which it must be loaded."""
+    later = Later()
+
+    def loaded(_: object, error: TensorkeepError | None) -> None:
+        unsupported = "Unsupported" if backend == "TFLITE" else "unsupported"
+        refusal = Error(f"ERR {unsupported} device")
+        later.resolve(lambda: _failure(error) if error else refusal)
+
+    client.server.engine.load_backend(backend, loaded)
+    return later
+
+
+def _failure(error: TensorkeepError | None) -> Error:
+    """Returns the reply for what could not be built; why a backend is missing is logged."""
+    if isinstance(error, BackendUnavailable):
+        _log.warning("%s", error)
+    return error_reply(error or TensorkeepError("nothing was built"))

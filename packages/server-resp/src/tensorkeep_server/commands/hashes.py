@@ -1,0 +1,357 @@
+"""Commands on hashes: HSET, HGET, HGETALL, HSCAN and the like."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from tensorkeep_server.args import SYNTAX, Args
+from tensorkeep_server.command import DENYOOM, FAST, READONLY, WRITE, Command, command
+from tensorkeep_server.commands.elements import (
+    Draw,
+    ElementScan,
+    draw,
+    parse_scan,
+    scan,
+    settle,
+    take_count,
+)
+from tensorkeep_server.containers import Hash
+from tensorkeep_server.errors import CommandError
+from tensorkeep_server.reply import OK, RESP2, Map
+
+if TYPE_CHECKING:
+    from tensorkeep_server.reply import Reply
+    from tensorkeep_server.state import Client
+
+_MOST_WITH_VALUES: Final = (2**63 - 1) // 2  # elements, so that twice as many can be counted
+_EMPTY: Final = Map(())
+
+
+# --------------------------------------------------------------------------- arguments
+def parse_fields(args: Args, *, name: str) -> list[bytes]:
+    """Parses a key and pairs of a field and its value."""
+    words = args.take_rest()
+    if len(words) % 2 == 0:
+        raise CommandError(f"ERR wrong number of arguments for '{name}' command")
+    return words
+
+
+def parse_draw(args: Args) -> Draw:
+    """Parses HRANDFIELD key [count [WITHVALUES]]."""
+    key = args.take()
+    if not len(args):
+        return Draw(key)
+    count = take_count(args)
+    if not len(args):
+        return Draw(key, count)
+    if not args.optional(b"WITHVALUES") or len(args):
+        raise CommandError(SYNTAX)
+    if not -_MOST_WITH_VALUES <= count <= _MOST_WITH_VALUES:
+        raise CommandError("ERR value is out of range")
+    return Draw(key, count, with_values=True)
+
+
+# --------------------------------------------------------------------------- writing
+def found_or_new(client: Client, key: bytes) -> Hash:
+    """Returns the hash under a key, a new one where there is none.
+
+    Raises:
+        WrongType: The key holds something else.
+    """
+    value = client.keys.find(key, Hash)
+    if value is None:
+        value = Hash()
+        client.keys.set(key, value)
+    return value
+
+
+def set_fields(client: Client, words: list[bytes]) -> Reply:
+    """Sets fields of a hash; answers how many are new."""
+    key = words[0]
+    value = found_or_new(client, key)
+    added = sum(map(value.put, words[1::2], words[2::2]))
+    client.keys.changed(key, "hset")
+    return added
+
+
+def set_fields_only(client: Client, words: list[bytes]) -> Reply:
+    """Sets fields of a hash."""
+    set_fields(client, words)
+    return OK
+
+
+def set_new_field(client: Client, words: list[bytes]) -> Reply:
+    """Sets a field of a hash unless it is there; answers whether it was set."""
+    key, field, content = words
+    value = found_or_new(client, key)
+    if field in value.content:
+        return 0
+    value.put(field, content)
+    client.keys.changed(key, "hset")
+    return 1
+
+
+def remove_fields(client: Client, words: list[bytes]) -> Reply:
+    """Removes fields of a hash; answers how many there were."""
+    key, *fields = words
+    value = client.keys.find(key, Hash)
+    if value is None:
+        return 0
+    removed = sum(map(value.remove, fields))
+    if removed:
+        settle(client.keys, key, value, "hdel")
+    return removed
+
+
+# --------------------------------------------------------------------------- reading
+def get_field(client: Client, words: list[bytes]) -> Reply:
+    """Answers the value of a field."""
+    key, field = words
+    value = client.keys.find(key, Hash)
+    return None if value is None else value.content.get(field)
+
+
+def get_fields(client: Client, words: list[bytes]) -> Reply:
+    """Answers the values of several fields."""
+    key, *fields = words
+    value = client.keys.find(key, Hash)
+    content = {} if value is None else value.content
+    return tuple(map(content.get, fields))
+
+
+def get_all(client: Client, key: bytes) -> Reply:
+    """Answers all fields with their values."""
+    value = client.keys.find(key, Hash)
+    return _EMPTY if value is None else Map(tuple(value.content.items()))
+
+
+def names(client: Client, key: bytes) -> Reply:
+    """Answers the names of all fields."""
+    value = client.keys.find(key, Hash)
+    return [] if value is None else [*value.content]
+
+
+def values(client: Client, key: bytes) -> Reply:
+    """Answers the values of all fields."""
+    value = client.keys.find(key, Hash)
+    return [] if value is None else [*value.content.values()]
+
+
+def size(client: Client, key: bytes) -> Reply:
+    """Answers how many fields a hash has."""
+    value = client.keys.find(key, Hash)
+    return 0 if value is None else len(value.content)
+
+
+def has_field(client: Client, words: list[bytes]) -> Reply:
+    """Answers whether a hash has a field."""
+    key, field = words
+    value = client.keys.find(key, Hash)
+    return int(value is not None and field in value.content)
+
+
+def value_size(client: Client, words: list[bytes]) -> Reply:
+    """Answers how many bytes the value of a field has; 0 when there is none."""
+    key, field = words
+    value = client.keys.find(key, Hash)
+    return 0 if value is None else len(value.content.get(field, b""))
+
+
+def random_fields(client: Client, request: Draw) -> Reply:
+    """Answers fields at random, alone or with their values."""
+    key, count, with_values = request
+    value = client.keys.find(key, Hash)
+    if count is None:
+        return None if value is None else value.pick()
+    drawn = [] if value is None else draw(value, count)
+    if value is None or not with_values:
+        return drawn
+    pairs = [(field, value.content[field]) for field in drawn]
+    return [word for pair in pairs for word in pair] if client.version == RESP2 else tuple(pairs)
+
+
+def scan_fields(client: Client, request: ElementScan) -> Reply:
+    """Answers some fields with their values, and the cursor to go on with."""
+    value = client.keys.find(request.key, Hash)
+    if value is None:
+        return (b"0", [])
+    cursor, found = scan(value, request)
+    return (cursor, [word for field in found for word in (field, value.content[field])])
+
+
+COMMANDS: Final[tuple[Command, ...]] = (
+    command(
+        "hset",
+        partial(parse_fields, name="hset"),
+        set_fields,
+        summary="Sets fields of a hash, and answers how many are new.",
+        group="hash",
+        arity=-4,
+        flags=(WRITE, DENYOOM, FAST),
+        keys=(1, 1, 1),
+        syntax="key field value [field value ...]",
+        since="2.0.0",
+    ),
+    command(
+        "hmset",
+        partial(parse_fields, name="hmset"),
+        set_fields_only,
+        summary="Sets fields of a hash.",
+        group="hash",
+        arity=-4,
+        flags=(WRITE, DENYOOM, FAST),
+        keys=(1, 1, 1),
+        syntax="key field value [field value ...]",
+        since="2.0.0",
+    ),
+    command(
+        "hsetnx",
+        Args.take_rest,
+        set_new_field,
+        summary="Sets a field of a hash unless it is there.",
+        group="hash",
+        arity=4,
+        flags=(WRITE, DENYOOM, FAST),
+        keys=(1, 1, 1),
+        syntax="key field value",
+        since="2.0.0",
+    ),
+    command(
+        "hdel",
+        Args.take_rest,
+        remove_fields,
+        summary="Removes fields of a hash.",
+        group="hash",
+        arity=-3,
+        flags=(WRITE, FAST),
+        keys=(1, 1, 1),
+        syntax="key field [field ...]",
+        since="2.0.0",
+    ),
+    command(
+        "hget",
+        Args.take_rest,
+        get_field,
+        summary="Answers the value of a field of a hash.",
+        group="hash",
+        arity=3,
+        flags=(READONLY, FAST),
+        keys=(1, 1, 1),
+        syntax="key field",
+        since="2.0.0",
+    ),
+    command(
+        "hmget",
+        Args.take_rest,
+        get_fields,
+        summary="Answers the values of several fields of a hash.",
+        group="hash",
+        arity=-3,
+        flags=(READONLY, FAST),
+        keys=(1, 1, 1),
+        syntax="key field [field ...]",
+        since="2.0.0",
+    ),
+    command(
+        "hgetall",
+        Args.take,
+        get_all,
+        summary="Answers all fields of a hash with their values.",
+        group="hash",
+        arity=2,
+        flags=(READONLY,),
+        keys=(1, 1, 1),
+        syntax="key",
+        since="2.0.0",
+        tips=("nondeterministic_output_order",),
+    ),
+    command(
+        "hkeys",
+        Args.take,
+        names,
+        summary="Answers the names of all fields of a hash.",
+        group="hash",
+        arity=2,
+        flags=(READONLY,),
+        keys=(1, 1, 1),
+        syntax="key",
+        since="2.0.0",
+        tips=("nondeterministic_output_order",),
+    ),
+    command(
+        "hvals",
+        Args.take,
+        values,
+        summary="Answers the values of all fields of a hash.",
+        group="hash",
+        arity=2,
+        flags=(READONLY,),
+        keys=(1, 1, 1),
+        syntax="key",
+        since="2.0.0",
+        tips=("nondeterministic_output_order",),
+    ),
+    command(
+        "hlen",
+        Args.take,
+        size,
+        summary="Answers how many fields a hash has.",
+        group="hash",
+        arity=2,
+        flags=(READONLY, FAST),
+        keys=(1, 1, 1),
+        syntax="key",
+        since="2.0.0",
+    ),
+    command(
+        "hexists",
+        Args.take_rest,
+        has_field,
+        summary="Answers whether a hash has a field.",
+        group="hash",
+        arity=3,
+        flags=(READONLY, FAST),
+        keys=(1, 1, 1),
+        syntax="key field",
+        since="2.0.0",
+    ),
+    command(
+        "hstrlen",
+        Args.take_rest,
+        value_size,
+        summary="Answers how many bytes the value of a field has.",
+        group="hash",
+        arity=3,
+        flags=(READONLY, FAST),
+        keys=(1, 1, 1),
+        syntax="key field",
+        since="3.2.0",
+    ),
+    command(
+        "hrandfield",
+        parse_draw,
+        random_fields,
+        summary="Answers fields of a hash at random, alone or with their values.",
+        group="hash",
+        arity=-2,
+        flags=(READONLY,),
+        keys=(1, 1, 1),
+        syntax="key [count [WITHVALUES]]",
+        since="6.2.0",
+        tips=("nondeterministic_output",),
+    ),
+    command(
+        "hscan",
+        parse_scan,
+        scan_fields,
+        summary="Answers the fields of a hash page by page, with their values.",
+        group="hash",
+        arity=-3,
+        flags=(READONLY,),
+        keys=(1, 1, 1),
+        syntax="key cursor [MATCH pattern] [COUNT count]",
+        since="2.8.0",
+        tips=("nondeterministic_output",),
+    ),
+)

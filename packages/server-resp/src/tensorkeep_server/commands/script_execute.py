@@ -1,0 +1,243 @@
+"""AI.SCRIPTEXECUTE: calling a function of a stored script."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from tensorkeep.graph import call_of
+from tensorkeep.hookspecs import ScriptCall
+from tensorkeep_server.args import Args, keyword, parse_integer, text
+from tensorkeep_server.command import DENYOOM, MODULE, MOVABLE, WRITE, Command, command
+from tensorkeep_server.commands.execute import (
+    read_timeout,
+    run_graph,
+    store_outputs,
+    too_few_arguments,
+)
+from tensorkeep_server.commands.from_scripts import ClientAccess
+from tensorkeep_server.commands.scripts import c_string, stored_script
+from tensorkeep_server.commands.tensors import stored_tensor
+from tensorkeep_server.errors import CommandError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from tensorkeep.model import Script
+    from tensorkeep_server.codec import Argument
+    from tensorkeep_server.later import Later
+    from tensorkeep_server.reply import Reply
+    from tensorkeep_server.state import Client
+
+
+class ScriptExecute(NamedTuple):
+    """A call of a function.
+
+    Attributes:
+        function: Its name.
+        keys: Keys that it may touch.
+        inputs: Names of the tensors that it is given.
+        arguments: Plain arguments.
+        outputs: Names for the tensors that it returns; none if what it returns is ignored.
+        timeout_ms: Milliseconds after which it is not called any more; 0 for never.
+    """
+
+    function: str
+    keys: Sequence[bytes]
+    inputs: Sequence[bytes]
+    arguments: Sequence[bytes]
+    outputs: Sequence[bytes]
+    timeout_ms: int
+
+
+class OfScript(NamedTuple):
+    """A command about a script whose further arguments are read once the script was found."""
+
+    key: bytes
+    content: Args
+
+
+# --------------------------------------------------------------------------- reading
+def parse_script_execute(args: Args) -> OfScript:
+    """Parses the script's key."""
+    return parse_call(args, "AI.SCRIPTEXECUTE")
+
+
+def parse_call(args: Args, name: str) -> OfScript:
+    """Parses the key of the script that is to run.
+
+    Args:
+        args: Stands at the key.
+        name: The command's name, which errors show in this spelling however it was typed.
+
+    Raises:
+        CommandError: The key or the function is missing.
+    """
+    if len(args) < 2:  # noqa: PLR2004 - key and function
+        raise too_few_arguments(name)
+    return OfScript(args.take(), args)
+
+
+def read_single_call(args: Args) -> ScriptExecute:
+    """Reads what follows the key where the call is a command of its own.
+
+    Raises:
+        CommandError: The first thing that is wrong, from left to right.
+    """
+    scope = args.items[args.at + 1 : args.at + 2]
+    if not scope or keyword(scope[0]) not in {b"KEYS", b"INPUTS"}:
+        raise CommandError(
+            "ERR KEYS or INPUTS scope must be provided first for AI.SCRIPTEXECUTE command"
+        )
+    return read_script_execute(args)
+
+
+def read_script_execute(args: Args) -> ScriptExecute:
+    """Reads function, KEYS, INPUTS, ARGS, OUTPUTS and TIMEOUT.
+
+    Args:
+        args: Stands behind the script's key.
+
+    Raises:
+        CommandError: The first thing that is wrong, from left to right.
+    """
+    function = c_string(args.take())
+    found: dict[bytes, Sequence[bytes]] = {}
+    timeout_ms = 0
+    while len(args):
+        word = args.take_keyword()
+        if word == b"TIMEOUT":
+            timeout_ms = _read_timeout(args)
+            break
+        read = _SCOPES.get(word)
+        if read is None:
+            args.at -= 1
+            raise CommandError(
+                f"ERR Invalid AI.SCRIPTEXECUTE command. Unexpected argument: {text(args.take())}"
+            )
+        values = read(args)
+        if word in found:
+            raise CommandError(
+                f"ERR Already Encountered {word.decode()} scope in AI.SCRIPTEXECUTE command"
+            )
+        found[word] = values
+    keys, inputs, arguments, outputs = (found.get(word, ()) for word in _SCOPES)
+    return ScriptExecute(function, keys, inputs, arguments, outputs, timeout_ms)
+
+
+def _read_timeout(args: Args) -> int:
+    if not len(args):
+        raise CommandError("ERR No value provided for TIMEOUT in AI.SCRIPTEXECUTE")
+    timeout_ms = read_timeout(args)
+    if len(args):
+        raise CommandError("ERR Encountered problem parsing AI.SCRIPTEXECUTE")
+    return timeout_ms
+
+
+def _read_keys(args: Args) -> Sequence[bytes]:
+    if len(args) < 2:  # noqa: PLR2004 - the count and one key
+        raise CommandError("ERR Missing arguments after KEYS keyword")
+    count = parse_integer(args.take())
+    if count is None or count <= 0:
+        raise CommandError("ERR Invalid or negative value found in number of KEYS")
+    if count > len(args):
+        raise CommandError(
+            "ERR Number of pre declared KEYS to be used in the command does not match"
+            " the number of given arguments"
+        )
+    return [args.take() for _ in range(count)]
+
+
+def _read_counted(name: str, counted: str) -> Callable[[Args], Sequence[bytes]]:
+    """Returns what reads a count and as many arguments.
+
+    Args:
+        name: What errors call the arguments.
+        counted: What the error for a bad count calls them.
+    """
+
+    def read(args: Args) -> Sequence[bytes]:
+        if not len(args):
+            raise CommandError("ERR Invalid arguments provided to AI.SCRIPTEXECUTE")
+        count = args.take_integer(f"ERR Invalid argument for {counted} count in AI.SCRIPTEXECUTE")
+        if not 0 <= count <= len(args):
+            raise CommandError(
+                f"ERR number of {name} to AI.SCRIPTEXECUTE command does not match"
+                " the number of given arguments"
+            )
+        return [args.take() for _ in range(count)]
+
+    return read
+
+
+# In the order of the fields of ScriptExecute.
+_SCOPES: Final[dict[bytes, Callable[[Args], Sequence[bytes]]]] = {
+    b"KEYS": _read_keys,
+    b"INPUTS": _read_counted("inputs", "inputs"),
+    b"ARGS": _read_counted("args", "keys"),  # sic
+    b"OUTPUTS": _read_counted("outputs", "outputs"),
+}
+
+
+# --------------------------------------------------------------------------- running
+def script_execute(client: Client, request: OfScript) -> Reply | Later:
+    """Calls a function and stores what it returns."""
+    script = stored_script(client, request.key)
+    return call_script(client, script, read_single_call(request.content))
+
+
+def call_script(client: Client, script: Script, request: ScriptExecute) -> Reply | Later:
+    """Calls a function and stores what it returns."""
+    engine = client.server.engine
+    inputs = [stored_tensor(client, key) for key in request.inputs]
+    expires_at = engine.time() + request.timeout_ms / 1000 if request.timeout_ms else None
+    graph = call_of(script, inputs, script_call(client, request), expires_at)
+    return run_graph(engine, graph, lambda: store_outputs(client, request.outputs, graph))
+
+
+def script_call(client: Client, request: ScriptExecute) -> ScriptCall:
+    """Returns what a script is asked for, in the name of a client, without the tensors."""
+    return ScriptCall(
+        function=request.function,
+        tensors=(),
+        keys=request.keys,
+        arguments=request.arguments,
+        outputs=len(request.outputs) or None,
+        commands=client.server.engine.commands(ClientAccess(client)),
+    )
+
+
+def keys_of_script_execute(request: Sequence[Argument]) -> list[Argument]:
+    """Returns the script's key, and those of KEYS, INPUTS and OUTPUTS up to another word.
+
+    Nothing for a request that is too short.
+    """
+    if len(request) < 6:  # noqa: PLR2004 - key, function, and one scope with one key
+        return []
+    keys = [request[1]]
+    at = 3
+    while at + 1 < len(request) and keyword(request[at]) in {b"KEYS", b"INPUTS", b"OUTPUTS"}:
+        count = parse_integer(request[at + 1])
+        if count is None or not 0 <= count <= len(request) - at - 2:
+            break
+        keys += request[at + 2 : at + 2 + count]
+        at += 2 + count
+    return keys
+
+
+COMMANDS: Final[tuple[Command, ...]] = (
+    command(
+        "ai.scriptexecute",
+        parse_script_execute,
+        script_execute,
+        summary="Calls a function of a stored script.",
+        group="module",
+        flags=(WRITE, DENYOOM, MODULE, MOVABLE),
+        keys=keys_of_script_execute,
+        shown_keys=(5, 5, 1),
+        syntax=(
+            "key function [KEYS count key ...] [INPUTS count input ...] [ARGS count arg ...]"
+            " [OUTPUTS count output ...] [TIMEOUT ms]"
+        ),
+        runs=True,
+    ),
+)

@@ -1,0 +1,76 @@
+"""CLIENT TRACKING and what belongs to it, which is refused: clients that cache must know.
+
+A client that believes that it will be told of changes, and is not, works with old values for ever.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from tensorkeep_server.args import Args
+from tensorkeep_server.command import LOADING, NOSCRIPT, STALE, Command, command, nothing
+from tensorkeep_server.errors import CommandError
+from tensorkeep_server.reply import OK
+
+if TYPE_CHECKING:
+    from tensorkeep_server.reply import Reply
+    from tensorkeep_server.state import Client
+
+_FLAGS: Final = (NOSCRIPT, LOADING, STALE)
+_REFUSAL: Final = (
+    "ERR CLIENT {} is not supported: this server does not tell clients which of the keys that they"
+    " have cached were changed"
+)
+
+
+def track(_client: Client, words: list[bytes]) -> Reply:
+    """Refuses to track anything; to stop it is easy."""
+    if words[0].upper() == b"OFF":
+        return OK
+    raise CommandError(_REFUSAL.format("TRACKING"))
+
+
+def set_caching(_client: Client, _request: bytes) -> Reply:
+    """Refuses to be told what will be cached."""
+    raise CommandError(_REFUSAL.format("CACHING"))
+
+
+def redirection(_client: Client, _request: None) -> Reply:
+    """Refuses to say where it would be told."""
+    raise CommandError(_REFUSAL.format("GETREDIR"))
+
+
+SUBCOMMANDS: Final[tuple[Command, ...]] = (
+    command(
+        "caching",
+        Args.take,
+        set_caching,
+        summary="Refuses: nobody is told of changes to cached keys.",
+        group="connection",
+        arity=3,
+        flags=_FLAGS,
+        syntax="YES | NO",
+        since="6.0.0",
+    ),
+    command(
+        "getredir",
+        nothing,
+        redirection,
+        summary="Refuses: nobody is told of changes to cached keys.",
+        group="connection",
+        arity=2,
+        flags=_FLAGS,
+        since="6.0.0",
+    ),
+    command(
+        "tracking",
+        Args.take_rest,
+        track,
+        summary="Refuses ON: nobody is told of changes to cached keys.",
+        group="connection",
+        arity=-3,
+        flags=_FLAGS,
+        syntax="ON | OFF",
+        since="6.0.0",
+    ),
+)
