@@ -1,7 +1,8 @@
 """Write the digits network for PyTorch: as a TorchScript archive and as one of `torch.export`.
 
 The weights are those of digits.onnx, so all forms answer alike. Run it with `nox -s export_torch`.
-It writes nothing unless each form, read again, answers as ONNX Runtime does.
+It writes nothing unless each form, read again, answers as ONNX Runtime does. Nothing in the
+archives tells on what machine they were written, or when: the same weights give the same bytes.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import argparse
 import io
 import sys
 import warnings
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 FOLDER = Path(__file__).resolve().parent
+# Of TorchScript, in which files its source stood; of both, a number drawn at random.
+LEFT_OUT = (".debug_pkl", ".data/serialization_id")
 
 
 def network_of(model: bytes) -> nn.Sequential:
@@ -49,7 +53,7 @@ def torchscript(network: nn.Module) -> bytes:
         # TorchScript is deprecated since 2.11; archives of it are what many people have.
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.jit.save(torch.jit.script(network), file)
-    return file.getvalue()
+    return tidied(file)
 
 
 def exported(network: nn.Module) -> bytes:
@@ -57,8 +61,21 @@ def exported(network: nn.Module) -> bytes:
     file = io.BytesIO()
     example = (torch.zeros(2, 1, 8, 8),)
     rows = ({0: torch.export.Dim("N", min=1)},)
-    torch.export.save(torch.export.export(network, example, dynamic_shapes=rows), file)
-    return file.getvalue()
+    program = torch.export.export(network, example, dynamic_shapes=rows)
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # in which files the network's source stood
+    torch.export.save(program, file)
+    return tidied(file)
+
+
+def tidied(file: io.BytesIO) -> bytes:
+    """Return an archive without what is left out, and without the time at which it was written."""
+    written = io.BytesIO()
+    with zipfile.ZipFile(file) as source, zipfile.ZipFile(written, "w") as target:
+        for name in source.namelist():
+            if not name.endswith(LEFT_OUT):
+                target.writestr(zipfile.ZipInfo(name), source.read(name))
+    return written.getvalue()
 
 
 def read_torchscript(blob: bytes) -> nn.Module:
