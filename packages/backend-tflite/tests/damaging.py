@@ -84,9 +84,8 @@ def use(blob):
         return "rejected"
     graph = read_model(blob).subgraphs[0]
     shapes = [tuple(max(size, 1) for size in graph.tensors[i].shape) for i in graph.inputs]
-    inputs = [
-        Tensor.zeros(dtype, shape) for dtype, shape in zip(model.native.dtypes, shapes, strict=True)
-    ]
+    dtypes = [dtype for dtype, _ in model.native.takes]
+    inputs = [Tensor.zeros(dtype, shape) for dtype, shape in zip(dtypes, shapes, strict=True)]
     try:
         plugin.model_run(model, inputs, RunContext(CPU))
     except RunFailed:

@@ -160,4 +160,4 @@ def test_an_output_may_be_returned_twice(graphs, load, run):
 
 
 def test_types_are_named_by_the_contract_not_by_the_format(graphs, load):
-    assert load(graphs.unary("ABS", dtype=DType.INT32)).native.dtypes == (DType.INT32,)
+    assert load(graphs.unary("ABS", dtype=DType.INT32)).native.takes == ((DType.INT32, 1),)

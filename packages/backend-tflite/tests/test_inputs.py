@@ -45,7 +45,7 @@ def calls(monkeypatch):
 
 # --------------------------------------------------------------------------- shapes
 @pytest.mark.parametrize(
-    "shape", [(1, 3), (2, 3), (8, 3), (3,), (1,), (), (2, 2, 2), (1, 1, 1, 1, 2), (100_000,)]
+    "shape", [(1, 3), (2, 3), (8, 3), (3,), (1,), (2, 2, 2), (1, 1, 1, 1, 2), (100_000,)]
 )
 def test_an_input_may_have_any_shape_of_any_rank(graphs, load, run, shape):
     given = np.random.default_rng(0).random(shape, np.float32)
@@ -101,6 +101,14 @@ def test_an_input_without_elements_is_refused(graphs, load, run, failure):
     assert run(model, [4.0])[0].values() == [2]
 
 
+def test_an_input_has_no_axes_only_where_the_model_says_so(graphs, load, run, failure):
+    scalar, row = load(graphs.unary(shape=())), load(graphs.unary())
+
+    assert run(scalar, 4.0)[0].shape == ()
+    assert run(scalar, [4.0])[0].shape == (1,)
+    assert failure(row, 4.0) == "Failed to resize input tensors: an input has no axes"
+
+
 def test_a_size_beyond_what_litert_counts_is_refused(graphs, load):
     model = load(graphs.unary())
     huge = SimpleNamespace(dtype=DType.FLOAT, shape=(2**31,))  # of which there is not the memory
@@ -150,6 +158,25 @@ def test_a_recurrent_model_keeps_its_number_of_axes(graphs, load, run, failure):
     )
     # What one run leaves in the model's variables is not for the next one.
     assert run(model, given) == first
+
+
+def test_an_interpreter_is_not_used_again_after_a_failed_run(graphs, load, run, failure):
+    # LiteRT leaves it with memory that does not fit its tensors.
+    model = load(graphs.binary())
+    good = [[1, 2, 3]]
+    run(model, good, good)
+    (first,) = model.native._all
+    for bad in (np.zeros((0, 3), np.float32), np.zeros((1, 3), np.int8)):
+        failure(model, good, bad)  # which LiteRT never sees
+    run(model, good, good)
+    assert model.native._all == [first]
+
+    failure(model, good, [[1, 2]])
+    assert model.native._all == []
+    assert run(model, good, good)[0].values() == [2, 4, 6]
+
+    assert len(model.native._all) == len(model.native._idle) == 1
+    assert model.native._all != [first]
 
 
 # --------------------------------------------------------------------------- numbers and types

@@ -114,17 +114,18 @@ def read_run(op, draft):
     draft.execute(op[1], draft.store[op[1]], op[2:], [b"y"])
 
 
+def read_get(op, draft):
+    """GET name."""
+    draft.get(op[1], "form")
+
+
 DIALECT = Dialect(
     arity="",
     at_least=0,
     read_only=False,
     needs_key_option=False,
     load=lambda store, key: store[key],
-    readers={
-        b"SET": read_set,
-        b"RUN": read_run,
-        b"GET": lambda op, draft: draft.get(op[1], "form"),
-    },
+    readers={b"SET": read_set, b"RUN": read_run, b"GET": read_get},
 )
 REQUESTS = (
     "DAG LOAD 1 a |> SET x BLOB {} |> RUN m x |> GET y",

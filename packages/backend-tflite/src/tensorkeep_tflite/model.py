@@ -30,7 +30,7 @@ from tensorkeep_tflite.messages import (
     because,
 )
 from tensorkeep_tflite.modelfile import ModelFile, read_model
-from tensorkeep_tflite.soundness import UnsoundModel, check, keeps_ranks
+from tensorkeep_tflite.soundness import UnsoundModel, check, ranks_to_keep
 from tensorkeep_tflite.steadiness import is_steady
 from tensorkeep_tflite.tensors import BY_NUMBER, copy_in, copy_out
 
@@ -59,15 +59,7 @@ class Runner:
         ModelRejected: LiteRT cannot build it.
     """
 
-    __slots__ = (
-        "_inputs",
-        "_interpreter",
-        "_large",
-        "_outputs",
-        "_ranks",
-        "_shapes",
-        "_variables",
-    )
+    __slots__ = ("_inputs", "_interpreter", "_large", "_outputs", "_shapes", "_variables")
 
     def __init__(self, blob: bytes, file: ModelFile, threads: int) -> None:
         try:
@@ -84,17 +76,12 @@ class Runner:
         self._shapes: list[tuple[int, ...]] | None = None
         self._large: set[int] = set()
         self._variables = file.has_variables
-        self._ranks = (
-            [len(graph.tensors[index].shape) for index in graph.inputs]
-            if keeps_ranks(file)
-            else None
-        )
 
     def run(self, inputs: Sequence[Tensor]) -> list[Tensor | None]:
         """Runs the model; inputs are of the right number and types.
 
         Raises:
-            RunFailed: It failed. The next run may work.
+            RunFailed: It failed. The interpreter must not be used again.
         """
         shapes = [tensor.shape for tensor in inputs]
         if shapes != self._shapes:
@@ -107,17 +94,10 @@ class Runner:
             interpreter.invoke()
             return copy_out(interpreter, self._outputs, self._large)
         except Exception as error:  # LiteRT's exceptions have no base of their own
-            self._shapes = None
             raise RunFailed(because(NO_INVOKE, error)) from error
 
     def _resize(self, shapes: list[tuple[int, ...]]) -> None:
         interpreter = self._interpreter
-        self._shapes = None  # until all of it is done
-        if any(0 in shape for shape in shapes):
-            # Some operators divide by the sizes, or read the first element.
-            raise RunFailed(because(NO_RESIZE, "an input has no elements"))
-        if self._ranks is not None and self._ranks != [len(shape) for shape in shapes]:
-            raise RunFailed(because(NO_RESIZE, f"inputs must have {self._ranks} axes"))
         try:
             for index, shape in zip(self._inputs, shapes, strict=True):
                 interpreter.resize_tensor_input(index, shape)
@@ -139,7 +119,9 @@ class Interpreters:
         options: The server's settings.
 
     Attributes:
-        dtypes: The type that each input takes.
+        takes: The type of each input, and the fewest axes that it may have: one, but for those
+            that the model declares to have none.
+        ranks: The number of axes that each input must have; None when any will do.
 
     Raises:
         ModelRejected: LiteRT cannot build the first one.
@@ -153,13 +135,17 @@ class Interpreters:
         "_idle",
         "_threads",
         "_workers",
-        "dtypes",
+        "ranks",
+        "takes",
     )
 
     def __init__(
         self, blob: bytes, file: ModelFile, dtypes: tuple[DType, ...], options: BackendOptions
     ) -> None:
-        self.dtypes = dtypes
+        graph = file.subgraphs[0]
+        fewest = [min(len(graph.tensors[index].shape), 1) for index in graph.inputs]
+        self.takes = tuple(zip(dtypes, fewest, strict=True))
+        self.ranks = ranks_to_keep(file)
         self._blob = blob
         self._file = file
         self._threads = options.intra_op_threads
@@ -180,15 +166,22 @@ class Interpreters:
         return self._file.weights * max(self._workers, len(self._all))
 
     def run(self, inputs: Sequence[Tensor]) -> list[Tensor | None]:
-        """Runs the model with an interpreter that nobody else uses meanwhile."""
+        """Runs the model with an interpreter that nobody else uses meanwhile.
+
+        One in which a run has failed is not used again: what it has allocated need not fit its
+        tensors any more, and the next run could write beyond it.
+        """
         try:
             runner = self._idle.pop()
         except IndexError:
             runner = self._another()
         try:
-            return runner.run(inputs)
-        finally:
-            self._idle.append(runner)
+            outputs = runner.run(inputs)
+        except BaseException:
+            self._all.remove(runner)
+            raise
+        self._idle.append(runner)
+        return outputs
 
     def _another(self) -> Runner:
         try:
@@ -262,12 +255,18 @@ def run_model(
         RunFailed: The inputs do not fit, the run failed, or it was cancelled before it began.
     """
     native: Interpreters = model.native
-    dtypes = native.dtypes
-    if len(inputs) != len(dtypes):
+    if len(inputs) != len(native.takes):
         raise RunFailed(INPUT_COUNT)
-    for tensor, dtype in zip(inputs, dtypes, strict=True):
+    for tensor, (dtype, fewest) in zip(inputs, native.takes, strict=True):
         if tensor.dtype is not dtype:
             raise RunFailed(INPUT_TYPE)
+        # Some operators divide by the sizes, read the first element, or the size of the last axis.
+        if 0 in tensor.shape:
+            raise RunFailed(because(NO_RESIZE, "an input has no elements"))
+        if len(tensor.shape) < fewest:
+            raise RunFailed(because(NO_RESIZE, "an input has no axes"))
+    if native.ranks is not None and native.ranks != [len(tensor.shape) for tensor in inputs]:
+        raise RunFailed(because(NO_RESIZE, f"inputs must have {native.ranks} axes"))
     if context.cancelled:
         raise RunFailed(CANCELLED)
     return native.run(inputs)

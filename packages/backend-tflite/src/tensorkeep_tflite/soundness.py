@@ -55,9 +55,12 @@ def check(model: ModelFile, blob: bytes) -> None:
     _check_calls(model.subgraphs)
 
 
-def keeps_ranks(model: ModelFile) -> bool:
-    """Returns whether inputs must have as many axes as the file says."""
-    return any(each.code in RIGID for graph in model.subgraphs for each in graph.operators)
+def ranks_to_keep(model: ModelFile) -> list[int] | None:
+    """Returns the number of axes that each input must have; None when any will do."""
+    if not any(each.code in RIGID for graph in model.subgraphs for each in graph.operators):
+        return None
+    main = model.subgraphs[0]
+    return [len(main.tensors[index].shape) for index in main.inputs]
 
 
 class _Check:
