@@ -22,8 +22,10 @@ WORDS = {
     "place": ("BEFORE", "AFTER"),
     "setting": lambda author: author.expand(author.random.choice(SETTINGS)),
     "getting": lambda author: author.expand(author.random.choice(("EX 1000", "PXAT 1", "PERSIST"))),
-    "condition": ("NX", "XX", "GT", "LT"),
+    "condition": ("NX", "XX"),
+    "comparison": ("NX", "XX", "GT", "LT"),  # only of times that both servers are given alike
     "seconds": ("1000", "0", "-1", "x"),
+    "milliseconds": ("1000000", "0", "-1", "x"),  # nothing vanishes while the test runs
     "absolute": (FAR, FAR + 1, 1),
     "database": ("0", "1"),
     "every": ("*",),
@@ -45,7 +47,7 @@ REQUESTS = """
      6 INCRBYFLOAT key float
      4 SETNX key value
      4 SETEX key seconds value
-     3 PSETEX key seconds value
+     3 PSETEX key milliseconds value
      6 SETRANGE key count value
      4 GETRANGE key index index
      8 LPUSH key element element*
@@ -94,7 +96,7 @@ REQUESTS = """
      2 PTTL key
      2 EXPIRETIME key
      8 EXPIRE key seconds condition*
-     4 PEXPIREAT key absolute
+     4 PEXPIREAT key absolute comparison*
      6 PERSIST key
      8 RENAME key key
      5 RENAMENX key key
