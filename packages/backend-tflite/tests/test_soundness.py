@@ -134,6 +134,16 @@ def test_there_must_be_as_many_strings_as_elements(graphs, fault):
 
 
 # --------------------------------------------------------------------------- subgraphs
+def test_a_subgraph_may_be_called_once_to_initialise(graphs, fault, load, run):
+    graph = graphs.unary().operator(
+        "CALL_ONCE", [], [], kind="CallOnceOptions", initSubgraphIndex=1
+    )
+    graph.subgraph()
+
+    assert not fault(graph)
+    assert run(load(graph), [[1, 4, 9]])[0].values() == [1, 2, 3]
+
+
 def test_a_subgraph_that_calls_itself_is_refused(graphs, fault):
     graph = graphs.counting()
     graph.model.subgraphs[0].operators[0].builtinOptions.bodySubgraphIndex = 0
