@@ -109,6 +109,14 @@ def test_a_tensor_whose_buffer_does_not_exist_is_refused(graphs, fault):
     assert fault(graph) == "a tensor has a buffer that the model does not have"
 
 
+def test_sparse_weights_are_refused(graphs, fault):
+    # LiteRT does not check where their values are said to belong.
+    graph = graphs.dense()
+    graph["w"].sparsity = schema.SparsityParametersT()
+
+    assert fault(graph) == "sparse weights are not supported"
+
+
 def test_a_constant_without_values_is_no_constant_unless_it_needs_none(graphs, fault):
     graph = graphs.dense()
     graph["w"].buffer = 0
