@@ -109,6 +109,14 @@ def test_a_tensor_whose_buffer_does_not_exist_is_refused(graphs, fault):
     assert fault(graph) == "a tensor has a buffer that the model does not have"
 
 
+def test_sparse_weights_are_refused(graphs, fault):
+    # LiteRT does not check where their values are said to belong.
+    graph = graphs.dense()
+    graph["w"].sparsity = schema.SparsityParametersT()
+
+    assert fault(graph) == "sparse weights are not supported"
+
+
 def test_a_constant_without_values_is_no_constant_unless_it_needs_none(graphs, fault):
     graph = graphs.dense()
     graph["w"].buffer = 0
@@ -134,6 +142,16 @@ def test_there_must_be_as_many_strings_as_elements(graphs, fault):
 
 
 # --------------------------------------------------------------------------- subgraphs
+def test_a_subgraph_may_be_called_once_to_initialise(graphs, fault, load, run):
+    graph = graphs.unary().operator(
+        "CALL_ONCE", [], [], kind="CallOnceOptions", initSubgraphIndex=1
+    )
+    graph.subgraph()
+
+    assert not fault(graph)
+    assert run(load(graph), [[1, 4, 9]])[0].values() == [1, 2, 3]
+
+
 def test_a_subgraph_that_calls_itself_is_refused(graphs, fault):
     graph = graphs.counting()
     graph.model.subgraphs[0].operators[0].builtinOptions.bodySubgraphIndex = 0

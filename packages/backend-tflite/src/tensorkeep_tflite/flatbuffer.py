@@ -45,9 +45,7 @@ class Table:
 
     @classmethod
     def root(cls, blob: bytes) -> Table:
-        """Returns the table that all others are reached from."""
-        if len(blob) < _OFFSET.size:
-            raise MalformedModel("the bytes are too few for a flatbuffer")
+        """Returns the table that all others are reached from; there must be four bytes at least."""
         return cls(blob, _OFFSET.unpack_from(blob, 0)[0])
 
     def number(self, slot: int, kind: str, default: Any = 0) -> Any:  # noqa: ANN401 - as `kind` says

@@ -45,6 +45,7 @@ SLOTS: Final = {
         "Name": 3,
         "Quantization": 4,
         "IsVariable": 5,
+        "Sparsity": 6,
         "ExternalBuffer": 10,
     },
     "QuantizationParameters": {"Scale": 2, "ZeroPoint": 3},
@@ -79,6 +80,7 @@ class TensorEntry:
         scales: What a step of a quantised element is worth: one for all, one for each channel, or
             none.
         zeros: The elements that stand for zero, as many as there are scales.
+        sparse: Whether only those of its values are there that are not zero.
     """
 
     name: str
@@ -88,6 +90,7 @@ class TensorEntry:
     variable: bool
     scales: tuple[float, ...]
     zeros: tuple[int, ...]
+    sparse: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +249,7 @@ def _tensor(table: Table) -> TensorEntry:
         bool(table.number(_TENSOR["IsVariable"], "B")),
         scaling.numbers(_SCALING["Scale"], "f") if scaling else (),
         scaling.numbers(_SCALING["ZeroPoint"], "q") if scaling else (),
+        table.table(_TENSOR["Sparsity"]) is not None,
     )
 
 

@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 # Operators that divide. Of integers, the processor itself ends a process that divides the least one
 # by -1, and what is given at run time is not looked at.
 DIVISIONS: Final = frozenset((Op.DIV, Op.FLOOR_DIV, Op.FLOOR_MOD))
-# Operators for which LiteRT ends the process when a run gives them another number of axes.
+# Operators for which LiteRT ends the process, or reads and writes beyond an array of sizes, when a
+# run gives them another number of axes.
 RIGID: Final = frozenset(
     (
+        Op.BATCH_MATMUL,
         Op.LSTM,
         Op.RNN,
         Op.SVDF,

@@ -99,6 +99,8 @@ class _Check:
     def _check_tensor(self, tensor: TensorEntry) -> None:
         if tensor.buffer >= len(self._model.buffers):
             raise UnsoundModel(f"a tensor{self._where} has a buffer that the model does not have")
+        if tensor.sparse:
+            raise UnsoundModel("sparse weights are not supported")
         if fault := fault_of_scales(tensor):
             raise UnsoundModel(f"a tensor{self._where} {fault}")
         if tensor.type == STRING and self._model.is_constant(tensor):
