@@ -102,7 +102,13 @@ def serve(session: nox.Session) -> None:
 
 @nox.session(requires=["wheels"])
 def tests(session: nox.Session) -> None:
-    """Run the whole suite on the built wheels, and measure what it covers."""
+    """Run the whole suite on the built wheels."""
+    run_tests(session)
+
+
+@nox.session(requires=["wheels"])
+def coverage(session: nox.Session) -> None:
+    """Run the whole suite and measure what it covers; takes longer for that."""
     run_tests(session, "--cov", "--cov-report=term")
 
 
