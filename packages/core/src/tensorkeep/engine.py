@@ -359,8 +359,7 @@ class Engine:
         lane.workers[worker].popleft()
         lane.running -= 1
         lane.batches[len(outcomes)] += 1
-        if isinstance(first.runnable, Model):  # how long a script takes, its inputs do not tell
-            first.runnable.stats.note(_shapes([o.run for o in outcomes]), outcomes[0].seconds)
+        first.runnable.stats.note(_shapes([o.run for o in outcomes]), outcomes[0].seconds)
         for outcome in outcomes:
             self._start(outcome.run.graph, self._settle_outcome(outcome))
         self._pump(lane)
@@ -456,7 +455,9 @@ class Engine:
 def _shapes(batch: Sequence[Run]) -> Hashable:
     """Returns what the time of a batch depends on."""
     if len(batch) == 1:
-        inputs = batch[0].inputs
+        inputs, call = batch[0].inputs, batch[0].call
+        if call is not None:
+            return (call.function, *[t.shape for t in inputs])
         return inputs[0].shape if len(inputs) == 1 else tuple([t.shape for t in inputs])
     first = batch[0].inputs
     return (sum(run.rows for run in batch), *[t.shape[1:] for t in first])
