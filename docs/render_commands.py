@@ -1,7 +1,8 @@
 # ruff: noqa: INP001 - a program and no package; a test imports it by its path.
-"""Renders the page of all commands from the command table; run it to write `commands.md` anew.
+"""Renders the tables about commands from the command table; run it to write them anew.
 
-It decides how the page looks, and nothing about commands: each word about one is in the table.
+It decides how the tables look, and nothing about commands: each word about one is in the command
+table, and what stands around the tables is written by hand.
 """
 
 from __future__ import annotations
@@ -13,13 +14,11 @@ from tensorkeep_server.command import ADMIN, MODULE, WRITE
 from tensorkeep_server.commands import COMMANDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
-    from tensorkeep_server.command import Command
+    from tensorkeep_server.command import Command, Difference
 
-PAGE: Final = Path(__file__).with_name("commands.md")
-
-SECTIONS: Final = {  # titles by group, in the order of the page
+SECTIONS: Final = {  # titles by group, in the order of the pages
     "module": "Tensors, models and scripts",
     "generic": "Keys",
     "string": "Strings",
@@ -32,45 +31,72 @@ SECTIONS: Final = {  # titles by group, in the order of the page
     "server": "The server",
     "cluster": "Clusters",
 }
-_HEAD: Final = """\
-# Commands
-
-What the server answers over the Redis protocol; `COMMAND DOCS` and the hints of `redis-cli` say the
-same. Words in capitals are typed as they stand, in any case. What is in square brackets may be left
-out, `|` separates alternatives, and what stands before `...` may be repeated.
-
-The `AI.` commands are RedisAI's, the others Redis'. Their clients find the arguments, replies and
-error texts that they know; where a command does less, its line says so. The third column names the
-first version that had it, the last one whether `COMMAND` calls it *write* or *admin*.
-
+_BEGIN: Final = """\
+<!-- From here on docs/render_commands.py writes: change the command table, not this page. -->
 """
-_TABLE: Final = """\
-| command | what it does | as in | |
-| --- | --- | --- | --- |
-"""
-_FOOT: Final = """\
-<!-- Written by docs/render_commands.py from the command table; change the table, not this page. -->
-"""
+_END: Final = "<!-- To here. -->\n"
 
 
-def render(commands: Iterable[Command]) -> str:
-    """Returns the page.
+def render(page: str, commands: Iterable[Command], tables: Tables) -> str:
+    """Returns a page with its tables written anew.
 
     Args:
+        page: The page as it is.
         commands: The command table.
+        tables: Makes the tables.
 
     Raises:
-        KeyError: A command belongs to a group that the page has no section for.
+        KeyError: A command belongs to a group that the pages have no section for.
     """
-    sections: dict[str, list[Command]] = {group: [] for group in SECTIONS}
+    before, _, rest = page.partition(_BEGIN)
+    return f"{before}{_BEGIN}\n{tables(commands)}{_END}{rest.partition(_END)[2]}"
+
+
+def usage_tables(commands: Iterable[Command]) -> str:
+    """Returns tables that say what each command takes and does."""
+    return _sections(commands, "| command | what it does | as in | |", _usages)
+
+
+def _usages(items: list[Command]) -> Iterator[tuple[str, ...]]:
+    for item in items:
+        usage = f"{_name(item)} {item.syntax}".rstrip()
+        origin = "RedisAI" if MODULE in item.flags else f"Redis {item.since}"
+        marks = ", ".join(flag for flag in (WRITE, ADMIN) if flag in item.flags)
+        yield f"`{usage}`", item.summary, origin, marks
+
+
+def difference_tables(commands: Iterable[Command]) -> str:
+    """Returns tables that say where each command is not as in RedisAI or Redis."""
+    return _sections(commands, "| command | RedisAI or Redis | here | why |", _compared)
+
+
+def _compared(items: list[Command]) -> Iterator[tuple[str, ...]]:
+    """Yields what differs, once for all commands that have it, and then what does not."""
+    having: dict[Difference, list[str]] = {}
+    for item in items:
+        for difference in item.differences:
+            having.setdefault(difference, []).append(f"`{_name(item)}`")
+    for difference, names in having.items():
+        yield ", ".join(names), *difference
+    for item in items:
+        if not item.differences:
+            yield f"`{_name(item)}`", item.summary, "the same", ""
+
+
+def _sections(
+    commands: Iterable[Command],
+    head: str,
+    rows: Callable[[list[Command]], Iterator[tuple[str, ...]]],
+) -> str:
+    """Returns one table for each group of commands."""
+    groups: dict[str, list[Command]] = {group: [] for group in SECTIONS}
     for item in commands:
-        sections[item.group].append(item)
-    return _HEAD + "".join(_section(SECTIONS[g], items) for g, items in sections.items()) + _FOOT
-
-
-def _section(title: str, commands: Iterable[Command]) -> str:
-    rows = "".join(_row(item) for command in commands for item in _askable(command))
-    return f"## {title}\n\n{_TABLE}{rows}\n"
+        groups[item.group] += _askable(item)
+    rule = "| --- " * (head.count("|") - 1) + "|"
+    return "".join(
+        f"## {SECTIONS[group]}\n\n{head}\n{rule}\n{''.join(map(_row, rows(items)))}\n"
+        for group, items in groups.items()
+    )
 
 
 def _askable(command: Command) -> Iterator[Command]:
@@ -80,14 +106,26 @@ def _askable(command: Command) -> Iterator[Command]:
     yield from command.subcommands
 
 
-def _row(item: Command) -> str:
-    usage = f"{item.full_name.upper().replace('|', ' ')} {item.syntax}".rstrip()
-    origin = "RedisAI" if MODULE in item.flags else f"Redis {item.since}"
-    marks = ", ".join(flag for flag in (WRITE, ADMIN) if flag in item.flags)
-    # A bar would end the cell, even in code.
-    cells = (cell.replace("|", r"\|") for cell in (f"`{usage}`", item.summary, origin, marks))
-    return f"| {' | '.join(cells)} |\n"
+def _name(item: Command) -> str:
+    return item.full_name.upper().replace("|", " ")
 
+
+def _row(cells: Iterable[str]) -> str:
+    # A bar would end the cell, even in code.
+    escaped = (cell.replace("|", r"\|") for cell in cells)
+    return f"| {' | '.join(escaped)} |\n"
+
+
+if TYPE_CHECKING:
+    Tables = Callable[[Iterable[Command]], str]
+
+PAGES: Final[dict[str, Tables]] = {
+    "commands.md": usage_tables,
+    "differences.md": difference_tables,
+}
 
 if __name__ == "__main__":
-    PAGE.write_text(render(COMMANDS), encoding="utf-8")
+    for name, tables in PAGES.items():
+        page = Path(__file__).with_name(name)
+        written = render(page.read_text(encoding="utf-8"), COMMANDS, tables)
+        page.write_text(written, encoding="utf-8")

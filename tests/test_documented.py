@@ -95,10 +95,44 @@ def test_a_command_is_on_the_page_of_commands(item):
     assert f"| `{usage}` |".replace("|", r"\|")[1:-2] in (ROOT / "docs/commands.md").read_text()
 
 
-def test_the_page_of_commands_is_what_the_command_table_says(render_commands):
-    written = (ROOT / "docs/commands.md").read_text("utf-8")
+@pytest.mark.parametrize("name", ["commands.md", "differences.md"])
+def test_the_pages_about_commands_are_what_the_command_table_says(render_commands, name):
+    written = (ROOT / "docs" / name).read_text("utf-8")
+    tables = render_commands.PAGES[name]
 
-    assert written == render_commands.render(COMMANDS), "run python docs/render_commands.py"
+    rendered = render_commands.render(written, COMMANDS, tables)
+
+    assert written == rendered, "run python docs/render_commands.py"
+
+
+@every_command
+def test_a_difference_from_the_original_has_a_reason(item):
+    for difference in item.differences:
+        assert all(re.fullmatch(r".+\.", part) for part in difference)
+        assert difference.original != difference.ours
+
+
+@every_command
+def test_a_command_is_on_the_page_of_differences(item):
+    name = item.full_name.upper().replace("|", " ")
+
+    assert f"`{name}`" in (ROOT / "docs/differences.md").read_text("utf-8")
+
+
+def test_what_redis_has_and_is_not_here_is_on_the_page_of_differences(theirs):
+    page = (ROOT / "docs/differences.md").read_text("utf-8")
+    ours = {command.name for command in COMMANDS}
+    ours |= {item.full_name for container in CONTAINERS for item in container.subcommands}
+    (not_here,) = re.findall(r"^## Not here$(.*)", page, re.DOTALL | re.MULTILINE)
+
+    known = set()
+    for name, *_, subcommands in theirs.wire.read("COMMAND"):
+        known.add(name.decode())
+        if name.decode() in ours:
+            known |= {sub.decode() for sub, *_ in subcommands}
+
+    listed = {name.lower().replace(" ", "|") for name in re.findall("`([A-Z_ -]+)`", not_here)}
+    assert listed == known - ours
 
 
 @pytest.fixture(scope="module")

@@ -202,6 +202,17 @@ def test_a_shutdown_that_contradicts_itself_is_refused(wire, words):
     assert wire.ask("PING") == b"+PONG\r\n"
 
 
+def test_a_shutdown_that_is_to_save_first_is_refused_unless_forced(wire):
+    line = b"-ERR nothing was saved: this server keeps its data in memory only\r\n"
+
+    assert wire.ask("SHUTDOWN", "SAVE") == line
+    assert wire.ask("PING") == b"+PONG\r\n"
+
+    wire.send("SHUTDOWN", "SAVE", "FORCE")
+    with pytest.raises(EOFError):
+        wire.reply()
+
+
 def test_there_is_no_shutdown_to_abort(wire):
     assert wire.ask("SHUTDOWN", "ABORT") == b"-ERR No shutdown in progress.\r\n"
 

@@ -8,7 +8,7 @@ documentation and the test that every command is tested all read it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypeVar
 
 from tensorkeep_server.args import Args, text
 from tensorkeep_server.errors import Refused
@@ -48,6 +48,20 @@ NO_KEYS: Final = (0, 0, 0)
 _SHOWN: Final = 128  # bytes that errors repeat of what was sent, as in Redis
 
 
+class Difference(NamedTuple):
+    """Where a client can notice that this is not the original; for the documentation.
+
+    Attributes:
+        original: What RedisAI does, or Redis where the command is its own.
+        ours: What is done here.
+        reason: Why.
+    """
+
+    original: str
+    ours: str
+    reason: str
+
+
 @dataclass(frozen=True, slots=True)
 class Command:
     """One command, or one subcommand of a container such as CLIENT.
@@ -73,6 +87,7 @@ class Command:
             clients see, None if there is none. A transaction waits for it before it does all of
             its commands in one go; the reply that comes of it then stands for the handler's.
         runs: Whether it runs models or scripts, which a transaction cannot.
+        differences: Where it is not as in the original: few, and each for a reason.
         full_name: The name as COMMAND shows it: `ping`, `client|kill`.
     """
 
@@ -93,6 +108,7 @@ class Command:
     parent: str = ""
     prepare: Callable[[Client, Any], Later | None] | None = None
     runs: bool = False
+    differences: tuple[Difference, ...] = ()
     full_name: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -117,6 +133,7 @@ def command(  # noqa: PLR0913 - by keyword, one line per command in a table
     shown_keys: tuple[int, int, int] = NO_KEYS,
     prepare: Callable[[Client, _T], Later | None] | None = None,
     runs: bool = False,
+    differences: tuple[Difference, ...] = (),
 ) -> Command:
     """Makes a command; being generic, it lets the type checker match parser and handler."""
     return Command(
@@ -135,6 +152,7 @@ def command(  # noqa: PLR0913 - by keyword, one line per command in a table
         shown_keys,
         prepare=prepare,
         runs=runs,
+        differences=differences,
     )
 
 

@@ -116,6 +116,7 @@ def _memory(_server: Server, process: Process) -> _Fields:
         "used_memory_peak_human": human(process.peak_memory),
         "total_system_memory": process.machine_memory,
         "total_system_memory_human": human(process.machine_memory),
+        "mem_allocator": "libc",
         "maxmemory": 0,
         "maxmemory_human": "0B",
         "maxmemory_policy": "noeviction",

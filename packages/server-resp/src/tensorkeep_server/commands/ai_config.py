@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tensorkeep_server.args import Args, parse_integer, text
-from tensorkeep_server.command import MODULE, WRITE, Command, command
+from tensorkeep_server.command import MODULE, WRITE, Command, Difference, command
 from tensorkeep_server.commands.models import encoded, read_backend
 from tensorkeep_server.errors import CommandError
 from tensorkeep_server.later import Later
@@ -130,5 +130,17 @@ COMMANDS: Final[tuple[Command, ...]] = (
             " | GET BACKENDSPATH | GET MODEL_CHUNK_SIZE"
         ),
         prepare=prepare_config,
+        differences=(
+            Difference(
+                "LOADBACKEND loads the library at the path.",
+                "Loads the installed backend of that name, of any backend; the path means nothing.",
+                "Backends are plugins, found by name. No client can have code loaded from a path.",
+            ),
+            Difference(
+                "BACKENDSPATH sets where libraries are looked for.",
+                "Is kept, answered, and means nothing.",
+                "As above.",
+            ),
+        ),
     ),
 )

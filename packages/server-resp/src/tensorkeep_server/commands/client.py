@@ -12,6 +12,7 @@ from tensorkeep_server.command import (
     NOSCRIPT,
     STALE,
     Command,
+    Difference,
     command,
     container,
     nothing,
@@ -233,6 +234,21 @@ def no_touch(client: Client, on: bool) -> Reply:  # noqa: FBT001 - what the requ
     return OK
 
 
+# --------------------------------------------------------------------------- CLIENT UNBLOCK
+def parse_unblock(args: Args) -> None:
+    """Parses CLIENT UNBLOCK id [TIMEOUT | ERROR], whatever the connection does."""
+    args.take_integer()
+    if len(args) > 1:
+        raise args.wrong_subcommand()
+    if len(args) and args.take_keyword() not in {b"TIMEOUT", b"ERROR"}:
+        raise CommandError("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")
+
+
+def unblock(_client: Client, _: None) -> Reply:
+    """Answers 0: what a connection waits for here, runs and loads of models, is not given up."""
+    return 0
+
+
 # --------------------------------------------------------------------------- CLIENT KILL
 class Kill(NamedTuple):
     """Which connections to end: those that fit all that is given.
@@ -390,6 +406,13 @@ COMMANDS: Final[tuple[Command, ...]] = (
                 syntax="[TYPE NORMAL | MASTER | REPLICA | PUBSUB] [ID client-id ...]",
                 since="2.4.0",
                 tips=_CHANGING,
+                differences=(
+                    Difference(
+                        "Tells of each connection its descriptor, and the memory of its buffers.",
+                        "Zeros stand there.",
+                        "Neither is known in Python.",
+                    ),
+                ),
             ),
             command(
                 "no-evict",
@@ -401,6 +424,13 @@ COMMANDS: Final[tuple[Command, ...]] = (
                 flags=_ADMIN,
                 syntax="ON | OFF",
                 since="7.0.0",
+                differences=(
+                    Difference(
+                        "A connection may be ended when memory is short.",
+                        "None ever is.",
+                        "There is no limit to memory that could be run into: see maxmemory.",
+                    ),
+                ),
             ),
             command(
                 "no-touch",
@@ -412,6 +442,13 @@ COMMANDS: Final[tuple[Command, ...]] = (
                 flags=_PLAIN,
                 syntax="ON | OFF",
                 since="7.2.0",
+                differences=(
+                    Difference(
+                        "Redis 7.0 does not know it, 7.2 does.",
+                        "Known.",
+                        "Clients send it unasked.",
+                    ),
+                ),
             ),
             command(
                 "reply",
@@ -434,6 +471,13 @@ COMMANDS: Final[tuple[Command, ...]] = (
                 flags=_PLAIN,
                 syntax="LIB-NAME libname | LIB-VER libver",
                 since="7.2.0",
+                differences=(
+                    Difference(
+                        "Redis 7.0 does not know it, 7.2 does.",
+                        "Known.",
+                        "Clients send it unasked.",
+                    ),
+                ),
             ),
             command(
                 "setname",
@@ -445,6 +489,17 @@ COMMANDS: Final[tuple[Command, ...]] = (
                 flags=_PLAIN,
                 syntax="connection-name",
                 since="2.6.9",
+            ),
+            command(
+                "unblock",
+                parse_unblock,
+                unblock,
+                summary="Answers 0: connections wait for runs only, which go on.",
+                group="connection",
+                arity=-3,
+                flags=_ADMIN,
+                syntax="client-id [TIMEOUT | ERROR]",
+                since="5.0.0",
             ),
             *tracking.SUBCOMMANDS,
         ),

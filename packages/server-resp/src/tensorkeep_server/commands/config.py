@@ -16,6 +16,7 @@ from tensorkeep_server.command import (
     NOSCRIPT,
     STALE,
     Command,
+    Difference,
     command,
     container,
     nothing,
@@ -216,6 +217,13 @@ COMMANDS: Final[tuple[Command, ...]] = (
                 parse_get,
                 get,
                 summary="Answers the settings whose names match a pattern.",
+                differences=(
+                    Difference(
+                        "Has all of Redis' settings.",
+                        "Has those that clients and tools ask for, with what is true here.",
+                        "The others would say what is not so.",
+                    ),
+                ),
                 group="server",
                 arity=-3,
                 flags=_ADMIN,
@@ -237,6 +245,14 @@ COMMANDS: Final[tuple[Command, ...]] = (
                 nothing,
                 rewrite,
                 summary="Refuses: settings are kept in no file.",
+                differences=(
+                    Difference(
+                        "Writes the changed settings into the file that Redis was started"
+                        " with, and refuses if there was none.",
+                        "Refuses always.",
+                        "The file that `--config` names is its owner's.",
+                    ),
+                ),
                 group="server",
                 arity=2,
                 flags=_ADMIN,
@@ -247,6 +263,14 @@ COMMANDS: Final[tuple[Command, ...]] = (
                 parse_set,
                 set_,
                 summary="Changes settings while the server runs.",
+                differences=(
+                    Difference(
+                        "Changes most settings.",
+                        "Changes those that can be: `CONFIG GET *` shows them all; a setting"
+                        " may always be set to what it is.",
+                        "`maxmemory`, `save` and the like have nothing behind them here.",
+                    ),
+                ),
                 group="server",
                 arity=-4,
                 flags=_ADMIN,

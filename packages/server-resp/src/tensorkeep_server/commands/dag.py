@@ -21,11 +21,13 @@ from tensorkeep_server.command import (
     READONLY,
     WRITE,
     Command,
+    Difference,
     command,
 )
 from tensorkeep_server.commands.deprecated_models import read_model_run
 from tensorkeep_server.commands.deprecated_scripts import read_script_run
 from tensorkeep_server.commands.execute import (
+    OF_RUNS,
     read_model_execute,
     run_graph,
     too_few_arguments,
@@ -276,6 +278,32 @@ _READING: Final = "[LOAD count key ...] [ROUTING tag] [TIMEOUT ms] |> op [|> op 
 _WRITING: Final = _READING.replace("[ROUTING", "[PERSIST count key ...] [ROUTING")
 
 
+_OF_DAGS: Final = (
+    Difference(
+        "VALUES of a type that has no name on the wire: the head of an array, then one error.",
+        "The error alone, as that operation's element.",
+        "Half an array takes all later replies with it.",
+    ),
+    Difference(
+        "An output that is no tensor, of an `ONNX` model, ends the server.",
+        "What reads it is answered `NA`.",
+        "No request may end the server.",
+    ),
+    Difference(
+        "DAGs on several devices whose batches differ in shape may wait for each other for ever.",
+        "They do not.",
+        "A lock is not given back there; here there is none.",
+    ),
+)
+_OF_PERSISTING: Final = (
+    Difference(
+        "If a key of PERSIST holds something else, those before it are stored, those behind not.",
+        "None is stored. The reply is the same, with one more element for the error.",
+        "All or nothing can be repeated.",
+    ),
+)
+
+
 def _command(name: str, dialect: Dialect[Client], summary: str) -> Command:
     return command(
         name,
@@ -288,6 +316,7 @@ def _command(name: str, dialect: Dialect[Client], summary: str) -> Command:
         shown_keys=(3, 3, 1),
         syntax=_READING if dialect.read_only else _WRITING,
         runs=True,
+        differences=(*_OF_DAGS, *(() if dialect.read_only else _OF_PERSISTING), *OF_RUNS),
     )
 
 

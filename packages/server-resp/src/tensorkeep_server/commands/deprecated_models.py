@@ -12,6 +12,8 @@ from tensorkeep_server.args import Args, keyword, text
 from tensorkeep_server.command import DENYOOM, MODULE, MOVABLE, WRITE, Command, command
 from tensorkeep_server.commands.building import refuse_device
 from tensorkeep_server.commands.execute import (
+    OF_RUNS,
+    OF_SINGLE_RUNS,
     ModelExecute,
     parse_run,
     read_timeout,
@@ -22,6 +24,7 @@ from tensorkeep_server.commands.models import (
     INVALID_DEVICE,
     NEEDS_NAMES,
     NO_BLOB,
+    OF_STORING,
     NewModel,
     OfModel,
     brings_names,
@@ -215,6 +218,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
             " [INPUTS name ... OUTPUTS name ...] BLOB data ..."
         ),
         prepare=model_set,
+        differences=OF_STORING,
     ),
     command(
         "ai.modelrun",
@@ -227,5 +231,6 @@ COMMANDS: Final[tuple[Command, ...]] = (
         shown_keys=(3, 3, 1),
         syntax="key [TIMEOUT ms] INPUTS input ... OUTPUTS output ...",
         runs=True,
+        differences=(*OF_RUNS, *OF_SINGLE_RUNS),
     ),
 )

@@ -5,9 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from tensorkeep_server.args import Args, keyword, text
-from tensorkeep_server.command import DENYOOM, MODULE, MOVABLE, WRITE, Command, command
-from tensorkeep_server.commands.execute import read_timeout
+from tensorkeep_server.command import DENYOOM, MODULE, MOVABLE, WRITE, Command, Difference, command
+from tensorkeep_server.commands.execute import (
+    OF_RUNS,
+    OF_SINGLE_RUNS,
+    read_timeout,
+)
 from tensorkeep_server.commands.script_execute import (
+    OF_SCRIPTS,
     OfScript,
     ScriptExecute,
     call_script,
@@ -134,5 +139,15 @@ COMMANDS: Final[tuple[Command, ...]] = (
         shown_keys=(4, 4, 1),
         syntax="key function [TIMEOUT ms] INPUTS input ... [$ input ...] OUTPUTS output ...",
         runs=True,
+        differences=(
+            Difference(
+                "With TIMEOUT as the last argument, reads beyond it.",
+                "The error for a TIMEOUT that is no number.",
+                "No request may end the server.",
+            ),
+            *OF_SCRIPTS,
+            *OF_RUNS,
+            *OF_SINGLE_RUNS,
+        ),
     ),
 )

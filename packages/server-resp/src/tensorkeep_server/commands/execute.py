@@ -8,7 +8,7 @@ from tensorkeep.errors import RunExpired
 from tensorkeep.graph import run_of
 from tensorkeep.keyspace import NEW
 from tensorkeep_server.args import Args, keyword, parse_integer, text
-from tensorkeep_server.command import DENYOOM, MODULE, MOVABLE, WRITE, Command, command
+from tensorkeep_server.command import DENYOOM, MODULE, MOVABLE, WRITE, Command, Difference, command
 from tensorkeep_server.commands.models import OfModel, stored_model
 from tensorkeep_server.commands.tensors import check_dtype, check_target, stored_tensor
 from tensorkeep_server.errors import CommandError, error_reply
@@ -213,6 +213,48 @@ def keys_of_model_execute(request: Sequence[Argument]) -> list[Argument]:
     return keys
 
 
+OF_RUNS: Final = (
+    Difference(
+        "Looks for models, scripts and inputs in database 0, whatever the client selected.",
+        "Looks in the client's database.",
+        "The outputs go there as well. Clients that stay in database 0 see no difference.",
+    ),
+    Difference(
+        "`TIMEDOUT` comes when a worker takes up the run, perhaps long after the time is over.",
+        "It comes when the time is over. What has begun goes on, as in the original, unless the"
+        " server is told `--deadline-ends-runs`.",
+        "Who gives a time waits no longer than that.",
+    ),
+    Difference(
+        "A batch may be larger than `BATCHSIZE`: 2 and 3 rows make 5 where 4 are allowed.",
+        "It never is.",
+        "The size is often what a device or a model can take at most.",
+    ),
+    Difference(
+        "Inputs of different types go into one batch, and are read as what they are not.",
+        "They do not.",
+        "The answers would be wrong.",
+    ),
+    Difference(
+        "Runs of `ONNX` models alone are ended when `MODEL_EXECUTION_TIMEOUT` is over.",
+        "Those of every backend that can; loops of `TORCH` and `TF` are.",
+        "A model without an end would keep its device for ever.",
+    ),
+    Difference(
+        "An output of a type that has no name on the wire, such as float16, ends the server.",
+        "`ERR unsupported dtype`, and nothing is stored.",
+        "No request may end the server.",
+    ),
+)
+OF_SINGLE_RUNS: Final = (
+    Difference(
+        "If an output's key holds something else: `OK`, a second reply `WRONGTYPE`, and some"
+        " outputs are stored.",
+        "`WRONGTYPE` alone, and none is stored.",
+        "After two replies to one command all later ones are taken for another's.",
+    ),
+)
+
 COMMANDS: Final[tuple[Command, ...]] = (
     command(
         "ai.modelexecute",
@@ -225,5 +267,6 @@ COMMANDS: Final[tuple[Command, ...]] = (
         shown_keys=(4, 4, 1),
         syntax="key INPUTS count input ... OUTPUTS count output ... [TIMEOUT ms]",
         runs=True,
+        differences=(*OF_RUNS, *OF_SINGLE_RUNS),
     ),
 )

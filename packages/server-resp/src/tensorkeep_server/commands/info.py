@@ -10,7 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from tensorkeep_server.args import text
-from tensorkeep_server.command import LOADING, STALE, Command, command
+from tensorkeep_server.command import (
+    LOADING,
+    STALE,
+    Command,
+    Difference,
+    command,
+)
 from tensorkeep_server.info import CpuTimes, Process, info_text
 from tensorkeep_server.reply import Verbatim
 
@@ -74,6 +80,26 @@ COMMANDS: Final[tuple[Command, ...]] = (
         parse_info,
         info,
         summary="Describes the server, in sections.",
+        differences=(
+            Difference(
+                "`ai_TensorFlowLite_version` and `ai_Torch_version` are `NA`.",
+                "The version.",
+                "It is known.",
+            ),
+            Difference(
+                "`ai_onnxruntime_memory` is what ONNX Runtime's allocator holds, and beside"
+                " it stands how often it was asked.",
+                "The bytes of the models' weights, and no such count.",
+                "ONNX Runtime does not tell Python.",
+            ),
+            Difference(
+                "Has many fields of what Redis does in C: allocator, persistence,"
+                " replication, statistics of commands.",
+                "Has those that mean something here, and beside them sections `backends` and"
+                " `devices`.",
+                "A made-up number is worse than none.",
+            ),
+        ),
         group="server",
         flags=(LOADING, STALE),
         syntax="[section ...]",

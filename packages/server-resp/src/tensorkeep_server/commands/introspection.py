@@ -18,6 +18,7 @@ from tensorkeep_server.command import (
     STALE,
     WRITE,
     Command,
+    Difference,
     command,
     container,
     nothing,
@@ -334,6 +335,13 @@ COMMANDS: Final[tuple[Command, ...]] = (
                 parse_names,
                 docs,
                 summary="Documents commands.",
+                differences=(
+                    Difference(
+                        "Knows of RedisAI's commands their group and module only.",
+                        "Says of them what it says of others: what they do, and their arguments.",
+                        "redis-cli shows it while one types.",
+                    ),
+                ),
                 group="server",
                 arity=-2,
                 flags=_ANY_TIME,
@@ -347,6 +355,13 @@ COMMANDS: Final[tuple[Command, ...]] = (
                 parse_get_keys,
                 get_keys,
                 summary="Answers the keys of a request.",
+                differences=(
+                    Difference(
+                        "Leaves out the last OUTPUTS of AI.SCRIPTEXECUTE.",
+                        "Has them.",
+                        "They are keys; no client relies on their absence.",
+                    ),
+                ),
                 group="server",
                 arity=-4,
                 flags=_ANY_TIME,

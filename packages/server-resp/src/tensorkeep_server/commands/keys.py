@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from tensorkeep.errors import KeyMissing
 from tensorkeep.keyspace import NEW
 from tensorkeep_server.args import SYNTAX, Args
-from tensorkeep_server.command import DENYOOM, FAST, READONLY, WRITE, Command, command
+from tensorkeep_server.command import (
+    DENYOOM,
+    FAST,
+    READONLY,
+    WRITE,
+    Command,
+    Difference,
+    command,
+)
 from tensorkeep_server.commands.session import parse_select
 from tensorkeep_server.errors import CommandError
 from tensorkeep_server.reply import OK, Simple
@@ -177,6 +185,13 @@ COMMANDS: Final[tuple[Command, ...]] = (
         Args.take_rest,
         delete,
         summary="Deletes keys; here the same as DEL.",
+        differences=(
+            Difference(
+                "Frees large values in another thread.",
+                "Frees large values bit by bit, as DEL does here too.",
+                "Another thread would hold the interpreter just as long.",
+            ),
+        ),
         group="generic",
         arity=-2,
         flags=(WRITE, FAST),

@@ -9,7 +9,7 @@ from tensorkeep.device import Device
 from tensorkeep.errors import InvalidDevice
 from tensorkeep.model import Model, ModelSpec
 from tensorkeep_server.args import Args, keyword, text
-from tensorkeep_server.command import DENYOOM, MODULE, READONLY, WRITE, Command, command
+from tensorkeep_server.command import DENYOOM, MODULE, READONLY, WRITE, Command, Difference, command
 from tensorkeep_server.commands.building import store_when_built
 from tensorkeep_server.errors import CommandError
 from tensorkeep_server.numerals import parse_count
@@ -286,6 +286,30 @@ def stored_model(client: Client, key: bytes) -> Model:
     return client.keys.typed(key, Model)
 
 
+OF_STORING: Final = (
+    Difference(
+        "Onto a key that holds something else, a valid model ends the server.",
+        "`WRONGTYPE`, and the key stays as it was.",
+        "No request may end the server.",
+    ),
+    Difference(
+        "Knows `TF`, `TFLITE`, `TORCH` and `ONNX`.",
+        "Also every other backend that is installed; INPUTS and OUTPUTS are as it likes.",
+        "Backends are plugins.",
+    ),
+    Difference(
+        "`TF` takes frozen graphs, `TORCH` takes TorchScript.",
+        "`TF` also takes SavedModels as one zip archive, `TORCH` archives of `torch.export`.",
+        "Frameworks have moved on; both are told apart from the old forms by their first bytes.",
+    ),
+    Difference(
+        "A graph may have any operation that its framework has.",
+        "Operations that reach files, devices or Python beyond the model are refused, with their"
+        " names.",
+        "Whoever may store a model need not be trusted with the machine.",
+    ),
+)
+
 COMMANDS: Final[tuple[Command, ...]] = (
     command(
         "ai.modelstore",
@@ -300,6 +324,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
             " [INPUTS count name ... OUTPUTS count name ...] BLOB data ..."
         ),
         prepare=model_store,
+        differences=OF_STORING,
     ),
     command(
         "ai.modelget",

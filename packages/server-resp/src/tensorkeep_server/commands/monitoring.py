@@ -11,6 +11,7 @@ from tensorkeep_server.command import (
     NOSCRIPT,
     STALE,
     Command,
+    Difference,
     command,
     container,
     nothing,
@@ -134,6 +135,13 @@ _SLOWLOG: Final = (
         tips=(_NODES, _ALL_SUCCEED),
     ),
 )
+_NOT_RECORDED: Final = (
+    Difference(
+        "Once `latency-monitor-threshold` is set, records what took long inside the server.",
+        "It cannot be set, and nothing is recorded.",
+        "What takes long here are runs and loads of models: SLOWLOG, AI.INFO and INFO show them.",
+    ),
+)
 _LATENCY: Final = (
     command(
         "doctor",
@@ -145,6 +153,7 @@ _LATENCY: Final = (
         flags=_WATCHING,
         since="2.8.13",
         tips=_LATENCY_TIPS,
+        differences=_NOT_RECORDED,
     ),
     command(
         "history",
@@ -157,6 +166,7 @@ _LATENCY: Final = (
         syntax="event",
         since="2.8.13",
         tips=_LATENCY_TIPS,
+        differences=_NOT_RECORDED,
     ),
     command(
         "latest",
@@ -168,6 +178,7 @@ _LATENCY: Final = (
         flags=_WATCHING,
         since="2.8.13",
         tips=_LATENCY_TIPS,
+        differences=_NOT_RECORDED,
     ),
     command(
         "reset",
@@ -180,6 +191,7 @@ _LATENCY: Final = (
         syntax="[event ...]",
         since="2.8.13",
         tips=(_NODES, _ALL_SUCCEED),
+        differences=_NOT_RECORDED,
     ),
 )
 COMMANDS: Final[tuple[Command, ...]] = (
@@ -188,6 +200,13 @@ COMMANDS: Final[tuple[Command, ...]] = (
         nothing,
         monitor,
         summary="Shows the connection every command that is done, but for those of operators.",
+        differences=(
+            Difference(
+                "Shows arguments whole.",
+                "Cuts each after 1 KB, and all after 64 KB.",
+                "They are tensors and models here: one client that looks would slow every other.",
+            ),
+        ),
         group="server",
         arity=1,
         flags=_WATCHING,

@@ -8,6 +8,7 @@ from tensorkeep_server.args import SYNTAX, Args
 from tensorkeep_server.command import (
     READONLY,
     Command,
+    Difference,
     command,
     container,
     only_subcommands,
@@ -118,6 +119,13 @@ _OBJECT: Final = (
         Args.take,
         reference_count,
         summary="Answers 1 for every key.",
+        differences=(
+            Difference(
+                "2147483647 for small integers, which are one object wherever they stand.",
+                "1 for every key.",
+                "Nothing is shared so.",
+            ),
+        ),
         group="generic",
         arity=3,
         flags=(READONLY,),
@@ -133,6 +141,13 @@ _MEMORY: Final = (
         parse_usage,
         usage,
         summary="Answers about how many bytes a key and its value take.",
+        differences=(
+            Difference(
+                "Some 32 bytes for tensors, models and scripts of any size.",
+                "What they hold counts.",
+                "Whoever asks wants to know it.",
+            ),
+        ),
         group="server",
         arity=-3,
         flags=(READONLY,),

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from tensorkeep.graph import call_of
 from tensorkeep.hookspecs import ScriptCall
 from tensorkeep_server.args import Args, keyword, parse_integer, text
-from tensorkeep_server.command import DENYOOM, MODULE, MOVABLE, WRITE, Command, command
+from tensorkeep_server.command import DENYOOM, MODULE, MOVABLE, WRITE, Command, Difference, command
 from tensorkeep_server.commands.execute import (
+    OF_RUNS,
+    OF_SINGLE_RUNS,
     read_timeout,
     run_graph,
     store_outputs,
@@ -224,6 +226,34 @@ def keys_of_script_execute(request: Sequence[Argument]) -> list[Argument]:
     return keys
 
 
+OF_SCRIPTS: Final = (
+    Difference(
+        "Commands of a script are done in database 0.",
+        "In the client's database, and with its rights.",
+        "As for the script's inputs and outputs.",
+    ),
+    Difference(
+        "An integer that `redis.execute` answers is cut to 32 bits.",
+        "It has 64.",
+        "Counters, times and sizes go beyond.",
+    ),
+    Difference(
+        "Of a command that is refused, a script learns `Invalid argument`.",
+        "The reason follows in parentheses.",
+        "So that it can be found; those who look for the words still find them.",
+    ),
+    Difference(
+        "A list of more tensors than OUTPUTS overruns memory.",
+        "The error for a wrong number of outputs.",
+        "No request may end the server.",
+    ),
+    Difference(
+        "A script that goes on after its time goes on.",
+        "Its loops are ended when `MODEL_EXECUTION_TIMEOUT` is over.",
+        "It would keep its device for ever.",
+    ),
+)
+
 COMMANDS: Final[tuple[Command, ...]] = (
     command(
         "ai.scriptexecute",
@@ -239,5 +269,20 @@ COMMANDS: Final[tuple[Command, ...]] = (
             " [OUTPUTS count output ...] [TIMEOUT ms]"
         ),
         runs=True,
+        differences=(
+            Difference(
+                "With three arguments, reads beyond them.",
+                "The error for scopes that are missing.",
+                "No request may end the server.",
+            ),
+            Difference(
+                "Small negative counts of INPUTS, ARGS and OUTPUTS mean 0.",
+                "They are refused, as large ones are.",
+                "Nobody means 0 by -1.",
+            ),
+            *OF_SCRIPTS,
+            *OF_RUNS,
+            *OF_SINGLE_RUNS,
+        ),
     ),
 )

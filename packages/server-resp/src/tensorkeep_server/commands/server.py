@@ -16,6 +16,7 @@ from tensorkeep_server.command import (
     NOSCRIPT,
     STALE,
     Command,
+    Difference,
     command,
     nothing,
 )
@@ -28,10 +29,13 @@ if TYPE_CHECKING:
     from tensorkeep_server.state import Client
 
 
+_NOTHING_SAVED: Final = "ERR nothing was saved: this server keeps its data in memory only"
+
+
 # --------------------------------------------------------------------------- SAVE
 def save(_client: Client, _request: None) -> Reply:
     """Says that there is no storage: an OK would let somebody rely on what was not written."""
-    raise CommandError("ERR nothing was saved: this server keeps its data in memory only")
+    raise CommandError(_NOTHING_SAVED)
 
 
 # --------------------------------------------------------------------------- SHUTDOWN
@@ -41,10 +45,12 @@ class Shutdown(NamedTuple):
     Attributes:
         now: Whether running work is not waited for.
         abort: Whether the server is asked not to end after all.
+        save: Whether all data is to be written before, or the server not to end.
     """
 
     now: bool
     abort: bool
+    save: bool
 
 
 def parse_shutdown(args: Args) -> Shutdown:
@@ -56,7 +62,8 @@ def parse_shutdown(args: Args) -> Shutdown:
         raise CommandError(SYNTAX)
     if {b"NOSAVE", b"SAVE"} <= words or (b"ABORT" in words and len(words) > 1):
         raise CommandError(SYNTAX)
-    return Shutdown(now=b"NOW" in words, abort=b"ABORT" in words)
+    save = b"SAVE" in words and b"FORCE" not in words
+    return Shutdown(now=b"NOW" in words, abort=b"ABORT" in words, save=save)
 
 
 def shutdown(client: Client, request: Shutdown) -> Later:
@@ -64,6 +71,8 @@ def shutdown(client: Client, request: Shutdown) -> Later:
     if request.abort:
         # While the server ends, no command is waited for that could be answered.
         raise CommandError("ERR No shutdown in progress.")
+    if request.save:
+        raise CommandError(_NOTHING_SAVED)
     client.server.shut_down(not request.now)
     return Later()
 
@@ -81,6 +90,13 @@ COMMANDS: Final[tuple[Command, ...]] = (
         nothing,
         save,
         summary="Is refused: there is no storage yet.",
+        differences=(
+            Difference(
+                "Writes all data to disk.",
+                "Refuses.",
+                "There is no storage yet, and an OK would let somebody rely on it.",
+            ),
+        ),
         group="server",
         arity=1,
         flags=(ADMIN, NOSCRIPT, NO_ASYNC_LOADING, NO_MULTI),
@@ -104,5 +120,12 @@ COMMANDS: Final[tuple[Command, ...]] = (
         group="server",
         flags=(ADMIN, NOSCRIPT, LOADING, STALE, NO_MULTI, ALLOW_BUSY),
         syntax="[NOSAVE | SAVE] [NOW] [FORCE] [ABORT]",
+        differences=(
+            Difference(
+                "SAVE writes all data to disk before.",
+                "SAVE is refused, and the server stays; with FORCE it ends.",
+                "As Redis does when it cannot write: who asks for SAVE must learn of it.",
+            ),
+        ),
     ),
 )

@@ -9,7 +9,7 @@ from tensorkeep.errors import UnsupportedDType
 from tensorkeep.keyspace import NEW
 from tensorkeep.tensor import DType, Tensor, element_count
 from tensorkeep_server.args import Args, keyword, parse_integer
-from tensorkeep_server.command import DENYOOM, MODULE, READONLY, WRITE, Command, command
+from tensorkeep_server.command import DENYOOM, MODULE, READONLY, WRITE, Command, Difference, command
 from tensorkeep_server.errors import CommandError
 from tensorkeep_server.numerals import parse_doubles, parse_wholes
 from tensorkeep_server.reply import OK
@@ -280,6 +280,18 @@ COMMANDS: Final[tuple[Command, ...]] = (
         flags=(WRITE, DENYOOM, MODULE),
         keys=(1, 1, 1),
         syntax="key type [dim ...] [BLOB data | VALUES value ...]",
+        differences=(
+            Difference(
+                "Does not look at the last byte of a `BOOL` blob.",
+                "Looks at each.",
+                "What is neither 0 nor 1 must not be stored as a `BOOL`.",
+            ),
+            Difference(
+                "A shape too large for the memory, without data, ends the server.",
+                "An error, as for other shapes that cannot be; the most is `--max-argument-bytes`.",
+                "No request may end the server.",
+            ),
+        ),
     ),
     command(
         "ai.tensorget",

@@ -8,7 +8,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from tensorkeep_server.args import Args
-from tensorkeep_server.command import LOADING, NOSCRIPT, STALE, Command, command, nothing
+from tensorkeep_server.command import (
+    LOADING,
+    NOSCRIPT,
+    STALE,
+    Command,
+    Difference,
+    command,
+    nothing,
+)
 from tensorkeep_server.errors import CommandError
 from tensorkeep_server.reply import OK
 
@@ -40,6 +48,14 @@ def redirection(_client: Client, _request: None) -> Reply:
     raise CommandError(_REFUSAL.format("GETREDIR"))
 
 
+_DIFFERENCES: Final = (
+    Difference(
+        "Tells a client when a key changes whose value it has read.",
+        "Refuses; OFF is answered OK.",
+        "It is not built. A client that believes to be told would work with old values for ever.",
+    ),
+)
+
 SUBCOMMANDS: Final[tuple[Command, ...]] = (
     command(
         "caching",
@@ -51,6 +67,7 @@ SUBCOMMANDS: Final[tuple[Command, ...]] = (
         flags=_FLAGS,
         syntax="YES | NO",
         since="6.0.0",
+        differences=_DIFFERENCES,
     ),
     command(
         "getredir",
@@ -61,6 +78,7 @@ SUBCOMMANDS: Final[tuple[Command, ...]] = (
         arity=2,
         flags=_FLAGS,
         since="6.0.0",
+        differences=_DIFFERENCES,
     ),
     command(
         "tracking",
@@ -72,5 +90,6 @@ SUBCOMMANDS: Final[tuple[Command, ...]] = (
         flags=_FLAGS,
         syntax="ON | OFF",
         since="6.0.0",
+        differences=_DIFFERENCES,
     ),
 )
