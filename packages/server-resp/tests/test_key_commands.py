@@ -8,6 +8,7 @@ import pytest
 
 from tensorkeep.tensor import DType, Tensor
 from tensorkeep_server import values
+from tensorkeep_server.commands import databases
 
 ARITY = "-ERR wrong number of arguments for '%s' command\r\n"
 NULL = b"$-1\r\n"
@@ -383,6 +384,17 @@ def test_flushing_empties_one_database_or_all(wire, how):
     assert wire.ask("FLUSHALL", *how) == b"+OK\r\n"
     wire.ask("SELECT", "0")
     assert wire.ask("DBSIZE") == b":0\r\n"
+
+
+def test_what_many_keys_took_is_left_to_be_freed_bit_by_bit(wire, monkeypatch):
+    left = []
+    monkeypatch.setattr(databases, "leave", left.append)
+    seed(wire, *"abc")
+    wire.ask("EXPIRE", "a", 100)
+
+    assert wire.ask("FLUSHDB") == b"+OK\r\n"
+
+    assert [len(content) for content in left] == [3, 3, 1]
 
 
 @pytest.mark.parametrize("flush", ["FLUSHDB", "FLUSHALL"])

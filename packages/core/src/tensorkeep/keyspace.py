@@ -255,15 +255,16 @@ class Keyspace:
 
     def clear(self) -> int:
         """Removes every key; returns how many there were."""
+        return len(self.release()[0])
+
+    def release(self) -> tuple[dict[bytes, Entry], list[bytes], list[tuple[float, bytes]]]:
+        """Removes every key, and hands out what they took, for who frees many bit by bit."""
         for key in tuple(self.watches):
             if key in self:
                 self._tell_watches(key)
-        count = len(self._entries)
-        self._entries.clear()
-        self._index.clear()
-        self._expiring.clear()
-        self._volatile = 0
-        return count
+        taken = (self._entries, self._index.release(), self._expiring)
+        self._entries, self._expiring, self._volatile = {}, [], 0
+        return taken
 
     def swap(self, other: Keyspace) -> None:
         """Exchanges all keys with another keyspace. Who watches a key goes on watching it here."""

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from tensorkeep_server.args import SYNTAX, Args
 from tensorkeep_server.command import FAST, READONLY, WRITE, Command, command, nothing
 from tensorkeep_server.errors import CommandError
+from tensorkeep_server.leftovers import leave
 from tensorkeep_server.reply import OK
 from tensorkeep_server.scanning import Options, matching, read_cursor, read_options
 from tensorkeep_server.values import types_named
 
 if TYPE_CHECKING:
+    from tensorkeep.keyspace import Keyspace
     from tensorkeep_server.reply import Reply
     from tensorkeep_server.state import Client
 
@@ -44,7 +46,7 @@ def parse_scan(args: Args) -> Scan:
 
 
 def parse_flush(args: Args) -> None:
-    """Parses [ASYNC | SYNC]: both mean the same here."""
+    """Parses [ASYNC | SYNC]: many keys are freed bit by bit either way."""
     if len(args):
         word = args.take_keyword()
         if word not in {b"ASYNC", b"SYNC"}:
@@ -97,15 +99,21 @@ def size(client: Client, _: None) -> Reply:
 
 def flush(client: Client, _: None) -> Reply:
     """Removes all keys of the client's database."""
-    client.keys.clear()
+    _empty(client.keys)
     return OK
 
 
 def flush_all(client: Client, _: None) -> Reply:
     """Removes all keys of all databases."""
     for keys in client.server.databases:
-        keys.clear()
+        _empty(keys)
     return OK
+
+
+def _empty(keys: Keyspace) -> None:
+    """Removes all keys; what many of them took is freed bit by bit."""
+    for content in keys.release():
+        leave(content)
 
 
 def swap(client: Client, request: Swap) -> Reply:
