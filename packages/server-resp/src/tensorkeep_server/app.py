@@ -16,6 +16,7 @@ from tensorkeep.keyspace import Keyspace
 from tensorkeep_server.command import CommandTable
 from tensorkeep_server.commands import COMMANDS
 from tensorkeep_server.connection import RECEIVE_SIZE, Connection, Turn
+from tensorkeep_server.garbage import collect_now_and_then
 from tensorkeep_server.leftovers import sweep
 from tensorkeep_server.listening import Listener, close_unix, open_tcp, open_unix
 from tensorkeep_server.settings import DATABASES
@@ -80,7 +81,7 @@ async def serve(
     listeners = await _listen(server)
     for number in signals:
         loop.add_signal_handler(number, shut_down, True)  # noqa: FBT003
-    expiry = asyncio.create_task(_expire(server))
+    upkeep = [asyncio.create_task(each(server)) for each in (_expire, collect_now_and_then)]
     ready(server)
     await ended.wait()
     _log.info("shutting down")
@@ -89,7 +90,8 @@ async def serve(
     idle = asyncio.Event()
     server.engine.close(grace, idle.set)
     await idle.wait()
-    expiry.cancel()
+    for task in upkeep:
+        task.cancel()
     for client in list(server.clients.values()):
         client.close()
     if settings.unix_socket:

@@ -27,6 +27,7 @@ from tensorkeep.config import EngineConfig
 from tensorkeep.errors import BackendUnavailable
 from tensorkeep_server import IMPORTED_AT, app
 from tensorkeep_server.codec import Limits
+from tensorkeep_server.garbage import set_aside
 from tensorkeep_server.identity import tensorkeep_version
 from tensorkeep_server.settings import MEGABYTE, Settings
 
@@ -296,6 +297,7 @@ def serve(  # noqa: PLR0913 - one parameter for each setting is the point
         stream=sys.stderr,
     )
     _log_changed(context)
+    set_aside()
     _run(settings)
 
 
