@@ -273,6 +273,34 @@ def test_a_kill_that_cannot_be_understood_is_refused(wire, arguments, line):
     assert wire.read("CLIENT", "KILL", *arguments) == WireError(line)
 
 
+# ------------------------------------------------------------------------- CLIENT UNBLOCK
+def test_a_connection_that_waits_for_a_run_goes_on_waiting(wire, connect, fake):
+    wire.ask("AI.TENSORSET", "x", "FLOAT", 1, "VALUES", 2)
+    wire.ask("AI.MODELSTORE", "m", "ONNX", "CPU", "BLOB", json.dumps({"op": "block"}))
+    waiting = number(wire)
+    wire.send("AI.MODELEXECUTE", "m", "INPUTS", 1, "x", "OUTPUTS", 1, "y")
+    fake.await_calls("model_run")
+    assert connect().ask("CLIENT", "UNBLOCK", waiting) == b":0\r\n"
+    assert connect().ask("CLIENT", "UNBLOCK", waiting, "error") == b":0\r\n"
+    fake.release()
+    assert wire.reply() == b"+OK\r\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (("x",), "ERR value is not an integer or out of range"),
+        (("x", "maybe"), "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"),
+        (
+            ("1", "ERROR", "2"),
+            "ERR unknown subcommand or wrong number of arguments for 'unblock'. Try CLIENT HELP.",
+        ),
+    ],
+)
+def test_an_unblock_that_cannot_be_understood_is_refused(wire, arguments, line):
+    assert wire.read("CLIENT", "UNBLOCK", *arguments) == WireError(line)
+
+
 # ------------------------------------------------------------------------- CLIENT HELP
 def test_help_names_every_subcommand(wire):
     lines = wire.read("CLIENT", "HELP")
