@@ -13,6 +13,12 @@ from redis.exceptions import ExecAbortError, LockError, ResponseError, WatchErro
 
 # The newer the client, the more of what Redis has kept for decades it would rather not send.
 DEPRECATIONS = pytest.mark.filterwarnings("ignore:.*is deprecated", "ignore:Call to deprecated")
+UNIFIED_FROM = 8  # the first version that can answer the same in both protocols
+SCRIPT = """
+def scale(tensors: List[Tensor], keys: List[str], args: List[str]):
+    redis.execute("SET", [keys[0], args[0]])
+    return tensors[0] * int(args[0])
+"""
 RUN = ("AI.MODELEXECUTE", "digits", "INPUTS", 1, "pictures", "OUTPUTS", 1)
 
 
@@ -107,6 +113,20 @@ def test_a_model_comes_back_in_pieces(stored, digits):
     assert b"".join(pieces) == digits.onnx
     stored.execute_command("AI.MODELSTORE", "whole", "ONNX", "CPU", "BLOB", *pieces)
     assert stored.execute_command("AI.MODELGET", "whole", "BLOB") == digits.onnx
+
+
+def test_a_script_computes_with_tensors_keys_and_arguments(client):
+    stored = ("AI.SCRIPTSTORE", "script", "CPU", "TAG", "v2", "ENTRY_POINTS", 1, "scale", "SOURCE")
+    assert client.execute_command(*stored, SCRIPT) == b"OK"
+    put(client, "x", np.array([1.0, 2.0]))
+    called = ("AI.SCRIPTEXECUTE", "script", "scale", "KEYS", 1, "factor", "INPUTS", 1, "x")
+    assert client.execute_command(*called, "ARGS", 1, "3", "OUTPUTS", 1, "y") == b"OK"
+    assert array_of(get(client, "y")).tolist() == [3, 6]
+    assert client.get("factor") == b"3"
+    assert client.execute_command("AI.SCRIPTGET", "script") == [
+        *(b"device", b"CPU", b"tag", b"v2", b"Entry Points", [b"scale"]),
+        *(b"source", SCRIPT.encode()),
+    ]
 
 
 def test_a_dag_sets_runs_and_gets(stored, digits):
@@ -318,6 +338,27 @@ def test_sets(client):
     assert client.srem("s", "a", "no") == 1
     assert set(client.spop("s", 9)) == {b"b", b"c", b"d"}
     assert client.spop("s") is None
+
+
+def test_both_protocols_answer_the_same_if_that_is_wanted(connect, client, version):
+    if version < UNIFIED_FROM:
+        pytest.skip("this redis-py answers as the protocol does")
+    client.hset("h", mapping={"a": 1})
+    client.sadd("s", "a")
+    client.rpush("l", "a")
+
+    def answers(protocol):
+        own = connect(protocol=protocol, legacy_responses=False)
+        return [
+            *(own.hgetall("h"), own.hrandfield("h", 2, withvalues=True), own.hscan("h")),
+            *(own.smembers("s"), own.sunion("s"), own.sscan("s"), own.spop("none", 2)),
+            *(own.lpos("l", "a", count=0), own.lpop("none", 2), own.incrbyfloat("n", 0)),
+            *(own.config_get("maxclients"), own.command_getkeys("GET", "k")),
+            *(own.module_list(), own.pubsub_numsub("a"), own.client_getname()),
+            *(own.client_trackinginfo(), own.command_list(pattern="ai.*"), own.get("none")),
+        ]
+
+    assert answers(2) == answers(3)
 
 
 # ------------------------------------------------------------------ pipelines and transactions

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import redis
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisClusterException, ResponseError
 
 try:
     from redis.cache import CacheConfig
@@ -152,9 +152,11 @@ def test_waiting_is_not_recorded(client):
     assert client.latency_reset() == 0
 
 
-def test_the_server_stands_alone_and_keeps_nothing_on_disk(client):
+def test_the_server_stands_alone_and_keeps_nothing_on_disk(client, port):
     with pytest.raises(ResponseError, match="cluster support disabled"):
         client.cluster("INFO")
+    with pytest.raises(RedisClusterException):
+        redis.RedisCluster(host="127.0.0.1", port=port)
     with pytest.raises(ResponseError):
         client.save()
 
