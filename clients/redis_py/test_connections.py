@@ -215,10 +215,7 @@ def test_a_killed_connection_is_replaced(connect, client):
 
 
 def test_a_command_whose_connection_is_killed_is_sent_again(lonely, connect):
-    retry = Retry(ConstantBackoff(0.01), 3)
-    own = connect(
-        retry=retry, retry_on_error=[redis.ConnectionError], single_connection_client=True
-    )
+    own = connect(single_connection_client=True, **again(ConstantBackoff(0.01)))
     number = own.client_id()
     replies = []
     with lonely.monitor() as monitor:
