@@ -37,6 +37,7 @@ TORCH_PYTHON = "3.11"
 # Of the old clients' environments and the server that they ask: SmartRedis is built for no newer
 # one, and the scripts of their tours need torch.
 CLIENTS_PYTHON = "3.11"
+REDIS_PY = ["4", "5", "8"]
 CONSTRAINTS = "constraints.txt"
 WHEELS = Path("build/wheels")
 
@@ -157,6 +158,13 @@ def client_redisai_py(session: nox.Session) -> None:
 
 
 @nox.session(requires=["client_server"], python=CLIENTS_PYTHON)
+@nox.parametrize("version", REDIS_PY, ids=REDIS_PY)
+def client_redis_py(session: nox.Session, version: str) -> None:
+    """Tour a version of redis-py in its own environment, against the installed server."""
+    tour(session, "clients/redis_py", f"requirements-{version}.txt")
+
+
+@nox.session(requires=["client_server"], python=CLIENTS_PYTHON)
 def client_smartredis(session: nox.Session) -> None:
     """Tour SmartRedis in its own environment, against the installed server."""
     tour(session, "clients/smart_redis")
@@ -265,9 +273,9 @@ def run_tests(session: nox.Session, *options: str, constraints: str = CONSTRAINT
     session.run("python", "-m", "pytest", *left_out, *options, *session.posargs)
 
 
-def tour(session: nox.Session, folder: str) -> None:
+def tour(session: nox.Session, folder: str, pins: str = "requirements.txt") -> None:
     """Run a client's tour in an environment that has the client and nothing of ours."""
-    session.install("-r", f"{folder}/requirements.txt")
+    session.install("-r", f"{folder}/{pins}")
     server = Path(session.virtualenv.location).with_name("client_server") / "bin" / "python"
     env = {"TENSORKEEP_SERVER_PYTHON": str(server.absolute())}
     session.run("python", "-m", "pytest", folder, *session.posargs, env=env)

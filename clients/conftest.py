@@ -39,12 +39,12 @@ def server_python():
 
 
 @contextmanager
-def serve(server_python, folder):
+def serve(server_python, folder, *options):
     """Gives the port of a server, which must live until it is told to end and end in good order."""
     log_file = folder / "server.log"
     with log_file.open("wb") as log:
         process = subprocess.Popen(
-            [server_python, "-m", "tensorkeep_server", "serve", "--port", "0"],
+            [server_python, "-m", "tensorkeep_server", "serve", "--port", "0", *options],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -65,8 +65,8 @@ def serve(server_python, folder):
 
 @pytest.fixture(scope="session")
 def start(server_python, tmp_path_factory):
-    """Starts a server of a test's own: `with start() as port`."""
-    return lambda: serve(server_python, tmp_path_factory.mktemp("server"))
+    """Starts a server of a test's own: `with start("--port", "7000") as port`."""
+    return lambda *options: serve(server_python, tmp_path_factory.mktemp("server"), *options)
 
 
 @pytest.fixture(scope="session")

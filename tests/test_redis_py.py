@@ -222,79 +222,6 @@ def test_keys_expire_and_are_renamed_and_typed(client):
     assert client.dbsize() > 0
 
 
-def test_strings_are_set_read_and_counted(client):
-    client.delete("text", "number")
-
-    assert client.set("text", "abc", ex=100, nx=True) is True
-    assert client.set("text", "x", nx=True) is None
-    assert client.set("text", "abcd", get=True, keepttl=True) == b"abc"
-    assert 0 < client.ttl("text") <= 100
-    assert client.getex("text", persist=True) == b"abcd"
-    assert client.append("text", "e") == client.strlen("text") == 5
-    assert client.getrange("text", 1, -2) == b"bcd"
-    assert client.incr("number", 41) == 41
-    assert client.incrbyfloat("number", 0.5) == 41.5
-    assert client.mget("text", "number", "none") == [b"abcde", b"41.5", None]
-    assert client.getdel("text") == b"abcde"
-    assert client.msetnx({"text": 1, "number": 2}) is False
-
-
-def test_lists_are_filled_searched_and_emptied(client):
-    client.delete("list", "other")
-
-    assert client.rpush("list", "a", "b", "c", "b") == 4
-    assert client.lpush("list", "z") == 5
-    assert client.lrange("list", 1, 3) == [b"a", b"b", b"c"]
-    assert client.lpos("list", "b", rank=-1) == 4
-    assert client.lpos("list", "b", count=0) == [2, 4]
-    assert client.linsert("list", "before", "c", "y") == 6
-    assert client.lset("list", 0, "x") is True
-    assert client.lrem("list", -1, "b") == 1
-    assert client.ltrim("list", 1, -1) is True
-    assert client.lmove("list", "other", "LEFT", "RIGHT") == b"a"
-    assert client.lpop("list", 9) == [b"b", b"y", b"c"]
-    assert client.rpop("list") is None
-    assert client.llen("other") == 1
-
-
-def test_hashes_are_filled_counted_and_scanned(client):
-    client.delete("hash")
-
-    assert client.hset("hash", mapping={"a": 1, "b": "two", "c": b"\xff"}) == 3
-    assert client.hset("hash", "a", 2) == 0
-    assert client.hsetnx("hash", "a", 3) == 0
-    assert client.hgetall("hash") == {b"a": b"2", b"b": b"two", b"c": b"\xff"}
-    assert client.hmget("hash", "a", "none") == [b"2", None]
-    assert client.hincrby("hash", "a", 40) == 42
-    assert client.hincrbyfloat("hash", "a", 0.5) == 42.5
-    assert client.hkeys("hash") == [b"a", b"b", b"c"]
-    assert client.hstrlen("hash", "b") == 3
-    assert client.hrandfield("hash", 9) == [b"a", b"b", b"c"]
-    assert dict(client.hscan_iter("hash", match="[ab]")) == {b"a": b"42.5", b"b": b"two"}
-    assert client.hdel("hash", "a", "b", "none") == 2
-    assert client.hexists("hash", "a") is False
-    assert client.hlen("hash") == 1
-
-
-def test_sets_are_filled_combined_and_scanned(client):
-    client.delete("set", "other")
-
-    assert client.sadd("set", "a", "b", "c") == 3
-    assert client.sadd("other", "c", "d") == 2
-    assert client.smembers("set") == {b"a", b"b", b"c"}
-    assert client.smismember("set", ["a", "d"]) == [1, 0]
-    assert client.sinter("set", "other") == {b"c"}
-    assert client.sintercard(2, ["set", "other"]) == 1
-    assert client.sunionstore("other", "set", "other") == 4
-    assert client.sdiff("other", "set") == {b"d"}
-    assert client.smove("other", "set", "d") is True
-    assert set(client.sscan_iter("set")) == {b"a", b"b", b"c", b"d"}
-    assert set(client.srandmember("set", 2)) < {b"a", b"b", b"c", b"d"}
-    assert client.srem("set", "a", "none") == 1
-    assert len(client.spop("set", 2)) == 2
-    assert client.scard("set") == 1
-
-
 def test_what_the_server_says_of_itself_is_understood(client):
     info = client.info()
 
@@ -370,7 +297,7 @@ async def test_an_ended_connection_is_replaced(connect, serving):
 def test_a_blocked_client_does_not_stop_the_others_of_the_same_pool(serving, protocol, counting):
     with serving.client(protocol=protocol) as client:
         client.execute_command("AI.MODELSTORE", "slow", "ONNX", "CPU:7", "BLOB", counting)
-        client.execute_command("AI.TENSORSET", "turns", "INT64", 1, "VALUES", 1_000_000)
+        client.execute_command("AI.TENSORSET", "turns", "INT64", 1, "VALUES", 400_000)
         client.execute_command("AI.TENSORSET", "one", "FLOAT", 1)
         replies = []
         run = ("AI.MODELEXECUTE", "slow", "INPUTS", 2, "turns", "one", "OUTPUTS", 1, "late")

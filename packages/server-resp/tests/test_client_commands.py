@@ -247,38 +247,6 @@ def test_killing_a_connection_that_waits_lets_go_of_its_run(wire, connect, fake,
     assert wire.ask("AI.TENSORGET", "y", "META").startswith(b"-ERR tensor key is empty")
 
 
-def test_a_connection_that_waits_for_a_run_cannot_be_unblocked(wire, connect, fake):
-    wire.ask("AI.TENSORSET", "x", "FLOAT", 1, "VALUES", 2)
-    wire.ask("AI.MODELSTORE", "m", "ONNX", "CPU", "BLOB", json.dumps({"op": "block"}))
-    waiting = connect()
-    waiting_number = number(waiting)
-    waiting.send("AI.MODELEXECUTE", "m", "INPUTS", 1, "x", "OUTPUTS", 1, "y")
-    fake.await_calls("model_run")
-
-    assert wire.ask("CLIENT", "UNBLOCK", waiting_number) == b":0\r\n"
-    assert wire.ask("CLIENT", "UNBLOCK", waiting_number, "error") == b":0\r\n"
-    fake.release()
-    assert waiting.reply() == b"+OK\r\n"
-
-
-@pytest.mark.parametrize(
-    ("words", "line"),
-    [
-        (("x",), b"-ERR value is not an integer or out of range\r\n"),
-        ((99, "foo"), b"-ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR\r\n"),
-        (
-            (99, "ERROR", "X"),
-            (
-                b"-ERR unknown subcommand or wrong number of arguments for 'UNBLOCK'."
-                b" Try CLIENT HELP.\r\n"
-            ),
-        ),
-    ],
-)
-def test_unblocking_takes_a_number_and_perhaps_a_reason(wire, words, line):
-    assert wire.ask("CLIENT", "UNBLOCK", *words) == line
-
-
 def test_killing_does_not_wait_for_one_that_does_not_read(wire, connect):
     wire.ask("AI.TENSORSET", "big", "UINT8", 8_000_000)
     victim = connect()
@@ -303,6 +271,34 @@ def test_killing_does_not_wait_for_one_that_does_not_read(wire, connect):
 def test_a_kill_that_cannot_be_understood_is_refused(wire, arguments, line):
 
     assert wire.read("CLIENT", "KILL", *arguments) == WireError(line)
+
+
+# ------------------------------------------------------------------------- CLIENT UNBLOCK
+def test_a_connection_that_waits_for_a_run_goes_on_waiting(wire, connect, fake):
+    wire.ask("AI.TENSORSET", "x", "FLOAT", 1, "VALUES", 2)
+    wire.ask("AI.MODELSTORE", "m", "ONNX", "CPU", "BLOB", json.dumps({"op": "block"}))
+    waiting = number(wire)
+    wire.send("AI.MODELEXECUTE", "m", "INPUTS", 1, "x", "OUTPUTS", 1, "y")
+    fake.await_calls("model_run")
+    assert connect().ask("CLIENT", "UNBLOCK", waiting) == b":0\r\n"
+    assert connect().ask("CLIENT", "UNBLOCK", waiting, "error") == b":0\r\n"
+    fake.release()
+    assert wire.reply() == b"+OK\r\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (("x",), "ERR value is not an integer or out of range"),
+        (("x", "maybe"), "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"),
+        (
+            ("1", "ERROR", "2"),
+            "ERR unknown subcommand or wrong number of arguments for 'unblock'. Try CLIENT HELP.",
+        ),
+    ],
+)
+def test_an_unblock_that_cannot_be_understood_is_refused(wire, arguments, line):
+    assert wire.read("CLIENT", "UNBLOCK", *arguments) == WireError(line)
 
 
 # ------------------------------------------------------------------------- CLIENT HELP

@@ -1,6 +1,8 @@
 """Requests and replies on the wire, one rule at a time."""
 
+import math
 import sys
+import weakref
 from pathlib import Path
 
 import pytest
@@ -170,6 +172,17 @@ class TestLargeBulks:
     def test_nothing_can_be_filled_where_nothing_was_wanted(self):
         with pytest.raises(ValueError, match="count must be"):
             RequestParser(Limits()).filled(1)
+
+    def test_the_memory_of_a_bulk_is_kept_by_nobody_but_its_request(self):
+        parser = RequestParser(Limits())
+        parser.feed(b"*2\r\n$3\r\nSET\r\n$%d\r\n" % LARGE)
+        ((_, argument),) = parser.filled(len(room_of(parser)))
+        memory = weakref.ref(argument.obj)
+        assert memory() is not None
+
+        del argument
+
+        assert memory() is None
 
     @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
     def test_bytes_that_are_announced_and_never_sent_take_no_memory(self):
@@ -422,6 +435,7 @@ class TestReplies:
             (float("-inf"), b"-inf"),
             (-0.0, b"-0"),
             (float("nan"), b"nan"),
+            (-float("nan"), b"-nan"),  # what a processor makes of 0 / 0
         ],
     )
     def test_a_double_is_what_c_prints_with_17_digits(self, number, text):
@@ -431,6 +445,15 @@ class TestReplies:
         assert encoded(number, 3) == resp3
         assert encoded([number] * 3, 2) == b"*3\r\n" + resp2 * 3
         assert encoded((number, number), 3) == b"*2\r\n" + resp3 * 2
+
+    def test_what_is_not_a_number_changes_nothing_of_its_neighbours(self):
+        numbers = [1.5, -math.nan, -0.0, math.nan, math.inf]
+        texts = (b"1.5", b"-nan", b"-0", b"nan", b"inf")
+
+        assert encoded(numbers, 3) == b"*5\r\n" + b"".join(b",%b\r\n" % each for each in texts)
+        assert encoded(numbers, 2) == b"*5\r\n" + b"".join(
+            b"$%d\r\n%b\r\n" % (len(each), each) for each in texts
+        )
 
     @pytest.mark.parametrize("count", [4095, 4096, 4097, 9000])
     def test_a_long_list_of_numbers_is_complete(self, count):

@@ -214,7 +214,6 @@ def test_the_doctor_says_where_to_look(wire):
         ("CLIENT", "TRACKING", "ON"),
         ("CLIENT", "TRACKING", "on", "BCAST", "PREFIX", "a"),
         ("CLIENT", "CACHING", "YES"),
-        ("CLIENT", "GETREDIR"),
     ],
 )
 def test_who_wants_to_cache_is_told_that_changes_are_not(wire, command):
@@ -225,6 +224,19 @@ def test_who_wants_to_cache_is_told_that_changes_are_not(wire, command):
 
 def test_what_is_not_there_can_be_switched_off(wire):
     assert wire.ask("CLIENT", "TRACKING", "OFF") == b"+OK\r\n"
+
+
+def test_nothing_is_tracked_and_nobody_is_told(wire):
+    flags, redirect = b"$5\r\nflags\r\n", b"$8\r\nredirect\r\n:-1\r\n"
+    prefixes = b"$8\r\nprefixes\r\n*0\r\n"
+    assert wire.ask("CLIENT", "GETREDIR") == b":-1\r\n"
+    assert wire.ask("CLIENT", "TRACKINGINFO") == (
+        b"*6\r\n" + flags + b"*1\r\n$3\r\noff\r\n" + redirect + prefixes
+    )
+    wire.ask("HELLO", 3)
+    assert wire.ask("CLIENT", "TRACKINGINFO") == (
+        b"%3\r\n" + flags + b"~1\r\n$3\r\noff\r\n" + redirect + prefixes
+    )
 
 
 # --------------------------------------------------------------------------- the output limit

@@ -190,7 +190,8 @@ class RequestParser:
         self._rest = self._rest[count:]
         if not self._rest:
             argument = self._large[:-2].toreadonly()
-            self._large = _NOTHING
+            # An empty view keeps all its memory alive as well.
+            self._large = self._rest = _NOTHING
             # A name is looked up, and only bytes can be.
             self._take(argument if self._arguments else bytes(argument), ready)
         return ready

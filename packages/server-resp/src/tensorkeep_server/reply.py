@@ -12,6 +12,7 @@ buffer and a tensor's memory goes out as it lies.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import chain
+from math import copysign
 from typing import Any, Final, Literal, TypeAlias
 
 from tensorkeep.errors import CommandFailed
@@ -30,6 +31,7 @@ _BLOCK: Final = 4096
 _FEW: Final = 32  # bulks that are formatted one by one as fast as together
 
 _CRLF: Final = b"\r\n"
+_NAN: Final = b"nan"
 # Heads of bulks for every length of C's `%.17g`, which needs at most 24 bytes: a sign, 17 digits,
 # a point and `e-308`.
 _DOUBLE_HEADS: Final = tuple(b"$%d\r\n" % size for size in range(25))
@@ -194,7 +196,7 @@ def plain(reply: "Reply") -> CommandReply:  # noqa: PLR0911 - one for each kind 
         case bytes() | bytearray() | memoryview():
             return bytes(reply)
         case float():
-            return b"%.17g" % reply
+            return _digits(reply)
         case int():  # a boolean as well
             return int(reply)
         case Map(pairs):
@@ -279,7 +281,7 @@ def _boolean(reply: bool, version: Version, out: list[Blob]) -> None:  # noqa: F
 
 
 def _double(reply: float, version: Version, out: list[Blob]) -> None:
-    text = b"%.17g" % reply
+    text = _digits(reply)
     out.append(b"$%d\r\n%b\r\n" % (len(text), text) if version == RESP2 else b",%b\r\n" % text)
 
 
@@ -308,12 +310,19 @@ def _array(reply: list[Any] | tuple[Any, ...], version: Version, out: list[Blob]
 
 def _doubles(numbers: list[float] | tuple[float, ...], version: Version, out: list[Blob]) -> None:
     """Appends doubles as Redis 7.0 prints them: C's `%.17g`, in RESP2 as bulks."""
+    whole = b",%.17g\r\n" * len(numbers) % tuple(numbers)
+    if _NAN in whole:
+        whole = b"".join([b",%b\r\n" % _digits(number) for number in numbers])
     if version == RESP2:
-        texts = (b"%.17g\r\n " * len(numbers) % tuple(numbers)).split(b" ")
-        texts.pop()  # What follows the last blank: nothing.
-        out.append(b"".join([_DOUBLE_HEADS[len(text) - 2] + text for text in texts]))
-    else:
-        out.append(b",%.17g\r\n" * len(numbers) % tuple(numbers))
+        texts = whole.split(b",")[1:]  # Nothing stands before the first.
+        whole = b"".join([_DOUBLE_HEADS[len(text) - 2] + text for text in texts])
+    out.append(whole)
+
+
+def _digits(number: float) -> bytes:
+    """Returns C's `%.17g`: Python's shows no sign of what is not a number."""
+    text = b"%.17g" % number
+    return b"-nan" if text == _NAN and copysign(1.0, number) < 0 else text
 
 
 def _map(reply: Map, version: Version, out: list[Blob]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from tensorkeep_server.args import SYNTAX, Args, keyword, parse_integer, text
+from tensorkeep_server.args import SYNTAX, Args, keyword, text
 from tensorkeep_server.command import (
     ADMIN,
     LOADING,
@@ -18,7 +18,8 @@ from tensorkeep_server.command import (
     nothing,
     only_subcommands,
 )
-from tensorkeep_server.commands import tracking
+from tensorkeep_server.commands import client_kill, tracking
+from tensorkeep_server.commands.client_kill import kind_of, take_kind
 from tensorkeep_server.commands.session import PRINTABLE, check_name
 from tensorkeep_server.errors import CommandError
 from tensorkeep_server.reply import OK, Verbatim
@@ -32,11 +33,6 @@ if TYPE_CHECKING:
 _PLAIN: Final = (NOSCRIPT, LOADING, STALE)
 _ADMIN: Final = (ADMIN, *_PLAIN)
 _CHANGING: Final = ("nondeterministic_output",)
-
-# The kinds of connections that Redis tells apart; there are no replicas here.
-_NORMAL: Final = b"NORMAL"
-_PUBSUB: Final = b"PUBSUB"
-_KINDS: Final = (_NORMAL, b"MASTER", b"REPLICA", b"SLAVE", _PUBSUB)
 
 
 # --------------------------------------------------------------------------- what is known
@@ -73,7 +69,7 @@ def parse_list(args: Args) -> ClientList:
         return ClientList(None, None)
     option = args.take_keyword()
     if option == b"TYPE" and len(args) == 1:
-        return ClientList(_take_kind(args), None)
+        return ClientList(take_kind(args), None)
     if option != b"ID" or not len(args):
         raise CommandError(SYNTAX)
     ids = [args.take_integer("ERR Invalid client ID") for _ in range(len(args))]
@@ -86,21 +82,10 @@ def client_list(client: Client, request: ClientList) -> Reply:
         _lines(
             other
             for other in client.server.clients.values()
-            if request.kind in {None, _kind(other)}
+            if request.kind in {None, kind_of(other)}
             and (request.ids is None or other.id in request.ids)
         )
     )
-
-
-def _take_kind(args: Args) -> bytes:
-    word = args.take()
-    if keyword(word) not in _KINDS:
-        raise CommandError(f"ERR Unknown client type '{text(word)}'")
-    return keyword(word)
-
-
-def _kind(client: Client) -> bytes:
-    return _PUBSUB if client.subscribed else _NORMAL
 
 
 def _lines(clients: Iterable[Client]) -> str:
@@ -234,118 +219,6 @@ def no_touch(client: Client, on: bool) -> Reply:  # noqa: FBT001 - what the requ
     return OK
 
 
-# --------------------------------------------------------------------------- CLIENT UNBLOCK
-def parse_unblock(args: Args) -> None:
-    """Parses CLIENT UNBLOCK id [TIMEOUT | ERROR], whatever the connection does."""
-    args.take_integer()
-    if len(args) > 1:
-        raise args.wrong_subcommand()
-    if len(args) and args.take_keyword() not in {b"TIMEOUT", b"ERROR"}:
-        raise CommandError("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")
-
-
-def unblock(_client: Client, _: None) -> Reply:
-    """Answers 0: what a connection waits for here, runs and loads of models, is not given up."""
-    return 0
-
-
-# --------------------------------------------------------------------------- CLIENT KILL
-class Kill(NamedTuple):
-    """Which connections to end: those that fit all that is given.
-
-    Attributes:
-        address: Their peer's address.
-        local_address: Our address.
-        id: Their number.
-        kind: Their kind.
-        skip_me: Whether the connection that asks is spared.
-        simple: Whether the old form was used, which names exactly one connection.
-    """
-
-    address: str | None = None
-    local_address: str | None = None
-    id: int | None = None
-    kind: bytes | None = None
-    skip_me: bool = True
-    simple: bool = False
-
-
-def parse_kill(args: Args) -> Kill:
-    """Parses CLIENT KILL address, or pairs of an option and its value."""
-    if len(args) == 1:
-        return Kill(address=text(args.take()), skip_me=False, simple=True)
-    kill = Kill()
-    while len(args):
-        option = args.take_keyword()
-        if not len(args):
-            raise CommandError(SYNTAX)
-        kill = _with_option(kill, option, args)
-    return kill
-
-
-def _with_option(kill: Kill, option: bytes, args: Args) -> Kill:
-    match option:
-        case b"ID":
-            return kill._replace(id=_take_id(args))
-        case b"TYPE":
-            return kill._replace(kind=_take_kind(args))
-        case b"ADDR":
-            return kill._replace(address=text(args.take()))
-        case b"LADDR":
-            return kill._replace(local_address=text(args.take()))
-        case b"USER":
-            user = args.take()
-            if user != b"default":
-                raise CommandError(f"ERR No such user '{text(user)}'")
-            return kill
-        case b"SKIPME":
-            return kill._replace(skip_me=_take_yes_or_no(args))
-        case _:
-            raise CommandError(SYNTAX)
-
-
-def _take_id(args: Args) -> int:
-    number = parse_integer(args.take())
-    if number is None or number < 1:
-        raise CommandError("ERR client-id should be greater than 0")
-    return number
-
-
-def _take_yes_or_no(args: Args) -> bool:
-    word = args.take_keyword()
-    if word not in {b"YES", b"NO"}:
-        raise CommandError(SYNTAX)
-    return word == b"YES"
-
-
-def kill_(client: Client, request: Kill) -> Reply:
-    """Ends connections; answers how many, or in the old form OK.
-
-    A connection that ends itself is answered first.
-    """
-    victims = [other for other in client.server.clients.values() if _fits(other, client, request)]
-    for victim in victims:
-        if victim is client:
-            victim.close()
-        else:
-            victim.drop()
-    if not request.simple:
-        return len(victims)
-    if not victims:
-        raise CommandError("ERR No such client")
-    return OK
-
-
-def _fits(other: Client, client: Client, request: Kill) -> bool:
-    return (
-        request.address in {None, other.address}
-        and request.local_address in {None, other.local_address}
-        and request.id in {None, other.id}
-        and request.kind in {None, _kind(other)}
-        and not (request.skip_me and other is client)
-    )
-
-
 COMMANDS: Final[tuple[Command, ...]] = (
     container(
         only_subcommands(
@@ -382,18 +255,6 @@ COMMANDS: Final[tuple[Command, ...]] = (
                 flags=_PLAIN,
                 since="6.2.0",
                 tips=_CHANGING,
-            ),
-            command(
-                "kill",
-                parse_kill,
-                kill_,
-                summary="Ends connections.",
-                group="connection",
-                arity=-3,
-                flags=_ADMIN,
-                syntax="ip:port | [ID client-id] [TYPE NORMAL | MASTER | REPLICA | PUBSUB]"
-                " [ADDR ip:port] [LADDR ip:port] [USER username] [SKIPME YES | NO]",
-                since="2.4.0",
             ),
             command(
                 "list",
@@ -490,17 +351,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
                 syntax="connection-name",
                 since="2.6.9",
             ),
-            command(
-                "unblock",
-                parse_unblock,
-                unblock,
-                summary="Answers 0: connections wait for runs only, which go on.",
-                group="connection",
-                arity=-3,
-                flags=_ADMIN,
-                syntax="client-id [TIMEOUT | ERROR]",
-                since="5.0.0",
-            ),
+            *client_kill.SUBCOMMANDS,
             *tracking.SUBCOMMANDS,
         ),
     ),

@@ -182,7 +182,7 @@ def count(client: Client, _: None) -> Reply:
 def parse_list(args: Args) -> Callable[[Command], bool]:
     """Parses COMMAND LIST [FILTERBY MODULE name | ACLCAT category | PATTERN pattern]."""
     if not len(args):
-        return lambda item: not item.parent
+        return lambda _: True
     if len(args) != 3 or args.take_keyword() != b"FILTERBY":  # noqa: PLR2004 - and two words
         raise CommandError(SYNTAX)
     kind, word = args.take_keyword(), args.take()

@@ -18,13 +18,14 @@ from tensorkeep_server.command import (
     nothing,
 )
 from tensorkeep_server.errors import CommandError
-from tensorkeep_server.reply import OK
+from tensorkeep_server.reply import OK, Map, Set
 
 if TYPE_CHECKING:
     from tensorkeep_server.reply import Reply
     from tensorkeep_server.state import Client
 
 _FLAGS: Final = (NOSCRIPT, LOADING, STALE)
+_NOT_TRACKED: Final = -1
 _REFUSAL: Final = (
     "ERR CLIENT {} is not supported: this server does not tell clients which of the keys that they"
     " have cached were changed"
@@ -44,8 +45,13 @@ def set_caching(_client: Client, _request: bytes) -> Reply:
 
 
 def redirection(_client: Client, _request: None) -> Reply:
-    """Refuses to say where it would be told."""
-    raise CommandError(_REFUSAL.format("GETREDIR"))
+    """Answers that nothing is tracked, so that nobody is told of it."""
+    return _NOT_TRACKED
+
+
+def tracking_info(_client: Client, _request: None) -> Reply:
+    """Tells that nothing is tracked."""
+    return Map(((b"flags", Set((b"off",))), (b"redirect", _NOT_TRACKED), (b"prefixes", ())))
 
 
 _DIFFERENCES: Final = (
@@ -73,12 +79,11 @@ SUBCOMMANDS: Final[tuple[Command, ...]] = (
         "getredir",
         nothing,
         redirection,
-        summary="Refuses: nobody is told of changes to cached keys.",
+        summary="Answers -1: nobody is told of changes to cached keys.",
         group="connection",
         arity=2,
         flags=_FLAGS,
         since="6.0.0",
-        differences=_DIFFERENCES,
     ),
     command(
         "tracking",
@@ -91,5 +96,15 @@ SUBCOMMANDS: Final[tuple[Command, ...]] = (
         syntax="ON | OFF",
         since="6.0.0",
         differences=_DIFFERENCES,
+    ),
+    command(
+        "trackinginfo",
+        nothing,
+        tracking_info,
+        summary="Answers that it is off.",
+        group="connection",
+        arity=2,
+        flags=_FLAGS,
+        since="6.2.0",
     ),
 )
