@@ -375,8 +375,8 @@ COMMANDS: Final[tuple[Command, ...]] = (
                 group="connection",
                 arity=-3,
                 flags=_ADMIN,
-                syntax="ip:port | [ID client-id] [TYPE NORMAL | MASTER | REPLICA | PUBSUB]"
-                " [ADDR ip:port] [LADDR ip:port] [USER username] [SKIPME YES | NO]",
+                syntax="ip:port | [ID client-id] [TYPE (NORMAL | MASTER | REPLICA | PUBSUB)]"
+                " [ADDR ip:port] [LADDR ip:port] [USER username] [SKIPME (YES | NO)]",
                 since="2.4.0",
             ),
             command(
@@ -387,7 +387,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
                 group="connection",
                 arity=-2,
                 flags=_ADMIN,
-                syntax="[TYPE NORMAL | MASTER | REPLICA | PUBSUB] [ID client-id ...]",
+                syntax="[TYPE (NORMAL | MASTER | REPLICA | PUBSUB)] [ID client-id ...]",
                 since="2.4.0",
                 tips=_CHANGING,
             ),
