@@ -223,14 +223,18 @@ def _docs(item: Command) -> Map:
     if MODULE in item.flags:
         pairs.append((b"module", b"ai"))
     if item.syntax:
-        pairs.append((b"arguments", [_argument(each) for each in read_syntax(item.syntax)]))
+        pairs.append((b"arguments", _arguments(read_syntax(item.syntax))))
     if item.subcommands:
         subs = tuple((sub.full_name.encode(), _docs(sub)) for sub in item.subcommands)
         pairs.append((b"subcommands", Map(subs)))
     return Map(tuple(pairs))
 
 
-def _argument(item: Parameter) -> Map:
+def _arguments(items: Iterable[Parameter]) -> Reply:
+    return [_argument(item) for item in items]
+
+
+def _argument(item: Parameter) -> Reply:
     pairs: list[tuple[Reply, Reply]] = [
         (b"name", item.name.encode()),
         (b"type", item.kind.encode()),
@@ -245,7 +249,7 @@ def _argument(item: Parameter) -> Map:
     if any(flags.values()):
         pairs.append((b"flags", _words(flag for flag, is_set in flags.items() if is_set)))
     if item.arguments:
-        pairs.append((b"arguments", [_argument(each) for each in item.arguments]))
+        pairs.append((b"arguments", _arguments(item.arguments)))
     return Map(tuple(pairs))
 
 
