@@ -231,13 +231,19 @@ def redis_cli(serving, tool):
     return redis_cli
 
 
-@pytest.fixture
-def redis_cli_7(tool):
-    """Skips the test where redis-cli is too old to ask for COMMAND DOCS, or for `-e`, `--json`."""
+@pytest.fixture(scope="session")
+def redis_cli_version(tool):
+    """The version of redis-cli, such as (7, 0)."""
     command = [tool("redis-cli"), "--version"]
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[1]
-    if int(shown.partition(".")[0]) < 7:
-        pytest.skip(f"redis-cli is {shown}; COMMAND DOCS, -e and --json came with 7.0")
+    return tuple(map(int, shown.split(".")[:2]))
+
+
+@pytest.fixture
+def redis_cli_7(redis_cli_version):
+    """Skips the test where redis-cli is too old to ask for COMMAND DOCS, or for `-e`, `--json`."""
+    if redis_cli_version < (7, 0):
+        pytest.skip("this redis-cli is older than 7.0, which brought COMMAND DOCS, -e and --json")
 
 
 # ------------------------------------------------------------------ beside a real Redis
