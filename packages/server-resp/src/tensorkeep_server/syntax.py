@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Final, TypeAlias
 
 _WORDS: Final = re.compile(r"\|>|\.\.\.|[][()|]|[^][()|\s]+")
@@ -42,6 +43,7 @@ class Parameter:
 _Row: TypeAlias = "list[tuple[Parameter, list[str]]]"  # each with the words that it was read from
 
 
+@cache  # The texts are those of the command table; reading them all takes 6 ms.
 def read_syntax(syntax: str) -> tuple[Parameter, ...]:
     """Returns the arguments that a text describes, in their order.
 
