@@ -57,6 +57,23 @@ def test_keys_are_sampled_by_their_memory(redis_cli, one_of_each, digits, option
     assert "Sampled 6 keys in the keyspace!" in shown
 
 
+def test_a_script_is_sampled_too(redis_cli):
+    pytest.importorskip("tensorkeep_torch", reason="scripts are TORCH's")
+    head = "def same(tensors: List[Tensor], keys: List[str], args: List[str]):"
+    source = f"{head}\n    return tensors[0]\n"
+    store = ("AI.SCRIPTSTORE", "f", "CPU", "ENTRY_POINTS", 1, "same", "SOURCE")
+    assert redis_cli("-n", 14, "-x", *store, stdin=source.encode()) == "OK\n"
+
+    counted = "1 AI_SCRIPTs with 0 ? (100.00% of keys, avg size 0.00)"
+    assert counted in redis_cli("-n", 14, "--bigkeys").splitlines()
+    (size,) = re.findall(
+        r"^Biggest AI_SCRIPT found '\"f\"' has (\d+) bytes$",
+        redis_cli("-n", 14, "--memkeys"),
+        re.MULTILINE,
+    )
+    assert len(source) < int(size) < len(source) + 1000
+
+
 def test_an_empty_database_has_a_summary(redis_cli):
     assert "Sampled 0 keys in the keyspace!" in redis_cli("-n", 15, "--bigkeys")
     assert "Sampled 0 keys in the keyspace!" in redis_cli("-n", 15, "--memkeys")
