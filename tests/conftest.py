@@ -208,6 +208,44 @@ def tool():
     return find
 
 
+@pytest.fixture
+def redis_cli(serving, tool):
+    """Runs redis-cli: `redis_cli("PING")` gives what it prints; `stdin` is what it reads.
+
+    It must end with `code`, and write `stderr` and nothing else beside what it prints.
+    """
+    program = tool("redis-cli")
+
+    def redis_cli(*arguments, stdin=b"", code=0, stderr=""):
+        done = subprocess.run(
+            [program, "-p", str(serving.port), *map(str, arguments)],
+            input=stdin,
+            capture_output=True,
+            timeout=30,
+            check=False,
+        )
+        assert done.returncode == code, done
+        assert done.stderr.decode() == stderr
+        return done.stdout.decode()
+
+    return redis_cli
+
+
+@pytest.fixture(scope="session")
+def redis_cli_version(tool):
+    """The version of redis-cli, such as (7, 0)."""
+    command = [tool("redis-cli"), "--version"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[1]
+    return tuple(map(int, shown.split(".")[:2]))
+
+
+@pytest.fixture
+def redis_cli_7(redis_cli_version):
+    """Skips the test where redis-cli is too old to ask for COMMAND DOCS, or for `-e`, `--json`."""
+    if redis_cli_version < (7, 0):
+        pytest.skip("this redis-cli is older than 7.0, which brought COMMAND DOCS, -e and --json")
+
+
 # ------------------------------------------------------------------ beside a real Redis
 class Author:
     """Writes requests, always the same ones for a seed.

@@ -5,6 +5,7 @@ when CONFIG does not answer what it asks.
 """
 
 import csv
+import re
 import subprocess
 
 import pytest
@@ -26,18 +27,28 @@ def stored(serving, digits):
 
 
 @pytest.fixture
-def benchmark(serving, tool):
-    """Runs redis-benchmark; gives one row per test, as it prints them."""
+def run(serving, tool):
+    """Runs redis-benchmark with the given options."""
     program = tool("redis-benchmark")
 
-    def benchmark(*arguments, stdin=b""):
-        done = subprocess.run(
-            [program, "-p", str(serving.port), "-n", str(REQUESTS), "--csv", *arguments],
+    def run(*arguments, stdin=b"", requests=REQUESTS):
+        return subprocess.run(
+            [program, "-p", str(serving.port), "-n", str(requests), *arguments],
             input=stdin,
             capture_output=True,
             timeout=60,
             check=False,
         )
+
+    return run
+
+
+@pytest.fixture
+def benchmark(run):
+    """Runs redis-benchmark; gives one row per test, as it prints them."""
+
+    def benchmark(*arguments, **options):
+        done = run("--csv", *arguments, **options)
         assert done.stderr.decode() == ""
         assert done.returncode == 0
         return list(csv.DictReader(done.stdout.decode().splitlines()))
@@ -61,11 +72,120 @@ PLAIN = {
 
 @pytest.mark.parametrize("options", [(), ("-P", "16"), ("-c", "1", "-r", "50")], ids=" ".join)
 def test_its_own_tests_of_plain_data_are_answered(benchmark, options):
-    rows = benchmark(*options, "-t", ",".join(PLAIN))
+    rows = benchmark(*options, "-t", ",".join(PLAIN), requests=500)
 
     names = {row["test"].lower().partition(" ")[0].partition("_")[0] for row in rows}
     assert names == PLAIN
     assert all(float(row["rps"]) > 0 for row in rows)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--threads", "2"),
+        ("-3", "-P", "8"),
+        ("-d", "10000"),
+        ("--dbnum", "3", "-r", "1000"),
+        ("-c", "200"),
+        ("--precision", "3", "-k", "1"),
+    ],
+    ids=" ".join,
+)
+def test_its_options_change_nothing_of_that(benchmark, options):
+    rows = benchmark(*options, "-t", "set,get,lpush,hset", requests=500)
+
+    assert [row["test"] for row in rows] == ["SET", "GET", "LPUSH", "HSET"]
+
+
+ALONE = {
+    "ping_inline": ["PING_INLINE"],
+    "ping_mbulk": ["PING_MBULK"],
+    **{name: [name.upper()] for name in PLAIN - {"mset", "lrange"}},
+    "mset": ["MSET (10 keys)"],
+    **{
+        f"lrange_{number}": [
+            "LPUSH (needed to benchmark LRANGE)",
+            f"LRANGE_{number} (first {number} elements)",
+        ]
+        for number in (100, 300, 500, 600)
+    },
+}
+
+
+@pytest.mark.parametrize("name", sorted(ALONE))
+def test_each_of_its_tests_runs_alone(benchmark, name):
+    assert [row["test"] for row in benchmark("-t", name, requests=200)] == ALONE[name]
+
+
+@pytest.mark.parametrize("name", ["zadd", "zpopmin"])
+def test_sorted_sets_are_not_there_to_be_measured(run, name):
+    done = run("-q", "-t", name, requests=100)
+
+    told = f"Error from server: ERR unknown command '{name.upper()}', with args beginning with: "
+    assert told in done.stdout.decode() + done.stderr.decode()
+    assert done.returncode == 1
+
+
+def test_all_of_its_tests_end_at_the_first_sorted_set(run):
+    done = run("-q", requests=200)
+
+    measured = re.findall(
+        r"^(\w+): .* requests per second", done.stdout.decode().replace("\r", "\n"), re.MULTILINE
+    )
+    assert measured == [
+        *("PING_INLINE", "PING_MBULK", "SET", "GET", "INCR", "LPUSH", "RPUSH", "LPOP", "RPOP"),
+        *("SADD", "HSET", "SPOP"),
+    ]
+    assert done.stderr.decode().startswith("Error from server: ERR unknown command 'ZADD'")
+    assert done.returncode == 1
+
+
+def test_its_report_shows_what_was_asked_and_no_warning(run):
+    done = run("-t", "set", requests=500)
+
+    report = done.stdout.decode()
+    assert done.stderr == b""
+    assert "500 requests completed" in report
+    assert 'host configuration "save": ' in report
+    assert 'host configuration "appendonly": no' in report
+    assert "throughput summary:" in report
+
+
+def test_a_quiet_run_prints_a_line_for_each_test(run):
+    done = run("-q", "-t", "set,get", requests=500)
+
+    lines = [line.strip() for line in done.stdout.decode().replace("\r", "\n").split("\n")]
+    assert [line.partition(":")[0] for line in lines if "requests per second" in line] == [
+        "SET",
+        "GET",
+    ]
+    assert done.stderr == b""
+
+
+def test_keys_and_values_at_random_spread_over_the_range(benchmark, client):
+    benchmark("-r", "20", "SET", "spread:__rand_int__", "v")
+
+    assert {*client.keys("spread:*")} == {b"spread:%012d" % number for number in range(20)}
+    store = ("AI.TENSORSET", "rand:__rand_int__", "INT64", "1", "VALUES", "7")
+    benchmark("-r", "5", "-P", "4", *store)
+    assert {*client.keys("rand:*")} == {b"rand:%012d" % number for number in range(5)}
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("-a", "secret"), "ERR AUTH <password> called without any password configured"),
+        (("--user", "u", "-a", "secret"), "WRONGPASS invalid username-password pair"),
+        (("--cluster",), "ERR This instance has cluster support disabled"),
+        (("--enable-tracking",), "ERR CLIENT TRACKING is not supported"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_what_is_refused_ends_it_with_a_reason(run, options, told):
+    done = run("-q", "-t", "set", *options, requests=100)
+
+    assert told in done.stdout.decode() + done.stderr.decode()
+    assert done.returncode == 1
 
 
 RUN = "AI.MODELEXECUTE digits INPUTS 1 x OUTPUTS 1 y"

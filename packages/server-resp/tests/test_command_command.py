@@ -139,18 +139,41 @@ def test_docs_of_an_ai_command_name_its_module(wire):
     docs = wire.read("COMMAND", "DOCS", "ai.tensorset")[b"ai.tensorset"]
     assert docs[b"group"] == b"module"
     assert docs[b"module"] == b"ai"
-    assert [argument[b"name"] for argument in docs[b"arguments"]] == [
-        *(b"key", b"type", b"dim", b"BLOB data | VALUES value ..."),
+    *plain, data = docs[b"arguments"]
+    assert plain == [
+        {b"name": b"key", b"type": b"string"},
+        {b"name": b"type", b"type": b"string"},
+        {b"name": b"dim", b"type": b"string", b"flags": ["optional", "multiple"]},
     ]
-    assert docs[b"arguments"][2][b"flags"] == ["optional", "multiple"]
+    assert data == {
+        b"name": b"data | value",
+        b"type": b"oneof",
+        b"flags": ["optional"],
+        b"arguments": [
+            {b"name": b"data", b"type": b"string", b"token": b"BLOB"},
+            {b"name": b"value", b"type": b"string", b"token": b"VALUES", b"flags": ["multiple"]},
+        ],
+    }
 
 
 def test_docs_tell_words_to_be_typed_from_values(wire):
     wire.ask("HELLO", "3")
-    docs = wire.read("COMMAND", "DOCS", "ai.modelexecute")[b"ai.modelexecute"]
-    types = {argument[b"name"]: argument[b"type"] for argument in docs[b"arguments"]}
-    assert types[b"INPUTS"] == b"pure-token"
-    assert types[b"key"] == b"string"
+    (key, meta, data) = wire.read("COMMAND", "DOCS", "ai.tensorget")[b"ai.tensorget"][b"arguments"]
+    assert key == {b"name": b"key", b"type": b"string"}
+    assert meta == {
+        b"name": b"meta",
+        b"type": b"pure-token",
+        b"token": b"META",
+        b"flags": ["optional"],
+    }
+    assert [each[b"token"] for each in data[b"arguments"]] == [b"BLOB", b"VALUES"]
+
+
+def test_docs_say_which_words_are_repeated_with_their_values(wire):
+    wire.ask("HELLO", "3")
+    *_, op = wire.read("COMMAND", "DOCS", "ai.dagexecute")[b"ai.dagexecute"][b"arguments"]
+    assert op[b"token"] == b"|>"
+    assert op[b"flags"] == ["multiple", "multiple_token"]
 
 
 def test_docs_of_a_container_hold_those_of_its_subcommands(wire):

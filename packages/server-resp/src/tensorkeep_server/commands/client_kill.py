@@ -162,8 +162,8 @@ SUBCOMMANDS: Final[tuple[Command, ...]] = (
         group="connection",
         arity=-3,
         flags=_FLAGS,
-        syntax="ip:port | [ID client-id] [TYPE NORMAL | MASTER | REPLICA | PUBSUB]"
-        " [ADDR ip:port] [LADDR ip:port] [USER username] [SKIPME YES | NO]",
+        syntax="ip:port | [ID client-id] [TYPE (NORMAL | MASTER | REPLICA | PUBSUB)]"
+        " [ADDR ip:port] [LADDR ip:port] [USER username] [SKIPME (YES | NO)]",
         since="2.4.0",
     ),
     command(

@@ -33,7 +33,7 @@ def parse_info(args: Args) -> list[str]:
 
 def info(client: Client, words: list[str]) -> Reply:
     """Describes the server."""
-    return Verbatim(info_text(words, client.server, _this_process()))
+    return Verbatim(info_text(words, client.server, this_process()))
 
 
 if sys.platform == "linux":
@@ -42,7 +42,8 @@ if sys.platform == "linux":
     _STATM: Final = Path("/proc/self/statm")
     _KIBIBYTE: Final = 1024
 
-    def _this_process() -> Process:
+    def this_process() -> Process:
+        """Returns what the operating system says of this process."""
         own = resource.getrusage(resource.RUSAGE_SELF)
         memory = int(_STATM.read_text(encoding="ascii").split()[1]) * resource.getpagesize()
         return Process(
@@ -66,7 +67,7 @@ if sys.platform == "linux":
 
 else:
 
-    def _this_process() -> Process:
+    def this_process() -> Process:
         """Knows what Python tells on every system: no memory, nothing of a single thread."""
         times = os.times()
         own = CpuTimes(times.user, times.system)

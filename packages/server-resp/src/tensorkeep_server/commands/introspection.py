@@ -26,6 +26,7 @@ from tensorkeep_server.command import (
 from tensorkeep_server.errors import CommandError
 from tensorkeep_server.glob import compile_glob
 from tensorkeep_server.reply import Map, Set, Simple
+from tensorkeep_server.syntax import read_syntax
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from tensorkeep_server.command import CommandTable
     from tensorkeep_server.reply import Reply
     from tensorkeep_server.state import Client
+    from tensorkeep_server.syntax import Parameter
 
 _ORDERED_ANYHOW: Final = ("nondeterministic_output_order",)
 _ANY_TIME: Final = (LOADING, STALE)
@@ -222,55 +224,34 @@ def _docs(item: Command) -> Map:
     if MODULE in item.flags:
         pairs.append((b"module", b"ai"))
     if item.syntax:
-        pairs.append((b"arguments", list(_arguments(item.syntax))))
+        pairs.append((b"arguments", _arguments(read_syntax(item.syntax))))
     if item.subcommands:
         subs = tuple((sub.full_name.encode(), _docs(sub)) for sub in item.subcommands)
         pairs.append((b"subcommands", Map(subs)))
     return Map(tuple(pairs))
 
 
-def _arguments(syntax: str) -> Iterator[Reply]:
-    """Describes arguments, for hints while a person types: one for each word or bracket.
-
-    What stands inside a bracket, or between alternatives, is one argument with that text.
-    """
-    words = _outer_words(syntax)
-    if "|" in words:
-        words = [syntax]
-    for at, word in enumerate(words):
-        if word == "...":
-            continue
-        name, flags = word, []
-        if word.startswith("[") and "|" not in _outer_words(word):
-            name = word[1:-1]
-            flags.append("optional")
-        single = name.removesuffix(" ...")
-        if (single != name and " " not in single) or words[at + 1 : at + 2] == ["..."]:
-            name = single
-            flags.append("multiple")
-        is_token = name.isupper() and " " not in name
-        pairs: list[tuple[Reply, Reply]] = [
-            (b"name", name.encode()),
-            (b"type", b"pure-token" if is_token else b"string"),
-        ]
-        if is_token:
-            pairs.append((b"token", name.encode()))
-        if flags:
-            pairs.append((b"flags", _words(flags)))
-        yield Map(tuple(pairs))
+def _arguments(items: Iterable[Parameter]) -> Reply:
+    return [_argument(item) for item in items]
 
 
-def _outer_words(syntax: str) -> list[str]:
-    """Splits at the blanks that are not inside brackets or parentheses."""
-    words = [""]
-    depth = 0
-    for letter in syntax:
-        depth += (letter in "[(") - (letter in "])")
-        if letter == " " and not depth:
-            words.append("")
-        else:
-            words[-1] += letter
-    return words
+def _argument(item: Parameter) -> Reply:
+    pairs: list[tuple[Reply, Reply]] = [
+        (b"name", item.name.encode()),
+        (b"type", item.kind.encode()),
+    ]
+    if item.token:
+        pairs.append((b"token", item.token.encode()))
+    flags = {
+        "optional": item.optional,
+        "multiple": item.multiple,
+        "multiple_token": item.repeats_token,
+    }
+    if any(flags.values()):
+        pairs.append((b"flags", _words(flag for flag, is_set in flags.items() if is_set)))
+    if item.arguments:
+        pairs.append((b"arguments", _arguments(item.arguments)))
+    return Map(tuple(pairs))
 
 
 # --------------------------------------------------------------------------- GETKEYS
@@ -390,7 +371,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
                 group="server",
                 arity=-2,
                 flags=_ANY_TIME,
-                syntax="[FILTERBY MODULE module-name | ACLCAT category | PATTERN pattern]",
+                syntax="[FILTERBY (MODULE module-name | ACLCAT category | PATTERN pattern)]",
                 since="7.0.0",
                 categories=("connection",),
                 tips=_ORDERED_ANYHOW,

@@ -1,10 +1,10 @@
-"""OBJECT and MEMORY: what can be told of a key besides its value."""
+"""OBJECT: what can be told of a key besides its value."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tensorkeep_server.args import SYNTAX, Args
+from tensorkeep_server.args import Args
 from tensorkeep_server.command import (
     READONLY,
     Command,
@@ -14,7 +14,7 @@ from tensorkeep_server.command import (
     only_subcommands,
 )
 from tensorkeep_server.errors import CommandError
-from tensorkeep_server.values import memory_of, type_of
+from tensorkeep_server.values import type_of
 
 if TYPE_CHECKING:
     from tensorkeep_server.reply import Reply
@@ -24,15 +24,6 @@ _NO_FREQUENCY: Final = (
     "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that"
     " when switching between policies at runtime LRU and LFU data will take some time to adjust."
 )
-
-
-def parse_usage(args: Args) -> bytes:
-    """Parses key [SAMPLES count], of which only the key matters."""
-    key = args.take()
-    while len(args):
-        if not args.optional(b"SAMPLES") or not len(args) or args.take_integer() < 0:
-            raise CommandError(SYNTAX)
-    return key
 
 
 def encoding(client: Client, key: bytes) -> Reply:
@@ -61,17 +52,6 @@ def frequency(client: Client, key: bytes) -> Reply:
     if key not in client.keys:
         return None
     raise CommandError(_NO_FREQUENCY)
-
-
-def usage(client: Client, key: bytes) -> Reply:
-    """Answers about how many bytes a key takes, with its value's data.
-
-    RedisAI told Redis nothing of what its values held, so the original answers the key's overhead
-    alone, some 32 bytes for a tensor of any size. Whoever asks wants to know what the data takes:
-    here it counts. A model counts as the blob that it was stored as.
-    """
-    value = client.keys.get(key, touch=False)
-    return None if value is None else memory_of(key, value)
 
 
 _OBJECT: Final = (
@@ -135,36 +115,10 @@ _OBJECT: Final = (
         tips=("nondeterministic_output",),
     ),
 )
-_MEMORY: Final = (
-    command(
-        "usage",
-        parse_usage,
-        usage,
-        summary="Answers about how many bytes a key and its value take.",
-        differences=(
-            Difference(
-                "Some 32 bytes for tensors, models and scripts of any size.",
-                "What they hold counts.",
-                "Whoever asks wants to know it.",
-            ),
-        ),
-        group="server",
-        arity=-3,
-        flags=(READONLY,),
-        keys=(2, 2, 1),
-        syntax="key [SAMPLES count]",
-        since="4.0.0",
-    ),
-)
 COMMANDS: Final[tuple[Command, ...]] = (
     container(
         only_subcommands("object", summary="Tells about keys.", group="generic", since="2.2.3"),
         _OBJECT,
         help_since="6.2.0",
-    ),
-    container(
-        only_subcommands("memory", summary="Tells about memory.", group="server", since="4.0.0"),
-        _MEMORY,
-        help_since="4.0.0",
     ),
 )

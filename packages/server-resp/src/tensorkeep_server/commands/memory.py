@@ -1,0 +1,168 @@
+"""MEMORY: what keys, and the server as a whole, take of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from tensorkeep_server.args import SYNTAX
+from tensorkeep_server.command import (
+    READONLY,
+    Command,
+    Difference,
+    command,
+    container,
+    nothing,
+    only_subcommands,
+)
+from tensorkeep_server.commands.info import this_process
+from tensorkeep_server.errors import CommandError
+from tensorkeep_server.reply import OK, Map, Verbatim
+from tensorkeep_server.values import memory_of
+
+if TYPE_CHECKING:
+    from tensorkeep_server.args import Args
+    from tensorkeep_server.reply import Reply
+    from tensorkeep_server.state import Client
+
+_CHANGING: Final = "nondeterministic_output"
+_NODES: Final = "request_policy:all_shards"
+_EACH: Final = (_CHANGING, _NODES, "response_policy:special")
+
+_ADVICE: Final = (
+    "Nothing is diagnosed: this server has no allocator of its own to look into. INFO memory says"
+    " what the process takes, MEMORY USAGE what a key takes with its value, and INFO ai what"
+    " backends take.\n"
+)
+_NO_STATISTICS: Final = b"Stats not supported for the current allocator"  # Redis' own words
+
+
+def parse_usage(args: Args) -> bytes:
+    """Parses key [SAMPLES count], of which only the key matters."""
+    key = args.take()
+    while len(args):
+        if not args.optional(b"SAMPLES") or not len(args) or args.take_integer() < 0:
+            raise CommandError(SYNTAX)
+    return key
+
+
+def usage(client: Client, key: bytes) -> Reply:
+    """Answers about how many bytes a key takes, with its value's data.
+
+    RedisAI told Redis nothing of what its values held, so the original answers the key's overhead
+    alone, some 32 bytes for a tensor of any size. Whoever asks wants to know what the data takes:
+    here it counts. A model counts as the blob that it was stored as.
+    """
+    value = client.keys.get(key, touch=False)
+    return None if value is None else memory_of(key, value)
+
+
+def statistics(client: Client, _: None) -> Reply:
+    """Answers what the whole process takes, by Redis' names for it.
+
+    What Redis counts of its own data structures is left out.
+    """
+    process = this_process()
+    keys = sum(map(len, client.server.databases))
+    return Map(
+        (
+            (b"peak.allocated", process.peak_memory),
+            (b"total.allocated", process.memory),
+            (b"keys.count", keys),
+            (b"keys.bytes-per-key", process.memory // max(keys, 1)),
+            (b"peak.percentage", 100 * process.memory / max(process.peak_memory, 1)),
+        )
+    )
+
+
+def advise(_client: Client, _request: None) -> Reply:
+    """Says where to look instead."""
+    return Verbatim(_ADVICE)
+
+
+def no_statistics(_client: Client, _request: None) -> Reply:
+    """Answers as Redis does where it cannot ask its allocator."""
+    return _NO_STATISTICS
+
+
+def purge(_client: Client, _request: None) -> Reply:
+    """Does nothing, as Redis does where it cannot ask its allocator."""
+    return OK
+
+
+_LESS: Final = (
+    Difference(
+        "Knows what each of Redis' own structures takes, and judges it.",
+        "Knows the process as a whole.",
+        "Python and the frameworks have no common allocator that could be asked.",
+    ),
+)
+_MEMORY: Final = (
+    command(
+        "doctor",
+        nothing,
+        advise,
+        summary="Says where to look for what takes memory.",
+        differences=_LESS,
+        group="server",
+        arity=2,
+        since="4.0.0",
+        tips=_EACH,
+    ),
+    command(
+        "malloc-stats",
+        nothing,
+        no_statistics,
+        summary="Answers that there are no statistics of the allocator.",
+        group="server",
+        arity=2,
+        since="4.0.0",
+        tips=_EACH,
+    ),
+    command(
+        "purge",
+        nothing,
+        purge,
+        summary="Does nothing: memory that is no longer used goes back by itself.",
+        group="server",
+        arity=2,
+        since="4.0.0",
+        tips=(_NODES, "response_policy:all_succeeded"),
+    ),
+    command(
+        "stats",
+        nothing,
+        statistics,
+        summary="Answers how many bytes the process takes, and how many keys there are.",
+        differences=_LESS,
+        group="server",
+        arity=2,
+        since="4.0.0",
+        tips=_EACH,
+    ),
+    command(
+        "usage",
+        parse_usage,
+        usage,
+        summary="Answers about how many bytes a key and its value take.",
+        differences=(
+            Difference(
+                "Some 32 bytes for tensors, models and scripts of any size.",
+                "What they hold counts.",
+                "Whoever asks wants to know it.",
+            ),
+        ),
+        group="server",
+        arity=-3,
+        flags=(READONLY,),
+        keys=(2, 2, 1),
+        syntax="key [SAMPLES count]",
+        since="4.0.0",
+    ),
+)
+COMMANDS: Final[tuple[Command, ...]] = (
+    container(
+        only_subcommands("memory", summary="Tells about memory.", group="server", since="4.0.0"),
+        _MEMORY,
+        help_since="4.0.0",
+    ),
+)
