@@ -71,6 +71,20 @@ def start(program: str, environment: dict[str, str], **options: int) -> subproce
     return subprocess.Popen(command, env=os.environ | environment)
 
 
+def wait(name: str, program: subprocess.Popen[bytes]) -> None:
+    """Wait until a program has ended.
+
+    Raises:
+        RuntimeError: It failed, or does not end.
+    """
+    try:
+        code = program.wait(END_LIMIT)
+    except subprocess.TimeoutExpired as error:
+        raise RuntimeError(f"{name} does not end") from error
+    if code != 0:
+        raise RuntimeError(f"{name} ended with exit code {code}")
+
+
 def simulate(client: Client, progress: Progress) -> list[Report]:
     """Run the ensemble, and the fine grid beside it; return what was reported.
 
@@ -90,8 +104,7 @@ def simulate(client: Client, progress: Progress) -> list[Report]:
         ensemble = progress.add_task("ensemble in the store", total=REPORTS)
         truths, plains = compare(client, progress, ensemble)
         for name, program in programs.items():
-            if program.wait(END_LIMIT) != 0:
-                raise RuntimeError(f"{name} ended with exit code {program.returncode}")
+            wait(name, program)
         progress.update(ensemble, completed=client.get_list_length(ENSEMBLE))
     states = map(Dataset.from_pybind, client.get_datasets_from_list(ENSEMBLE))
     return sorted(report(state, truths, plains) for state in states)
@@ -150,11 +163,12 @@ def show(reports: list[Report], console: Console) -> None:
 def main() -> None:
     """Run the program."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--address", default="127.0.0.1:6379", help="where the store is")
+    address = os.environ.get("SSDB", "127.0.0.1:6379")
+    parser.add_argument("--address", default=address, help="where the store is")
     parser.add_argument("--json", action="store_true", help="print the reports as JSON")
     options = parser.parse_args()
     console = Console(stderr=options.json)
-    os.environ.update(SURROUNDINGS, SSDB=options.address)
+    os.environ |= {**SURROUNDINGS, **os.environ, "SSDB": options.address}
     try:
         with Progress(console=console) as progress:
             reports = simulate(Client(None, logger_name="simulate"), progress)
