@@ -205,6 +205,33 @@ def test_requests_of_other_kinds_are_told_what_is_expected(service):
     assert ask(service, "POST", "/payments", **chunked)[0] == 411
 
 
+def talk(service, sent):
+    """Sends bytes, and says that no more will come; returns what comes until the end."""
+    with socket.create_connection(("127.0.0.1", service), timeout=LIMIT) as connection:
+        connection.sendall(sent)
+        connection.shutdown(socket.SHUT_WR)
+        return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+def test_what_is_no_http_or_breaks_off_harms_nobody(service, store):
+    assert b'{"error": "Bad request' in talk(service, b"\x16\x03 x y z\r\n\r\n")
+    body = json.dumps(PAYMENT).encode()
+    asked = b"POST /payments HTTP/1.1\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+    assert talk(service, asked[:-1]) == b""
+    assert not store.keys("card:*")
+    assert talk(service, asked * 3).count(b" 200 OK") == 3
+    assert int(store.hget("card:17", "count")) == 3
+
+
+def test_where_it_cannot_listen_it_says_so(service, port):
+    command = (sys.executable, CARDS / "service.py", "--port", service, "--store-port", port)
+    ended = subprocess.run(
+        list(map(str, command)), capture_output=True, text=True, timeout=LIMIT, check=False
+    )
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(f"cannot listen on 127.0.0.1:{service}: ")
+
+
 def test_what_the_store_refuses_is_told_and_counts_nowhere(service, store):
     store.set("card:17", "no hash")
     status, answer = pay(service)

@@ -186,11 +186,17 @@ def main() -> None:
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, lambda *_: ending.set())
     scorer = Scorer(options.store_host, options.store_port)
-    service = Service((options.host, options.port), scorer)
+    try:
+        service = Service((options.host, options.port), scorer)
+    except OSError as error:
+        sys.exit(f"cannot listen on {options.host}:{options.port}: {error}")
     try:
         scorer.store()
     except StoreAway as error:
         log.warning("the store is away, and will get model and script when it is back: %s", error)
+    except StoreRefused as error:
+        service.server_close()
+        sys.exit(f"the store refused the model or the script: {error}")
     serving = threading.Thread(target=service.serve_forever)
     serving.start()
     print("ready on http://{}:{}".format(*service.server_address[:2]), flush=True)
