@@ -1,8 +1,11 @@
 """The simulation of examples/flow: SmartRedis in its loop, a model in the store for every step."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +13,20 @@ import pytest
 from smartredis import Client, Dataset
 
 FLOW = Path(__file__).parents[2] / "examples/flow"
+CHILDREN = Path(f"/proc/self/task/{os.getpid()}/children")
 LIMIT = 100  # seconds
 
 
+def command(address):
+    """What a user types."""
+    return [sys.executable, str(FLOW / "simulate.py"), "--address", address, "--json"]
+
+
 def simulate(address):
-    """Runs the program as its user does."""
-    command = [sys.executable, str(FLOW / "simulate.py"), "--address", address, "--json"]
-    return subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=False)
+    """Runs the program to its end."""
+    return subprocess.run(
+        command(address), capture_output=True, text=True, timeout=LIMIT, check=False
+    )
 
 
 @pytest.fixture(scope="module")
@@ -86,3 +96,17 @@ def test_without_a_store_it_says_so(monkeypatch):
     assert ended.returncode == 1
     assert "127.0.0.1:1: " in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.skipif(not CHILDREN.exists(), reason="this system does not tell a process's children")
+def test_a_member_that_dies_ends_the_simulation(address):
+    with subprocess.Popen(command(address), stderr=subprocess.PIPE, text=True) as program:
+        deadline = time.monotonic() + LIMIT
+        children = Path(f"/proc/{program.pid}/task/{program.pid}/children")
+        while not (started := children.read_text().split()):
+            assert program.poll() is None
+            assert time.monotonic() < deadline
+        os.kill(int(started[0]), signal.SIGKILL)
+        _, told = program.communicate(timeout=LIMIT)
+    assert program.returncode == 1
+    assert "member_0 ended with exit code -9" in told
