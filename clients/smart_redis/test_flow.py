@@ -30,11 +30,6 @@ def simulate(address):
 
 
 @pytest.fixture(scope="module")
-def address(port):
-    return f"127.0.0.1:{port}"
-
-
-@pytest.fixture(scope="module")
 def reports(address):
     """What the program reports when it is run for the second time on one store."""
     first, second = simulate(address), simulate(address)
@@ -45,12 +40,9 @@ def reports(address):
 
 
 @pytest.fixture
-def client(reports, address, monkeypatch):
+def client(reports, environment):
     """A client of the store after that."""
-    monkeypatch.setenv("SSDB", address)
-    monkeypatch.setenv("SR_DB_TYPE", "Standalone")
-    monkeypatch.setenv("SR_SOCKET_TIMEOUT", "30000")
-    return Client(None, logger_name="test")
+    return Client(None, logger_name="flow")
 
 
 def without_times(reports):
