@@ -71,6 +71,7 @@ RELEASE_TOOLS = ["build", "towncrier"]
 BENCH_TOOLS = ["matplotlib", "onnx"]
 TRAIN_TOOLS = ["onnx", "onnxruntime", "rich", "scikit-learn", TORCH]
 TRAIN_CARDS_TOOLS = ["onnx", "rich", "scikit-learn"]
+TRAIN_SUBGRID_TOOLS = ["numpy", "onnx", "rich", TORCH]
 EXPORT_TF_TOOLS = [
     "ai-edge-litert",
     "onnx",
@@ -153,7 +154,7 @@ def client_server(session: nox.Session) -> None:
 
 @nox.session(requires=["client_server"], python=CLIENTS_PYTHON)
 def client_redisai_py(session: nox.Session) -> None:
-    """Tour redisai-py in its own environment, against the installed server."""
+    """Tour redisai-py in its own environment, and the service that scores payments with it."""
     tour(session, "clients/redisai_py")
 
 
@@ -166,7 +167,7 @@ def client_redis_py(session: nox.Session, version: str) -> None:
 
 @nox.session(requires=["client_server"], python=CLIENTS_PYTHON)
 def client_smartredis(session: nox.Session) -> None:
-    """Tour SmartRedis in its own environment, against the installed server."""
+    """Tour SmartRedis in its own environment, and the simulation of a flow with it."""
     tour(session, "clients/smart_redis")
 
 
@@ -223,6 +224,13 @@ def train_cards(session: nox.Session) -> None:
     """Train the model of the payments' example again."""
     session.install("-c", CONSTRAINTS, *TRAIN_CARDS_TOOLS)
     session.run("python", "examples/cards/train_cards.py", *session.posargs)
+
+
+@nox.session
+def train_subgrid(session: nox.Session) -> None:
+    """Train the model of the simulated flow again; installs torch."""
+    session.install("-c", CONSTRAINTS, *TRAIN_SUBGRID_TOOLS)
+    session.run("python", "examples/flow/train_subgrid.py", *session.posargs)
 
 
 @nox.session
