@@ -160,7 +160,7 @@ function told(answer) {
   if (!answer) return 'Nothing is drawn yet.';
   const { digit, probabilities, error, again } = answer;
   if (error) return `No answer: ${error}.${again ? ' Trying again…' : ''}`;
-  return `That is a ${digit}, to ${inWords(probabilities[digit])}.`;
+  return `That is ${digit === 8 ? 'an' : 'a'} ${digit} (${inWords(probabilities[digit])}).`;
 }
 
 const inWords = (chance) => `${(chance * 100).toFixed(1)} %`;

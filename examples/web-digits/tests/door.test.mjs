@@ -98,7 +98,7 @@ describe('with a store', () => {
     readWell(Float32Array.from(rows.flatMap(({ body }) => body.probabilities)), labels);
   });
 
-  it('digits that are drawn are read rightly, large and small, slanted and unsteady', async () => {
+  it('digits that are drawn are read rightly, large and small, slanted and unsteady', async (t) => {
     let seed = 1;
     const random = () => { // the same in every run
       seed = (seed * 1103515245 + 12345) % 2 ** 31;
@@ -119,6 +119,7 @@ describe('with a store', () => {
         if (hand === strokes) assert.equal(body.digit, digit, JSON.stringify(body));
       }
     }
+    t.diagnostic(`${right} of ${drawn} drawings`);
     assert.ok(right / drawn > 0.95, `${right} of ${drawn}`);
   });
 
