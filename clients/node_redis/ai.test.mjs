@@ -233,6 +233,16 @@ tour((guest) => {
         'AI.DAGEXECUTE', 'ROUTING', 'here', '|>', 'AI.TENSORGET', 'x', 'META');
     });
 
+    it('a pipeline of the package runs models, one after the other', async () => {
+      const zeros = bytes(new Float32Array(64));
+      const [set, run, meta] = await guest.client.multi()
+        .addCommand(['AI.TENSORSET', 'x', 'FLOAT', '1', '1', '8', '8', 'BLOB', zeros])
+        .addCommand(['AI.MODELEXECUTE', 'digits', 'INPUTS', '1', 'x', 'OUTPUTS', '1', 'y'])
+        .addCommand(['AI.TENSORGET', 'y', 'META'])
+        .execAsPipeline();
+      assert.deepEqual([set, run, meta], ['OK', 'OK', ['dtype', 'FLOAT', 'shape', [1, 10]]]);
+    });
+
     it('a transaction stores and reads tensors, and refuses to run in the original\'s words', async () => {
       const stored = await guest.client.multi()
         .addCommand(['AI.TENSORSET', 'x', 'INT8', '2', 'VALUES', '1', '2'])

@@ -144,6 +144,22 @@ tour((guest) => {
     assert.deepEqual(sets, ['other']);
   });
 
+  it('scans of a set and of a hash come across every member once', async () => {
+    const { client } = guest;
+    const names = Array.from({ length: 700 }, (_, number) => `name:${number}`);
+    await client.sAdd('s', names);
+    await client.hSet('h', Object.fromEntries(names.map((name, number) => [name, String(number)])));
+    const members = [];
+    for await (const page of client.sScanIterator('s', { COUNT: 100 })) members.push(page);
+    assert.deepEqual(members.flat().sort(), [...names].sort());
+    const entries = [];
+    for await (const page of client.hScanIterator('h', { COUNT: 100 })) entries.push(page);
+    assert.deepEqual(
+      Object.fromEntries(entries.flat().map(({ field, value }) => [field, value])),
+      { ...await client.hGetAll('h') });
+    assert.equal(entries.flat().length, names.length);
+  });
+
   it('keys and values that are not UTF-8 stay what they are', async () => {
     const { client } = guest;
     const buffers = major.withBuffers(client);

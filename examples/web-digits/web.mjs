@@ -44,12 +44,11 @@ export function createWeb(reader, log) {
     try {
       answer = await chosen(routes, request)(request);
     } catch (error) {
+      if (request.destroyed && !request.complete) return; // nobody is there to be answered
       answer = refused(error, log);
     }
     const { status, headers, body } = answer;
-    // What was not read of a body would be taken for the next request.
-    const rest = request.complete ? {} : { Connection: 'close' };
-    response.writeHead(status, { ...HEADERS, ...rest, ...headers, 'Content-Length': body.length });
+    response.writeHead(status, { ...HEADERS, ...headers, 'Content-Length': body.length });
     response.end(request.method === 'HEAD' ? undefined : body);
   });
 }
@@ -88,6 +87,7 @@ async function bodyOf(request) {
   for await (const part of request.iterator({ destroyOnReturn: false })) {
     length += part.length;
     if (length > BODY_LIMIT) {
+      request.resume(); // reads the rest away: who still sends would not see the answer
       throw new Refusal(413, `the body must not be longer than ${BODY_LIMIT} bytes`, { field: 'body' });
     }
     parts.push(part);
