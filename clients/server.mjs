@@ -62,14 +62,11 @@ export class Server {
     this.#folder = mkdtempSync(join(tmpdir(), 'tensorkeep-'));
     const log = openSync(join(this.#folder, 'server.log'), 'w');
     const mine = ([name]) => !name.startsWith('TENSORKEEP_');
-    this.#process = spawn(
-      python(), ['-m', 'tensorkeep_server', 'serve', '--port', String(port)],
-      {
-        stdio: ['ignore', log, log],
-        cwd: this.#folder,
-        env: Object.fromEntries(Object.entries(process.env).filter(mine)),
-      },
-    );
+    this.#process = spawn(python(), ['-m', 'tensorkeep_server', 'serve', '--port', String(port)], {
+      stdio: ['ignore', log, log],
+      cwd: this.#folder,
+      env: Object.fromEntries(Object.entries(process.env).filter(mine)),
+    });
     closeSync(log);
     process.once('exit', this.#kill); // a test that is given up leaves nothing behind
   }

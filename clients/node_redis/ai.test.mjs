@@ -82,7 +82,7 @@ tour((guest) => {
       const words = ['tensor', 'ключ', 'δέκα', '十'];
       await send('AI.TENSORSET', 'words', 'STRING', 2, 2, 'VALUES', ...words);
       assert.deepEqual(await send('AI.TENSORGET', 'words', 'VALUES'), words);
-      assert.equal(await send('AI.TENSORGET', 'words', 'BLOB'), words.map((w) => `${w}\0`).join(''));
+      assert.equal(await send('AI.TENSORGET', 'words', 'BLOB'), `${words.join('\0')}\0`);
     });
 
     it('a tensor without dimensions is a number', async () => {
@@ -104,7 +104,8 @@ tour((guest) => {
       await refuses('ERR data length does not match tensor shape and type',
         'AI.TENSORSET', 'x', 'FLOAT', 2, 'BLOB', Buffer.alloc(7));
       await refuses('ERR invalid value', 'AI.TENSORSET', 'x', 'INT8', 1, 'VALUES', 'one');
-      await refuses("ERR wrong number of arguments for 'AI.TENSORSET' command", 'AI.TENSORSET', 'x');
+      await refuses("ERR wrong number of arguments for 'AI.TENSORSET' command",
+        'AI.TENSORSET', 'x');
       await guest.client.set('text', 'abc');
       await refuses('WRONGTYPE Operation against a key holding the wrong kind of value',
         'AI.TENSORGET', 'text');
@@ -155,7 +156,8 @@ tour((guest) => {
 
     it('a model comes back byte for byte, with what it was stored with', async () => {
       await send('AI.MODELSTORE', 'other', 'ONNX', 'CPU', 'TAG', 'v1', 'BATCHSIZE', 8,
-        'MINBATCHSIZE', 2, 'MINBATCHTIMEOUT', 5, 'BLOB', model.subarray(0, 1000), model.subarray(1000));
+        'MINBATCHSIZE', 2, 'MINBATCHTIMEOUT', 5, 
+        'BLOB', model.subarray(0, 1000), model.subarray(1000));
       const blob = await sendForBuffers('AI.MODELGET', 'other', 'BLOB');
       assert.equal(Buffer.compare(blob, model), 0);
       assert.deepEqual(await send('AI.MODELGET', 'other', 'META'), [
@@ -180,7 +182,8 @@ tour((guest) => {
       await setPictures();
       await send('AI.MODELEXECUTE', 'digits', 'INPUTS', 1, 'pictures', 'OUTPUTS', 1, 'answers');
       const info = await send('AI.INFO', 'digits');
-      const named = Object.fromEntries(info.flatMap((name, at) => (at % 2 ? [] : [[name, info[at + 1]]])));
+      const named = Object.fromEntries(
+        info.flatMap((name, at) => (at % 2 ? [] : [[name, info[at + 1]]])));
       assert.ok(named.duration > 0);
       assert.deepEqual({ ...named, duration: 1 }, {
         key: 'digits', type: 'MODEL', backend: 'ONNX', device: 'CPU', tag: '',
@@ -194,7 +197,8 @@ tour((guest) => {
     });
 
     it('a run that does not fit is refused', async () => {
-      await refuses('ERR model key is empty', 'AI.MODELEXECUTE', 'nothing', 'INPUTS', 1, 'x', 'OUTPUTS', 1, 'y');
+      await refuses('ERR model key is empty',
+        'AI.MODELEXECUTE', 'nothing', 'INPUTS', 1, 'x', 'OUTPUTS', 1, 'y');
       await refuses('ERR tensor key is empty or in a different shard',
         'AI.MODELEXECUTE', 'digits', 'INPUTS', 1, 'nothing', 'OUTPUTS', 1, 'y');
       await refuses('Number of keys given as INPUTS here does not match model definition',
@@ -243,7 +247,7 @@ tour((guest) => {
       assert.deepEqual([set, run, meta], ['OK', 'OK', ['dtype', 'FLOAT', 'shape', [1, 10]]]);
     });
 
-    it('a transaction stores and reads tensors, and refuses to run in the original\'s words', async () => {
+    it('a transaction stores and reads tensors, and refuses to run models', async () => {
       const stored = await guest.client.multi()
         .addCommand(['AI.TENSORSET', 'x', 'INT8', '2', 'VALUES', '1', '2'])
         .addCommand(['AI.TENSORGET', 'x', 'VALUES'])
@@ -298,8 +302,8 @@ tour((guest) => {
     });
 
     it('errors of scripts have their text', async () => {
-      await refuses('Function lacking does not exist in the given script.', 'AI.SCRIPTSTORE', 'other',
-        'CPU', 'ENTRY_POINTS', 1, 'lacking', 'SOURCE', SCRIPT);
+      await refuses('Function lacking does not exist in the given script.',
+        'AI.SCRIPTSTORE', 'other', 'CPU', 'ENTRY_POINTS', 1, 'lacking', 'SOURCE', SCRIPT);
       await assert.rejects(
         send('AI.SCRIPTEXECUTE', 'script', 'total', 'INPUTS', 0, 'ARGS', 1, 3, 'OUTPUTS', 1, 'sum'),
         /list index out of range/);

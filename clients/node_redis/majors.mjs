@@ -93,7 +93,9 @@ export class Guest {
   create({ socket, ...options } = {}) {
     const { major } = this;
     const client = major.module.createClient({
-      ...major.options, ...options, socket: { port: Guest.server.port, ...socket },
+      ...major.options,
+      ...options,
+      socket: { port: Guest.server.port, ...socket },
     });
     client.on('error', () => {}); // Without a listener, Node ends the program.
     this.#clients.push(client);

@@ -43,7 +43,7 @@ tour((guest) => {
     assert.equal(Number(await client.expireAt('a', when)), 1);
     assert.equal(await client.expireTime('a'), when);
     await client.pExpire('a', 1);
-    while (await client.exists('a')) ; // ends by the test's time limit at the latest
+    while (await client.exists('a')); // ends by the test's time limit at the latest
     assert.equal(await client.get('a'), null);
   });
 
@@ -71,10 +71,10 @@ tour((guest) => {
     const { client } = guest;
     assert.equal(await client.hSet('h', { one: '1', two: '2', ключ: 'δέκα' }), 3);
     assert.equal(await client.hSet('h', 'one', '1.5'), 0);
-    assert.deepEqual({ ...await client.hGetAll('h') }, { one: '1.5', two: '2', ключ: 'δέκα' });
-    assert.deepEqual({ ...await client.hGetAll('nothing') }, {});
+    assert.deepEqual({ ...(await client.hGetAll('h')) }, { one: '1.5', two: '2', ключ: 'δέκα' });
+    assert.deepEqual({ ...(await client.hGetAll('nothing')) }, {});
     assert.equal(await client.hGet('h', 'two'), '2');
-    assert.equal(await client.hGet('h', 'three') ?? null, null);
+    assert.equal((await client.hGet('h', 'three')) ?? null, null);
     assert.deepEqual(await client.hmGet('h', ['two', 'three']), ['2', null]);
     assert.equal(await client.hIncrBy('h', 'two', 40), 42);
     assert.equal(Number(await client.hIncrByFloat('h', 'one', 1)), 2.5);
@@ -106,7 +106,7 @@ tour((guest) => {
     assert.equal(await client.sRem('s', ['b', 'nothing']), 1);
     assert.equal(await client.sRandMember('s'), 'c');
     assert.deepEqual([await client.sPop('s')].flat(), ['c']);
-    assert.deepEqual([...await client.sMembers('s')], []);
+    assert.deepEqual([...(await client.sMembers('s'))], []);
   });
 
   it('keys', async () => {
@@ -124,11 +124,13 @@ tour((guest) => {
     assert.ok(['a', 'b', 'c', 'y'].includes(await client.randomKey()));
     assert.equal(await client.touch(['a', 'b']), 2);
     assert.equal(await client.objectEncoding('a'), 'int');
-    assert.ok(await client.memoryUsage('a') > 0);
+    assert.ok((await client.memoryUsage('a')) > 0);
     assert.equal(await client.del(['a', 'nothing']), 1);
     assert.equal(await client.unlink('b'), 1);
     assert.equal(Number(await client.move('c', 1)), 1);
-    await assert.rejects(client.copy('y', 'z'), { message: 'ERR not supported for this module key' });
+    await assert.rejects(client.copy('y', 'z'), {
+      message: 'ERR not supported for this module key',
+    });
   });
 
   it('a scan comes across every key once when nothing changes', async () => {
@@ -154,9 +156,9 @@ tour((guest) => {
     assert.deepEqual(members.flat().sort(), [...names].sort());
     const entries = [];
     for await (const page of client.hScanIterator('h', { COUNT: 100 })) entries.push(page);
-    assert.deepEqual(
-      Object.fromEntries(entries.flat().map(({ field, value }) => [field, value])),
-      { ...await client.hGetAll('h') });
+    assert.deepEqual(Object.fromEntries(entries.flat().map(({ field, value }) => [field, value])), {
+      ...(await client.hGetAll('h')),
+    });
     assert.equal(entries.flat().length, names.length);
   });
 
@@ -173,7 +175,7 @@ tour((guest) => {
     assert.deepEqual(await major.sendForBuffers(client, ['AI.TENSORGET', key, 'BLOB']), value);
     const hash = { field: value };
     await client.hSet('h', hash);
-    assert.deepEqual({ ...await buffers.hGetAll('h') }, hash);
+    assert.deepEqual({ ...(await buffers.hGetAll('h')) }, hash);
   });
 
   it('values of some megabytes, many at once', async () => {
@@ -187,15 +189,23 @@ tour((guest) => {
 
   it('a transaction is done as one, or not at all', async () => {
     const { client } = guest;
-    assert.deepEqual(await client.multi().set('a', '1').incr('a').lPush('l', 'x').exec(), ['OK', 2, 1]);
-    await assert.rejects(client.multi().set('a', '3').addCommand(['NOSUCH']).exec(),
-      /EXECABORT|unknown command|MultiErrorReply|errored/i);
+    assert.deepEqual(await client.multi().set('a', '1').incr('a').lPush('l', 'x').exec(), [
+      'OK',
+      2,
+      1,
+    ]);
+    await assert.rejects(
+      client.multi().set('a', '3').addCommand(['NOSUCH']).exec(),
+      /EXECABORT|unknown command|MultiErrorReply|errored/i,
+    );
     assert.equal(await client.get('a'), '2');
     await assert.rejects(client.multi().set('a', '3').lPush('a', 'x').exec(), (error) => {
       assert.ok(error instanceof major.module.MultiErrorReply);
       assert.equal(error.replies[0], 'OK');
-      assert.equal(error.replies[1].message,
-        'WRONGTYPE Operation against a key holding the wrong kind of value');
+      assert.equal(
+        error.replies[1].message,
+        'WRONGTYPE Operation against a key holding the wrong kind of value',
+      );
       return true;
     });
     assert.equal(await client.get('a'), '3');

@@ -43,8 +43,10 @@ export function parsePicture(body) {
   }
   return Float32Array.from(pixels, (grey, number) => {
     if (typeof grey !== 'number' || !(grey >= 0 && grey <= INK)) {
-      throw new BadField(`pixels[${number}]`,
-        `pixels[${number}] must be a number from 0 to ${INK}, not ${JSON.stringify(grey)}`);
+      throw new BadField(
+        `pixels[${number}]`,
+        `pixels[${number}] must be a number from 0 to ${INK}, not ${JSON.stringify(grey)}`,
+      );
     }
     return grey / INK;
   });

@@ -36,7 +36,11 @@ export function createWeb(reader, log) {
   for (const name of PAGES) {
     const type = `${TYPES[name.split('.')[1]]}; charset=utf-8`;
     const body = readFileSync(new URL(`public/${name}`, import.meta.url));
-    const page = { status: 200, headers: { 'Content-Type': type, 'Cache-Control': 'no-cache' }, body };
+    const page = {
+      status: 200,
+      headers: { 'Content-Type': type, 'Cache-Control': 'no-cache' },
+      body,
+    };
     routes[name === 'index.html' ? '/' : `/${name}`] = { GET: () => page };
   }
   return createServer(async (request, response) => {
@@ -72,7 +76,10 @@ async function readDigit(reader, request) {
   const picture = parsePicture(await bodyOf(request));
   const began = performance.now();
   const answer = await reader.read(picture);
-  return json(200, { ...answer, milliseconds: Math.round((performance.now() - began) * 100) / 100 });
+  return json(200, {
+    ...answer,
+    milliseconds: Math.round((performance.now() - began) * 100) / 100,
+  });
 }
 
 async function health(reader) {
@@ -88,7 +95,9 @@ async function bodyOf(request) {
     length += part.length;
     if (length > BODY_LIMIT) {
       request.resume(); // reads the rest away: who still sends would not see the answer
-      throw new Refusal(413, `the body must not be longer than ${BODY_LIMIT} bytes`, { field: 'body' });
+      throw new Refusal(413, `the body must not be longer than ${BODY_LIMIT} bytes`, {
+        field: 'body',
+      });
     }
     parts.push(part);
   }
@@ -101,12 +110,17 @@ function refused(error, log) {
   if (error instanceof Refusal) {
     return json(error.status, { error: error.message, ...error.details }, error.headers);
   }
-  if (error instanceof StoreAway) return json(503, { error: error.message }, { 'Retry-After': '1' });
+  if (error instanceof StoreAway)
+    return json(503, { error: error.message }, { 'Retry-After': '1' });
   log(`unforeseen: ${error.stack}`);
   return json(500, { error: 'the picture could not be read; the log says why' });
 }
 
 function json(status, value, headers = {}) {
   const body = Buffer.from(`${JSON.stringify(value)}\n`);
-  return { status, headers: { 'Content-Type': 'application/json', 'Cache-Control': 'no-store', ...headers }, body };
+  return {
+    status,
+    headers: { 'Content-Type': 'application/json', 'Cache-Control': 'no-store', ...headers },
+    body,
+  };
 }

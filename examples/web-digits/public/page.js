@@ -79,8 +79,9 @@ DIGITS.forEach((example, digit) => {
   button.type = 'button';
   button.textContent = digit;
   button.setAttribute('aria-label', `Draw a ${digit}`);
-  button.addEventListener('click', () => replace(
-    example.map((stroke) => stroke.map(([x, y]) => [0.32 + x * 0.006, 0.2 + y * 0.006]))));
+  button.addEventListener('click', () =>
+    replace(example.map((stroke) => stroke.map(([x, y]) => [0.32 + x * 0.006, 0.2 + y * 0.006]))),
+  );
   element('examples').append(button);
 });
 
@@ -112,7 +113,7 @@ async function ask() {
   do {
     stale = false;
     const pixels = rasterise(strokes);
-    show(pixels, pixels && await answerTo(pixels));
+    show(pixels, pixels && (await answerTo(pixels)));
   } while (stale);
   asking = false;
 }
@@ -125,7 +126,7 @@ async function answerTo(pixels) {
       headers: { 'Content-Type': 'application/json' },
       body: JSON.stringify({ pixels }),
     });
-    return { ...await response.json(), again: response.status === 503 };
+    return { ...(await response.json()), again: response.status === 503 };
   } catch {
     return { error: 'the web server does not answer', again: true };
   }

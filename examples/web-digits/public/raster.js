@@ -43,14 +43,19 @@ export function rasterise(strokes) {
 function fitted(strokes, points, pen) {
   const [xs, ys] = [points.map(([x]) => x), points.map(([, y]) => y)];
   const [left, right, top, bottom] = [
-    Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
+    Math.min(...xs),
+    Math.max(...xs),
+    Math.min(...ys),
+    Math.max(...ys),
+  ];
   const room = DOTS - 2 * pen;
   // A flat line would be blown up without end; what is wider than high is not stretched upwards.
   const scale = room / Math.max(bottom - top, (right - left) / 2, 1e-6);
   const squeezed = Math.min(1, (WIDEST - 2 * pen) / ((right - left) * scale || 1));
   const [x0, y0] = [(left + right) / 2, (top + bottom) / 2];
-  return strokes.map((stroke) => stroke.map(([x, y]) => [
-    DOTS / 2 + (x - x0) * scale * squeezed, DOTS / 2 + (y - y0) * scale]));
+  return strokes.map((stroke) =>
+    stroke.map(([x, y]) => [DOTS / 2 + (x - x0) * scale * squeezed, DOTS / 2 + (y - y0) * scale]),
+  );
 }
 
 /** Draws with a round pen of this radius; 1 where there is ink. */
@@ -61,7 +66,8 @@ function drawn(strokes, pen) {
       const start = stroke[Math.max(0, number - 1)];
       const range = (axis) => [
         Math.max(0, Math.floor(Math.min(start[axis], end[axis]) - pen)),
-        Math.min(DOTS - 1, Math.ceil(Math.max(start[axis], end[axis]) + pen))];
+        Math.min(DOTS - 1, Math.ceil(Math.max(start[axis], end[axis]) + pen)),
+      ];
       const [[x0, x1], [y0, y1]] = [range(0), range(1)];
       for (let y = y0; y <= y1; y += 1) {
         for (let x = x0; x <= x1; x += 1) {

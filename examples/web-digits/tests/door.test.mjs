@@ -24,12 +24,17 @@ class BackEnd {
 
   static async start(storePort) {
     const backEnd = new BackEnd();
-    backEnd.process = spawn(process.execPath,
-      [MAIN, '--port', '0', '--store', `redis://127.0.0.1:${storePort}`], { stdio: ['ignore', 'pipe', 'pipe'] });
+    backEnd.process = spawn(
+      process.execPath,
+      [MAIN, '--port', '0', '--store', `redis://127.0.0.1:${storePort}`],
+      { stdio: ['ignore', 'pipe', 'pipe'] },
+    );
     process.once('exit', () => backEnd.process.kill('SIGKILL'));
     const { stdout, stderr } = backEnd.process;
     for (const stream of [stdout, stderr]) {
-      stream.setEncoding('utf8').on('data', (text) => { backEnd.output += text; });
+      stream.setEncoding('utf8').on('data', (text) => {
+        backEnd.output += text;
+      });
     }
     while (!LISTENS.test(backEnd.output)) await once(stdout, 'data');
     [, backEnd.url] = LISTENS.exec(backEnd.output);
@@ -41,13 +46,19 @@ class BackEnd {
     const response = await fetch(new URL(path, this.url), options);
     const text = await response.text();
     const isJson = response.headers.get('content-type') === 'application/json';
-    return { status: response.status, headers: response.headers, body: isJson ? JSON.parse(text) : text };
+    return {
+      status: response.status,
+      headers: response.headers,
+      body: isJson ? JSON.parse(text) : text,
+    };
   }
 
   /** Sends a picture, or whatever else. */
   post(body, headers = { 'Content-Type': 'application/json' }) {
     return this.ask('/api/read', {
-      method: 'POST', headers, body: typeof body === 'string' ? body : JSON.stringify(body),
+      method: 'POST',
+      headers,
+      body: typeof body === 'string' ? body : JSON.stringify(body),
     });
   }
 
@@ -87,9 +98,10 @@ describe('with a store', () => {
   it('pictures that the network has not seen are read rightly', async () => {
     const { pictures, labels } = heldOut();
     const rows = [];
-    for (let first = 0; first < pictures.length; first += 20) { // twenty at a time
+    for (let first = 0; first < pictures.length; first += 20) {
+      // twenty at a time
       const asked = pictures.slice(first, first + 20).map((pixels) => backEnd.post({ pixels }));
-      rows.push(...await Promise.all(asked));
+      rows.push(...(await Promise.all(asked)));
     }
     for (const { status, body } of rows) {
       assert.equal(status, 200);
@@ -101,14 +113,19 @@ describe('with a store', () => {
 
   it('digits that are drawn are read rightly, large and small, slanted and unsteady', async (t) => {
     let seed = 1;
-    const random = () => { // the same in every run
+    const random = () => {
+      // the same in every run
       seed = (seed * 1103515245 + 12345) % 2 ** 31;
       return seed / 2 ** 31 - 0.5;
     };
     const byHand = (strokes) => {
       const [size, slant, wide] = [2 + 3 * random(), 0.5 * random(), 1 + 0.5 * random()];
-      return strokes.map((stroke) => stroke.map(([x, y]) => [
-        (x + slant * (50 - y)) * wide * size + 3 * random(), y * size + 3 * random()]));
+      return strokes.map((stroke) =>
+        stroke.map(([x, y]) => [
+          (x + slant * (50 - y)) * wide * size + 3 * random(),
+          y * size + 3 * random(),
+        ]),
+      );
     };
     let right = 0;
     let drawn = 0;
@@ -132,7 +149,11 @@ describe('with a store', () => {
       [{}, 'pixels', /^pixels must be a list of 64 numbers$/],
       [{ pixels: 'black' }, 'pixels', /^pixels must be a list of 64 numbers$/],
       [{ pixels: [1, 2] }, 'pixels', /^pixels must be 64 numbers, not 2$/],
-      [{ pixels: BLANK.with(3, 17) }, 'pixels[3]', /^pixels\[3\] must be a number from 0 to 16, not 17$/],
+      [
+        { pixels: BLANK.with(3, 17) },
+        'pixels[3]',
+        /^pixels\[3\] must be a number from 0 to 16, not 17$/,
+      ],
       [{ pixels: BLANK.with(9, '1') }, 'pixels[9]', /^pixels\[9\] must be a number .*, not "1"$/],
       [{ pixels: BLANK.with(0, null) }, 'pixels[0]', /^pixels\[0\] must be a number .*, not null$/],
       [{ pixels: BLANK, colour: 1 }, 'colour', /^colour is not a field of a request$/],
@@ -158,8 +179,10 @@ describe('with a store', () => {
 
   it('somebody who goes in the middle of a request leaves no trace', async () => {
     const socket = connect(new URL(backEnd.url).port, '127.0.0.1');
-    socket.write('POST /api/read HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\n'
-      + 'Content-Length: 100\r\n\r\n{"pixels": [');
+    socket.write(
+      'POST /api/read HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\n' +
+        'Content-Length: 100\r\n\r\n{"pixels": [',
+    );
     await once(socket, 'connect');
     assert.equal((await backEnd.ask('/health')).status, 200); // the half request is there by now
     socket.destroy();
@@ -182,8 +205,13 @@ describe('with a store', () => {
   it('a network that was deleted is stored again', async () => {
     const client = await createClient({ socket: { port: store.port } }).connect();
     await client.flushAll();
-    const asked = await Promise.all(Array.from({ length: 5 }, () => backEnd.post({ pixels: BLANK })));
-    assert.deepEqual(asked.map(({ status }) => status), Array(5).fill(200));
+    const asked = await Promise.all(
+      Array.from({ length: 5 }, () => backEnd.post({ pixels: BLANK })),
+    );
+    assert.deepEqual(
+      asked.map(({ status }) => status),
+      Array(5).fill(200),
+    );
     assert.deepEqual(await client.sendCommand(['AI._MODELSCAN']), [['web-digits:network', '']]);
     await client.close();
   });
@@ -225,7 +253,8 @@ it('a request that is under way is answered when the program is told to end', as
   await backEnd.until('/health', 200);
   const body = JSON.stringify({ pixels: BLANK });
   const request = httpRequest(new URL('/api/read', backEnd.url), {
-    method: 'POST', headers: { 'Content-Type': 'application/json', 'Content-Length': body.length },
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json', 'Content-Length': body.length },
   });
   const answered = once(request, 'response');
   request.write(body.slice(0, 10));
@@ -243,9 +272,14 @@ it('a request that is under way is answered when the program is told to end', as
 
 it('options that do not exist are refused, and help is given', async () => {
   const run = async (...options) => {
-    const child = spawn(process.execPath, [MAIN, ...options], { stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(process.execPath, [MAIN, ...options], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     let text = '';
-    for (const stream of [child.stdout, child.stderr]) stream.on('data', (data) => { text += data; });
+    for (const stream of [child.stdout, child.stderr])
+      stream.on('data', (data) => {
+        text += data;
+      });
     const [code] = await once(child, 'close');
     return [code, text];
   };
