@@ -30,6 +30,7 @@ EXTRAS = ("server", "onnx")
 # The others are large: TensorFlow is 250 MB to fetch and 1.3 GB on disk, torch 200 MB and 0.9 GB.
 # So only what runs tests, types or benchmarks installs them.
 ALL_EXTRAS = (*EXTRAS, "tf", "tflite", "torch")
+BACKENDS = tuple(extra for extra in ALL_EXTRAS if extra != "server")
 # In this spelling pip takes the build for CPUs, where one is at hand; it is tested on this Python
 # alone, and elsewhere its tests are left out.
 TORCH = "torch==2.13.0"
@@ -50,6 +51,7 @@ TEST_TOOLS = [
     "pytest-randomly",
     "pytest-timeout",
 ]
+ALONE_TOOLS = ["numpy", "pytest", "pytest-timeout", "redis"]
 LINT_TOOLS = ["import-linter", "ruff"]
 TYPE_TOOLS = ["mypy"]
 # Tests need not write down what the checker can see.
@@ -162,6 +164,24 @@ def client_smartredis(session: nox.Session) -> None:
     tour(session, "clients/smart_redis")
 
 
+@nox.session(python=TORCH_PYTHON)
+def alone_client(session: nox.Session) -> None:
+    """Install what asks the servers below, and nothing of ours."""
+    session.install("-c", CONSTRAINTS, *ALONE_TOOLS)
+
+
+@nox.session(requires=["wheels", "alone_client"], python=TORCH_PYTHON)
+@nox.parametrize("backend", ["", *BACKENDS], ids=["no_backend", *BACKENDS])
+def alone(session: nox.Session, backend: str) -> None:
+    """Install the server with one backend and nothing else, or with none; look and ask it."""
+    install_wheels(session, extras=("server", backend) if backend else ("server",))
+    session.run("python", "-m", "pip", "check")
+    client = python_of(session, "alone_client")
+    env = {"TENSORKEEP_SERVER_PYTHON": python_of(session), "TENSORKEEP_ALONE": backend}
+    run = (client, "-m", "pytest", "clients/alone", *session.posargs)
+    session.run(*run, env=env, external=True)
+
+
 @nox.session(requires=["wheels"])
 def stress(session: nox.Session) -> None:
     """Send a million requests from 64 clients while models come and go; check every reply."""
@@ -268,9 +288,14 @@ def run_tests(session: nox.Session, *options: str, constraints: str = CONSTRAINT
 def tour(session: nox.Session, folder: str) -> None:
     """Run a client's tour in an environment that has the client and nothing of ours."""
     session.install("-r", f"{folder}/requirements.txt")
-    server = Path(session.virtualenv.location).with_name("client_server") / "bin" / "python"
-    env = {"TENSORKEEP_SERVER_PYTHON": str(server.absolute())}
+    env = {"TENSORKEEP_SERVER_PYTHON": python_of(session, "client_server")}
     session.run("python", "-m", "pytest", folder, *session.posargs, env=env)
+
+
+def python_of(session: nox.Session, other: str = "") -> str:
+    """Return the path of the Python of a session, or of another one's environment beside it."""
+    place = Path(session.virtualenv.location)
+    return str((place.with_name(other or place.name) / "bin" / "python").absolute())
 
 
 def all_extras(session: nox.Session) -> tuple[str, ...]:
@@ -329,7 +354,10 @@ def lowest_versions() -> str:
     written = Path("build/minimums.txt")
     written.parent.mkdir(exist_ok=True)
     written.write_text(
-        "".join(f"{name}{pin}{lowest.get(name, version)}\n" for name, pin, version in pins)
+        "".join(
+            f"{name}{pin}{lowest.get(name.replace('-', '_'), version)}\n"
+            for name, pin, version in pins
+        )
     )
     return str(written)
 

@@ -1,4 +1,4 @@
-"""The installed server in a process of its own, for the tours of clients that people already have.
+"""The installed server in a process of its own, for those who ask it from another environment.
 
 A client's environment is the client's: old versions of NumPy and redis-py, nothing of ours. The
 server runs from another environment, whose Python the variable TENSORKEEP_SERVER_PYTHON names, and
@@ -39,12 +39,12 @@ def server_python():
 
 
 @contextmanager
-def serve(server_python, folder):
+def serve(program, folder):
     """Gives the port of a server, which must live until it is told to end and end in good order."""
     log_file = folder / "server.log"
     with log_file.open("wb") as log:
         process = subprocess.Popen(
-            [server_python, "-m", "tensorkeep_server", "serve", "--port", "0"],
+            [*program, "serve", "--port", "0"],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -65,8 +65,13 @@ def serve(server_python, folder):
 
 @pytest.fixture(scope="session")
 def start(server_python, tmp_path_factory):
-    """Starts a server of a test's own: `with start() as port`."""
-    return lambda: serve(server_python, tmp_path_factory.mktemp("server"))
+    """Starts a server of a test's own: `with start() as port`, or with other words for Python."""
+
+    def start(*words):
+        program = [server_python, *(words or ("-m", "tensorkeep_server"))]
+        return serve(program, tmp_path_factory.mktemp("server"))
+
+    return start
 
 
 @pytest.fixture(scope="session")
