@@ -8,7 +8,7 @@ import json
 import sys
 from pathlib import Path
 
-from tensorkeep_server.__main__ import main
+from tensorkeep_server.cli import app
 
 
 def tell(file):
@@ -18,4 +18,4 @@ def tell(file):
 if __name__ == "__main__":
     file, *arguments = sys.argv[1:]
     atexit.register(tell, file)
-    main(arguments)
+    app(arguments)
