@@ -13,6 +13,7 @@ from tensorkeep_server.testing import Wire
 
 HERE = Path(__file__).parent
 DIGITS = HERE.parent / "examples" / "digits"
+PATIENCE = 90  # seconds; a busy machine needs 40 to import a framework for the first time
 FRAMEWORKS = {"ai_edge_litert", "onnx", "onnxruntime", "tensorflow", "tflite_runtime", "torch"}
 # The libraries of the other commands of the command line.
 CLIENTS = {"hiredis", "redis", "rich.progress", "rich.table"}
@@ -33,12 +34,16 @@ def imported_after(tmp_path):
         file = tmp_path / "modules.json"
         command = [sys.executable, HERE / "telling.py", file, "serve", "--port", "0"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-            ready = process.stdout.readline()
-            with Wire(int(re.search(r"127\.0\.0\.1:(\d+)", ready)[1])) as wire:
-                for request in requests:
-                    assert wire.ask(*request).startswith((b"+", b"*")), request
-                wire.send("SHUTDOWN", "NOSAVE")
-            process.communicate()
+            try:
+                ready = process.stdout.readline()
+                with Wire(int(re.search(r"127\.0\.0\.1:(\d+)", ready)[1])) as wire:
+                    wire.socket.settimeout(PATIENCE)
+                    for request in requests:
+                        assert wire.ask(*request).startswith((b"+", b"*")), request
+                    wire.send("SHUTDOWN", "NOSAVE")
+                process.communicate(timeout=PATIENCE)
+            finally:
+                process.kill()  # does nothing when it has ended
         modules = set(json.loads(file.read_text()))
         assert "tensorkeep_server.connection" in modules
         return modules
