@@ -30,6 +30,7 @@ EXTRAS = ("server", "onnx")
 # The others are large: TensorFlow is 250 MB to fetch and 1.3 GB on disk, torch 200 MB and 0.9 GB.
 # So only what runs tests, types or benchmarks installs them.
 ALL_EXTRAS = (*EXTRAS, "tf", "tflite", "torch")
+BACKENDS = tuple(extra for extra in ALL_EXTRAS if extra != "server")
 # In this spelling pip takes the build for CPUs, where one is at hand; it is tested on this Python
 # alone, and elsewhere its tests are left out.
 TORCH = "torch==2.13.0"
@@ -51,6 +52,7 @@ TEST_TOOLS = [
     "pytest-randomly",
     "pytest-timeout",
 ]
+ALONE_TOOLS = ["numpy", "pytest", "pytest-timeout", "redis"]
 LINT_TOOLS = ["import-linter", "ruff"]
 TYPE_TOOLS = ["mypy"]
 # Tests need not write down what the checker can see.
@@ -186,6 +188,24 @@ def client_node_modules_sdk(session: nox.Session) -> None:
     node_tour(session, "clients/node_modules_sdk")
 
 
+@nox.session(python=TORCH_PYTHON)
+def alone_client(session: nox.Session) -> None:
+    """Install what asks the servers below, and nothing of ours."""
+    session.install("-c", CONSTRAINTS, *ALONE_TOOLS)
+
+
+@nox.session(requires=["wheels", "alone_client"], python=TORCH_PYTHON)
+@nox.parametrize("backend", ["", *BACKENDS], ids=["no_backend", *BACKENDS])
+def alone(session: nox.Session, backend: str) -> None:
+    """Install the server with one backend and nothing else, or with none; look and ask it."""
+    install_wheels(session, extras=("server", backend) if backend else ("server",))
+    session.run("python", "-m", "pip", "check")
+    client = python_of(session, "alone_client")
+    env = {"TENSORKEEP_SERVER_PYTHON": python_of(session), "TENSORKEEP_ALONE": backend}
+    run = (client, "-m", "pytest", "clients/alone", *session.posargs)
+    session.run(*run, env=env, external=True)
+
+
 @nox.session(requires=["wheels"])
 def stress(session: nox.Session) -> None:
     """Send a million requests from 64 clients while models come and go; check every reply."""
@@ -299,23 +319,24 @@ def run_tests(session: nox.Session, *options: str, constraints: str = CONSTRAINT
 def tour(session: nox.Session, folder: str, pins: str = "requirements.txt") -> None:
     """Run a client's tour in an environment that has the client and nothing of ours."""
     session.install("-r", f"{folder}/{pins}")
-    session.run("python", "-m", "pytest", folder, *session.posargs, env=client_server_env(session))
+    env = {"TENSORKEEP_SERVER_PYTHON": python_of(session, "client_server")}
+    session.run("python", "-m", "pytest", folder, *session.posargs, env=env)
 
 
 def node_tour(session: nox.Session, *folders: str) -> None:
     """Run the tests of some folders in Node.js, with what their package-lock.json names."""
     install_node(session)
-    env = client_server_env(session)
+    env = {"TENSORKEEP_SERVER_PYTHON": python_of(session, "client_server")}
     for folder in folders:
         with session.chdir(folder):
             session.run("npm", "ci", external=True)
             session.run("npm", "test", "--", *session.posargs, external=True, env=env)
 
 
-def client_server_env(session: nox.Session) -> dict[str, str]:
-    """Return what tells a tour where the server is that it asks."""
-    server = Path(session.virtualenv.location).with_name("client_server") / "bin" / "python"
-    return {"TENSORKEEP_SERVER_PYTHON": str(server.absolute())}
+def python_of(session: nox.Session, other: str = "") -> str:
+    """Return the path of the Python of a session, or of another one's environment beside it."""
+    place = Path(session.virtualenv.location)
+    return str((place.with_name(other or place.name) / "bin" / "python").absolute())
 
 
 def all_extras(session: nox.Session) -> tuple[str, ...]:
@@ -374,7 +395,10 @@ def lowest_versions() -> str:
     written = Path("build/minimums.txt")
     written.parent.mkdir(exist_ok=True)
     written.write_text(
-        "".join(f"{name}{pin}{lowest.get(name, version)}\n" for name, pin, version in pins)
+        "".join(
+            f"{name}{pin}{lowest.get(name.replace('-', '_'), version)}\n"
+            for name, pin, version in pins
+        )
     )
     return str(written)
 

@@ -1,4 +1,4 @@
-"""The installed server in a process of its own, for the clients that people already have.
+"""The installed server in a process of its own, for those who ask it from another environment.
 
 A client's environment is the client's: old versions of NumPy and redis-py, nothing of ours. The
 server runs from another environment, whose Python the variable TENSORKEEP_SERVER_PYTHON names, and
@@ -67,9 +67,8 @@ def run(command, folder):
 
 
 @contextmanager
-def serve(server_python, folder, *options):
+def serve(command, folder):
     """Gives the port of a server."""
-    command = [server_python, "-m", "tensorkeep_server", "serve", "--port", "0", *options]
     with run(command, folder) as (_, listening):
         yield listening
 
@@ -82,8 +81,16 @@ def running(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def start(server_python, tmp_path_factory):
-    """Starts a server of a test's own: `with start("--port", "7000") as port`."""
-    return lambda *options: serve(server_python, tmp_path_factory.mktemp("server"), *options)
+    """Starts a server of a test's own: `with start("--port", "7000") as port`.
+
+    `program` is what else Python may run in the place of the server's command.
+    """
+
+    def start(*options, program=("-m", "tensorkeep_server")):
+        command = [server_python, *program, "serve", "--port", "0", *options]
+        return serve(command, tmp_path_factory.mktemp("server"))
+
+    return start
 
 
 @pytest.fixture(scope="session")
