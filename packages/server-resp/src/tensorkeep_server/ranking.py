@@ -147,7 +147,7 @@ class Ranking(Generic[_T]):
         """
         chunks = self._chunks
         assert all(0 < len(chunk) <= _MOST for chunk in chunks)  # noqa: S101
-        assert len(chunks) <= 1 or min(map(len, chunks)) >= _FEW  # noqa: S101
+        assert all(len(chunk) >= _FEW for chunk in chunks[:-1])  # noqa: S101
         assert self._sizes == [*map(len, chunks)]  # noqa: S101
         assert self._lasts == [chunk[-1] for chunk in chunks]  # noqa: S101
         entries = [*chain.from_iterable(chunks)]
