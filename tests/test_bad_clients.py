@@ -23,6 +23,13 @@ CLOSED = "closed"
 OPEN = "open"
 
 
+@pytest.fixture(scope="module")
+def serving(start):
+    """A server that lets a run of a second take as long as a busy machine needs for it."""
+    with start("--model-execution-timeout", "60000") as serving:
+        yield serving
+
+
 @pytest.fixture(autouse=True)
 def others_are_unharmed(serving, digits):
     """Stores a tensor and a model before the attack; asks for both afterwards.

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
+import redis
 
 FOLDER = Path(__file__).parents[1] / "examples/cards"
 
@@ -50,6 +51,26 @@ def test_the_script_computes_the_features_that_the_model_was_trained_with(client
     of_card = [payment for payment in made if payment.card == made[0].card]
     assert int(kept[b"count"]) == len(of_card)
     assert int(kept[b"total"]) == sum(payment.cents for payment in of_card)
+
+
+def test_a_payment_that_comes_late_counts_as_made_with_the_one_before(client, example):
+    replay, features, payments = example
+    backwards = payments.payments(cards=2, seed=5)[::-1]
+    replay.prepare(client)
+    for payment, row in zip(backwards, features.features(backwards), strict=True):
+        assert 0 <= replay.score(client, payment).score <= 1
+        answer = client.execute_command("AI.TENSORGET", "features", "BLOB")
+        assert np.frombuffer(answer, np.float32) == pytest.approx(row, rel=1e-5)
+
+
+def test_a_payment_that_got_no_score_was_not_counted(client, example):
+    replay, _, payments = example
+    payment = payments.payments(cards=1, seed=3)[0]
+    replay.prepare(client)
+    client.delete("cards")
+    with pytest.raises(redis.ResponseError, match="model key is empty"):
+        replay.score(client, payment)
+    assert not client.exists(f"card:{payment.card}")
 
 
 def test_the_program_catches_thieves_and_says_so(serving):

@@ -8,28 +8,31 @@ import socket
 import subprocess
 import sys
 from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
+from tensorkeep.backends import Backends
 from tensorkeep_server.identity import tensorkeep_version
 from tensorkeep_server.testing import Wire
 
 TENSORKEEP = [sys.executable, "-m", "tensorkeep_server"]
 LIMIT = 60  # seconds
+PATIENCE = 200  # seconds for a process that imports all frameworks, on a busy machine
 READY = re.compile(
     r"Tensorkeep (?P<version>\S+) is ready on (?P<address>.+)"
     r" \(pid (?P<pid>\d+), backends: (?P<backends>.+), started in (?P<ms>\d+) ms\)\n"
 )
 
 
-def tensorkeep(*arguments, **options):
+def tensorkeep(*arguments, timeout=LIMIT, **options):
     """Runs a command to its end."""
     return subprocess.run(
         [*TENSORKEEP, *map(str, arguments)],
         capture_output=True,
         text=True,
-        timeout=LIMIT,
+        timeout=timeout,
         check=False,
         **options,
     )
@@ -212,16 +215,63 @@ def test_a_file_that_is_no_socket_is_left_alone(path):
 
 
 # ------------------------------------------------------------------------- the other commands
-def test_plugins_lists_what_works_and_what_does_not(broken):
-    done = tensorkeep("plugins", "--json", env=os.environ | {"PYTHONPATH": str(broken)})
+# By backend: what it calls its framework, and the module of that.
+FRAMEWORKS = {
+    "ONNX": ("ONNX Runtime", "onnxruntime"),
+    "TF": ("TensorFlow", "tensorflow"),
+    "TFLITE": ("LiteRT", "ai_edge_litert"),
+    "TORCH": ("PyTorch", "torch"),
+}
+
+
+@pytest.fixture(scope="module")
+def frameworks():
+    """By backend that is installed: what it calls its framework, and the version of that.
+
+    TORCH is installed where it is tested, on one Python; the noxfile says why.
+    """
+    brings = metadata.packages_distributions()
+    found = {
+        name: (framework, metadata.version(brings[module][0]))
+        for name, (framework, module) in FRAMEWORKS.items()
+        if name in Backends().names()
+    }
+    assert len(found) >= 3
+    return found
+
+
+@pytest.mark.timeout(PATIENCE + 40)
+def test_plugins_lists_what_works_and_what_does_not(broken, frameworks):
+    env = os.environ | {"PYTHONPATH": str(broken)}
+    done = tensorkeep("plugins", "--json", timeout=PATIENCE, env=env)
     assert done.returncode == 0
     assert done.stderr == ""
     found = {backend["name"]: backend for backend in json.loads(done.stdout)}
-    assert found["ONNX"]["works"]
-    assert found["ONNX"]["devices"][0]["name"] == "CPU"
+    for name, (framework, version) in frameworks.items():
+        backend = found[name]
+        assert backend["works"]
+        assert backend["distribution"] == f"tensorkeep-{name.lower()} {tensorkeep_version()}"
+        assert (backend["framework"], backend["framework_version"]) == (framework, version)
+        assert backend["scripts"] is (name == "TORCH")
+        assert backend["devices"][0]["name"] == "CPU"
+        assert "FLOAT" in backend["devices"][0]["dtypes"]
     assert not found["BROKEN"]["works"]
     assert found["BROKEN"]["distribution"] == "broken-backend 1.5"
     assert "libfoo.so is missing" in found["BROKEN"]["reason"]
+
+
+@pytest.mark.timeout(PATIENCE + 40)
+def test_plugins_shows_people_a_table_of_the_same(frameworks):
+    done = tensorkeep("plugins", timeout=PATIENCE, env=os.environ | {"COLUMNS": "200"})
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = [[cell.strip() for cell in row.split("│")[1:-1]] for row in done.stdout.splitlines()]
+    shown = {cells[0]: cells[1:] for cells in rows if cells}
+    for name, (framework, version) in frameworks.items():
+        package, known, devices, state = shown[name]
+        assert package == f"tensorkeep-{name.lower()} {tensorkeep_version()}"
+        assert known == f"{framework} {version}"
+        assert re.fullmatch(r"CPU \(.+\)", devices)
+        assert state == "works"
 
 
 def test_a_stored_model_classifies(serving, digits, tmp_path):

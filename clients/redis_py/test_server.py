@@ -161,6 +161,15 @@ def test_the_server_stands_alone_and_keeps_nothing_on_disk(client, port):
         client.save()
 
 
+def test_of_memory_the_process_as_a_whole_is_known(client, named):
+    client.set("a", "b")
+    known = text(named(client.memory_stats()))
+    assert known["keys.count"] == 1
+    assert known["peak.allocated"] >= known["total.allocated"] > 0
+    assert text(client.memory_malloc_stats()) == "Stats not supported for the current allocator"
+    assert client.memory_purge() in {True, b"OK"}
+
+
 # ------------------------------------------------------------------ what is refused
 def test_client_side_caching_is_refused_clearly(port, client, named):
     """A client that believes that it will be told of changes works with old values for ever."""
@@ -193,7 +202,6 @@ def test_what_does_not_exist_here_is_an_error_and_no_more(client):
         lambda: client.script_load("return 1"),
         lambda: client.dump("a"),
         lambda: client.command_getkeysandflags("GET", "a"),
-        client.memory_stats,
     ):
         with pytest.raises(ResponseError, match=r"^unknown (sub)?command '"):
             refused()
@@ -206,6 +214,7 @@ def test_what_the_client_itself_will_not_ask_for(client):
         client.command_docs,
         client.command_info,
         client.latency_doctor,
+        client.memory_doctor,
         client.memory_help,
     ):
         with pytest.raises(NotImplementedError):

@@ -41,8 +41,11 @@ class Card:
     last: int = 0
 
     def pay(self, cents: int, time: int) -> list[float]:
-        """Take a payment; return its features, in the order of `NAMES`."""
-        pause = time - self.last if self.count else LONG_AGO
+        """Take a payment; return its features, in the order of `NAMES`.
+
+        One that comes late, after another that was made later, counts as made together with it.
+        """
+        pause = max(time - self.last, 0) if self.count else LONG_AGO
         mean = self.total / max(self.count, 1)
         spread = math.sqrt(max(self.squares / max(self.count, 1) - mean * mean, 0.0))
         unusual = (cents - mean) / (spread + 500.0) if self.count else 0.0
@@ -50,7 +53,7 @@ class Card:
         self.count += 1
         self.total += cents
         self.squares += cents * cents
-        self.last = time
+        self.last = max(self.last, time)
         return [
             math.log(1.0 + cents),
             min(max(unusual, -10.0), 10.0),

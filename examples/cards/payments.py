@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HOUR = 3600
+SHOWN_CARDS, SHOWN_SEED = 60, 7
 
 
 class Payment(NamedTuple):
@@ -38,6 +39,11 @@ def payments(cards: int, seed: int) -> list[Payment]:
     rng = np.random.default_rng(seed)
     made = [payment for card in range(cards) for payment in _of_card(card, rng)]
     return sorted(made, key=lambda payment: (payment.time, payment.card))
+
+
+def shown() -> list[Payment]:
+    """Return the payments that the programs of this example send; no network has seen them."""
+    return payments(SHOWN_CARDS, SHOWN_SEED)
 
 
 def _of_card(card: int, rng: np.random.Generator) -> Iterator[Payment]:

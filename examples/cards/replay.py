@@ -10,27 +10,17 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import redis
-from payments import Payment, payments
+from payments import Payment, shown
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+from verdicts import SUSPICIOUS, Verdict, summary
 
 FOLDER = Path(__file__).resolve().parent
-CARDS, SEED = 60, 7
-SUSPICIOUS = 0.5
 SHOWN = 12
-
-
-class Verdict(NamedTuple):
-    """What was said of a payment, and how long that took."""
-
-    payment: Payment
-    score: float
-    seconds: float
 
 
 def prepare(client: redis.Redis) -> None:
@@ -70,20 +60,6 @@ def show(verdicts: list[Verdict], console: Console) -> None:
         console.print(f"{key.replace('_', ' ')}: {value}", highlight=False)
 
 
-def summary(verdicts: list[Verdict]) -> dict[str, float]:
-    """Return the figures of a run."""
-    stolen = [verdict for verdict in verdicts if verdict.payment.stolen]
-    honest = [verdict for verdict in verdicts if not verdict.payment.stolen]
-    milliseconds = np.array([verdict.seconds for verdict in verdicts]) * 1e3
-    return {
-        "payments": len(verdicts),
-        "stolen": len(stolen),
-        "caught": sum(verdict.score >= SUSPICIOUS for verdict in stolen),
-        "honest_but_suspected": sum(verdict.score >= SUSPICIOUS for verdict in honest),
-        "median_ms": round(float(np.median(milliseconds)), 3),
-    }
-
-
 def main() -> None:
     """Run the program."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -95,8 +71,8 @@ def main() -> None:
     client = redis.Redis(options.host, options.port)
     try:
         prepare(client)
-        made = payments(CARDS, SEED)
-        verdicts = [score(client, each) for each in track(made, "payments", console=console)]
+        made = track(shown(), "payments", console=console)
+        verdicts = [score(client, each) for each in made]
     except redis.RedisError as error:
         sys.exit(f"{options.host}:{options.port}: {error}")
     if options.json:

@@ -103,7 +103,8 @@ def test_litert_is_taken_where_both_are_installed(reloaded):
 def test_tflite_runtime_that_does_not_work_says_so_in_its_check(reloaded, monkeypatch):
     def interpreter(**settings):
         # What tflite-runtime 2.14 does beside NumPy 2.
-        raise SystemError("CreateWrapperFromBuffer returned a result with an exception set")
+        cause = ImportError("numpy.core.multiarray failed to import")
+        raise SystemError("CreateWrapperFromBuffer returned a result with an exception") from cause
 
     found = reloaded(ai_edge_litert=None, tflite_runtime=older(interpreter))
     for name in ("FRAMEWORK", "VERSION", "Interpreter"):
@@ -111,7 +112,8 @@ def test_tflite_runtime_that_does_not_work_says_so_in_its_check(reloaded, monkey
 
     with pytest.raises(
         RuntimeError,
-        match=r"^TensorFlow Lite 2\.14\.0 can be imported but does not work beside NumPy 2\.",
+        match=r"^TensorFlow Lite 2\.14\.0 can be imported but does not work beside NumPy 2\..+: "
+        r"numpy\.core\.multiarray failed to import$",
     ):
         plugin.self_check()
 

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from mmap import mmap
 from unittest import SkipTest
 
 import numpy as np
@@ -346,11 +347,14 @@ class Hasty(FakeBackend):
 
 
 class Leaking(FakeBackend):
-    kept: list[bytes]
+    kept: list[mmap]
 
     @hookimpl
     def model_create(self, spec, blob, options):
-        self.kept = [*getattr(self, "kept", ()), b"x" * 2**20]
+        # Not of the heap, which may have room left that earlier tests were the first to use.
+        leaked = mmap(-1, 2**20)
+        leaked.write(b"x" * 2**20)
+        self.kept = [*getattr(self, "kept", ()), leaked]
         return super().model_create(spec, blob, options)
 
 

@@ -62,9 +62,10 @@ def run_tiny_model() -> None:
             interpreter.invoke()
             result = interpreter.get_tensor(1)
     except Exception as error:
+        why = error.__cause__ or error  # what is raised from C++ only says that there was another
         raise RuntimeError(
             f"{FRAMEWORK} {VERSION} can be imported but does not work beside "
-            f"NumPy {np.__version__}: {error}"
+            f"NumPy {np.__version__}: {why}"
         ) from error
     if result.tolist() != [3]:
         raise RuntimeError(f"{FRAMEWORK} says that 1.5, doubled, is {result.tolist()}")
