@@ -46,7 +46,9 @@ class SortedSet(Container):
     def __init__(self, scores: Mapping[bytes, float] | None = None) -> None:
         first = scores or {}
         small = len(first) <= _SMALL_SIZE and all(len(member) <= _SMALL_WORD for member in first)
-        entries = [(_kept(score, small=small), member) for member, score in first.items()]
+        entries = [(score, member) for member, score in first.items()]
+        if small:
+            entries = [(_without_sign(score), member) for score, member in entries]
         super().__init__({entry[1]: entry for entry in entries})
         self.small = small
         entries.sort()
@@ -71,7 +73,7 @@ class SortedSet(Container):
             self._ranking.remove(old)
         elif self.small and (len(members) >= _SMALL_SIZE or len(member) > _SMALL_WORD):
             self.small = False
-        entry = members[member] = (_kept(score, small=self.small), member)
+        entry = members[member] = (_without_sign(score) if self.small else score, member)
         self._ranking.add(entry)
         if old is None and self._index is not None:
             self._index.add(member)
@@ -165,6 +167,6 @@ class SortedSet(Container):
         return f"SortedSet({len(self)} members, small={self.small})"
 
 
-def _kept(score: float, *, small: bool) -> float:
-    """Returns a score as Redis keeps it: in a small one, zero has no sign."""
-    return score + 0.0 if small else score
+def _without_sign(score: float) -> float:
+    """Returns a score as Redis keeps it in a small one, where zero has no sign."""
+    return score + 0.0

@@ -34,7 +34,7 @@ def _sum(one: float, other: float) -> float:
 
 _Aggregate: TypeAlias = Callable[[float, float], float]
 _AGGREGATES: Final[dict[bytes | None, _Aggregate]] = {b"SUM": _sum, b"MIN": min, b"MAX": max}
-_WEIGHING: Final = "[WEIGHTS weight [weight ...]] [AGGREGATE (SUM | MIN | MAX)]"
+_WEIGHING: Final = "[WEIGHTS weight ...] [AGGREGATE (SUM | MIN | MAX)]"
 _ONE: Final = 1.0  # the score of a member of a set
 
 
@@ -66,7 +66,7 @@ class Combination(NamedTuple):
 
 
 class Options(NamedTuple):
-    """[WEIGHTS weight [weight ...]] [AGGREGATE (SUM | MIN | MAX)] [WITHSCORES].
+    """[WEIGHTS weight ...] [AGGREGATE (SUM | MIN | MAX)] [WITHSCORES].
 
     Attributes:
         weights: Factors of the scores, one for each sorted set.

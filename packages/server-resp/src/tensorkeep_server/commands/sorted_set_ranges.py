@@ -9,6 +9,7 @@ from tensorkeep_server.args import SYNTAX, Args
 from tensorkeep_server.command import DENYOOM, FAST, READONLY, WRITE, Command, command
 from tensorkeep_server.commands.sorted_sets import cut, entries_reply
 from tensorkeep_server.errors import CommandError
+from tensorkeep_server.leftovers import leave
 from tensorkeep_server.range_bounds import take_ranks, take_scores, take_words
 from tensorkeep_server.sorted_set import Entry, SortedSet
 
@@ -180,7 +181,9 @@ def remove(client: Client, request: Part, *, event: str) -> Reply:
     if value is None:
         return 0
     start, stop = bounds.within(value)
-    return len(cut(client, key, value, start, stop, event)) if start < stop else 0
+    if start < stop:
+        leave(cut(client, key, value, start, stop, event))
+    return stop - start
 
 
 COMMANDS: Final[tuple[Command, ...]] = (
