@@ -144,6 +144,7 @@ def test_opposite_infinite_scores_have_no_sum(wire):
     assert wire.ask("ZINCRBY", "z", "-inf", "m") == (
         b"-ERR resulting score is not a number (NaN)\r\n"
     )
+    assert add(wire, "INCR", "NX", "-inf", "m") == NULL
     assert scored(wire) == {b"m": b"inf"}
 
 

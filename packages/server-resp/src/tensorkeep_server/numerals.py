@@ -47,6 +47,8 @@ def parse_doubles(words: Sequence[Argument]) -> list[float] | None:
     Decimal and hexadecimal numbers and `inf` in its spellings; neither NaN, nor blanks, nor what
     is too large for a double, or too small not to become zero.
     """
+    if len(words) == 1 and (whole := parse_integer(words[0])) is not None:
+        return [float(whole)]  # a score, say: looked up, not parsed
     joined = _joined(words)
     if joined is None:
         return None

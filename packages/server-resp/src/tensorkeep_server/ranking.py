@@ -75,15 +75,18 @@ class Ranking(Generic[_T]):
 
     def cut(self, start: int, stop: int) -> list[_T]:
         """Removes the entries from one rank to before another, and returns them."""
-        taken = self.part(start, stop)
-        if taken:
-            first, begin = self._place(start)
+        if start >= stop:
+            return []
+        first, begin = self._place(start)
+        end = begin + stop - start
+        if end <= self._sizes[first]:
+            taken = self._chunks[first][begin:end]
+            self._shorten(first, begin, end)
+        else:
+            taken = self.part(start, stop)
             last, end = self._place(stop - 1)
-            if first == last:
-                self._shorten(first, begin, end + 1)
-            else:
-                rest = self._chunks[first][:begin] + self._chunks[last][end + 1 :]
-                self._put(first, last + 1, rest)
+            rest = self._chunks[first][:begin] + self._chunks[last][end + 1 :]
+            self._put(first, last + 1, rest)
         return taken
 
     def _shorten(self, at: int, begin: int, end: int) -> None:

@@ -58,22 +58,32 @@ def parse_add(args: Args, *, increments: bool = False) -> Addition:
         CommandError: The first thing that is wrong, in Redis' order.
     """
     key = args.take()
-    given = {_INCR} if increments else set()
+    given: set[bytes] = {_INCR} if increments else set()
     while args.peek() in _OPTIONS:
         given.add(args.take_keyword())
     words = args.take_rest()
     if len(words) % 2 or not words:
         raise CommandError(SYNTAX)
-    if {b"NX", b"XX"} <= given:
-        raise CommandError("ERR XX and NX options at the same time are not compatible")
-    if len({b"NX", b"GT", b"LT"} & given) > 1:
-        raise CommandError("ERR GT, LT, and/or NX options at the same time are not compatible")
-    if _INCR in given and len(words) > 2:  # noqa: PLR2004 - an increment and a member
-        raise CommandError("ERR INCR option supports a single increment-element pair")
+    if given:
+        _check_options(given, len(words) // 2)
     scores = parse_doubles(words[::2])
     if scores is None:
         raise CommandError("ERR value is not a valid float")
     return Addition(key, frozenset(given), scores, words[1::2])
+
+
+def _check_options(given: set[bytes], count: int) -> None:
+    """Makes sure that options can be together, and with so many members.
+
+    Raises:
+        CommandError: They cannot.
+    """
+    if {b"NX", b"XX"} <= given:
+        raise CommandError("ERR XX and NX options at the same time are not compatible")
+    if len({b"NX", b"GT", b"LT"} & given) > 1:
+        raise CommandError("ERR GT, LT, and/or NX options at the same time are not compatible")
+    if _INCR in given and count > 1:
+        raise CommandError("ERR INCR option supports a single increment-element pair")
 
 
 # --------------------------------------------------------------------------- replies
@@ -109,10 +119,8 @@ def add(client: Client, request: Addition) -> Reply:
     result = None
     for score, member in zip(scores, members, strict=True):
         old = value.score(member)
-        new = score if old is None or not increments else old + score
-        if isnan(new):
-            raise CommandError("ERR resulting score is not a number (NaN)")
-        if not _is_wanted(options, old, new):
+        new = _new_score(options, old, score) if options else score
+        if new is None:
             continue
         result = new
         if old != new:
@@ -125,13 +133,22 @@ def add(client: Client, request: Addition) -> Reply:
     return changed if b"CH" in options else added
 
 
-def _is_wanted(options: frozenset[bytes], old: float | None, new: float) -> bool:
-    """Returns whether a member may get a score, by what it had before."""
+def _new_score(options: frozenset[bytes], old: float | None, score: float) -> float | None:
+    """Returns the score that a member gets; None when an option keeps what is there.
+
+    Raises:
+        CommandError: It would be no number.
+    """
     if old is None:
-        return b"XX" not in options
+        return None if b"XX" in options else score
     if b"NX" in options:
-        return False
-    return not ((b"GT" in options and new <= old) or (b"LT" in options and new >= old))
+        return None
+    new = old + score if _INCR in options else score
+    if isnan(new):
+        raise CommandError("ERR resulting score is not a number (NaN)")
+    if (b"GT" in options and new <= old) or (b"LT" in options and new >= old):
+        return None
+    return new
 
 
 def remove(client: Client, words: list[bytes]) -> Reply:
