@@ -25,6 +25,7 @@ SECTIONS: Final = {  # titles by group, in the order of the pages
     "list": "Lists",
     "hash": "Hashes",
     "set": "Sets",
+    "sorted-set": "Sorted sets",
     "connection": "Connections",
     "transactions": "Transactions",
     "pubsub": "Messages",

@@ -18,6 +18,8 @@ WORDS = {
     "index": ("0", "1", "-1", "-2", "5"),
     "all": ("100",),  # which ones is up to chance, but for all
     "count": ("0", "1", "2", "-1"),
+    "low": ("-", "[x", "[x", "bogus"),  # of one member, whatever the scores
+    "high": ("[", "(x", "bogus"),
     "side": ("LEFT", "RIGHT"),
     "place": ("BEFORE", "AFTER"),
     "setting": lambda author: author.expand(author.random.choice(SETTINGS)),
@@ -87,6 +89,22 @@ REQUESTS = """
      5 SINTERSTORE key key key
      5 SUNIONSTORE key key key
      5 SDIFFSTORE key key key
+    12 ZADD key float element float element
+     4 ZADD key condition index element
+     4 ZADD key INCR by element
+     4 ZINCRBY key by element
+     8 ZREM key element element*
+     5 ZPOPMIN key
+     4 ZPOPMAX key count
+     4 ZRANGE key index index
+     5 ZRANGESTORE key key index index
+     4 ZUNIONSTORE key 2 key key
+     4 ZINTERSTORE key 2 key key
+     4 ZDIFFSTORE key 2 key key
+     4 ZREMRANGEBYRANK key index index
+     4 ZREMRANGEBYSCORE key by by
+     4 ZREMRANGEBYLEX key low high
+     2 ZRANDMEMBER key
      8 DEL key key*
      4 UNLINK key key*
      4 EXISTS key key*

@@ -51,21 +51,32 @@ SETS = """
     SCARD key|SPOP key 100|SRANDMEMBER key 100|SMOVE key key word|SUNION key key|SINTER key key
     SDIFF key key|SUNIONSTORE key key key|SINTERSTORE key key key|SDIFFSTORE key key key
 """
+SORTED_SETS = """
+    ZADD key number word|ZADD key nxxx number word number word|ZADD key INCR number word
+    ZADD key GT CH number word|ZINCRBY key number word|ZREM key word|ZCARD key|ZSCORE key word
+    ZMSCORE key word word|ZRANK key word|ZREVRANK key word|ZCOUNT key number number
+    ZRANGE key number number WITHSCORES|ZRANGE key number number BYSCORE LIMIT number number
+    ZRANGE key number number REV|ZREVRANGEBYSCORE key number number WITHSCORES
+    ZRANGESTORE key key number number|ZREMRANGEBYRANK key number number
+    ZREMRANGEBYSCORE key number number|ZPOPMIN key|ZPOPMAX key number|ZRANDMEMBER key 100
+    ZUNION 2 key key WITHSCORES|ZINTERSTORE key 2 key key WEIGHTS number number|ZDIFF 2 key key
+    ZUNIONSTORE key 2 key key AGGREGATE MAX|ZINTERCARD 2 key key|ZSCAN key 0
+"""
 ANY = """
     DEL key|UNLINK key key|EXISTS key key|TYPE key|RENAME key key|RENAMENX key key|COPY key key
     COPY key key REPLACE|OBJECT ENCODING key|EXPIRE key 1000|PERSIST key|EXPIREAT key 1|DBSIZE
-    SCAN 0 TYPE string|SCAN 0 TYPE hash|MULTI|EXEC|DISCARD|WATCH key|UNWATCH
+    SCAN 0 TYPE string|SCAN 0 TYPE hash|SCAN 0 TYPE zset|MULTI|EXEC|DISCARD|WATCH key|UNWATCH
 """
 TEMPLATES = [
     template.split()
-    for family in (STRINGS, LISTS, HASHES, SETS, ANY)
+    for family in (STRINGS, LISTS, HASHES, SETS, SORTED_SETS, ANY)
     for template in family.replace("\n", "|").split("|")
     if template.strip()
 ]
 # Replies without an order of their own, and the number of replies that belong together in them.
 UNORDERED = {
     **dict.fromkeys(("SMEMBERS", "SPOP", "SRANDMEMBER", "SUNION", "SINTER", "SDIFF", "SCAN"), 1),
-    **dict.fromkeys(("HKEYS", "HVALS", "HRANDFIELD"), 1),
+    **dict.fromkeys(("HKEYS", "HVALS", "HRANDFIELD", "ZRANDMEMBER"), 1),
     "HGETALL": 2,
 }
 

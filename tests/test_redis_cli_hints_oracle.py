@@ -6,8 +6,8 @@ import subprocess
 import pytest
 
 GROUPS = (
-    *("generic", "string", "list", "hash", "set", "connection", "transactions", "pubsub"),
-    *("server", "cluster"),
+    *("generic", "string", "list", "hash", "set", "sorted-set", "connection", "transactions"),
+    *("pubsub", "server", "cluster"),
 )
 DIFFERENT = {  # what there is less of here, and what Redis does not say
     "CLIENT KILL": "its filters can be repeated there, and one may name replicas by an older word",

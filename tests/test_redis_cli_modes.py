@@ -19,19 +19,21 @@ def one_of_each(redis_cli, digits, client):
     client.rpush("l", *range(30))
     client.hset("h", mapping={f"field {number}": number for number in range(20)})
     client.sadd("e", *range(10))
+    client.zadd("z", {f"member {number}": number for number in range(15)})
     client.execute_command("AI.TENSORSET", "t", "DOUBLE", 100_000)
     digits.store(client, "m")
     return client
 
 
 SUMMARY = [
-    "1 lists with 30 items (16.67% of keys, avg size 30.00)",
-    "1 hashs with 20 fields (16.67% of keys, avg size 20.00)",
-    "1 strings with 7 bytes (16.67% of keys, avg size 7.00)",
-    "1 sets with 10 members (16.67% of keys, avg size 10.00)",
+    "1 lists with 30 items (14.29% of keys, avg size 30.00)",
+    "1 hashs with 20 fields (14.29% of keys, avg size 20.00)",
+    "1 strings with 7 bytes (14.29% of keys, avg size 7.00)",
+    "1 sets with 10 members (14.29% of keys, avg size 10.00)",
+    "1 zsets with 15 members (14.29% of keys, avg size 15.00)",
     # What redis-cli says of any type that it does not know.
-    "1 AI__MODELs with 0 ? (16.67% of keys, avg size 0.00)",
-    "1 AI_TENSORs with 0 ? (16.67% of keys, avg size 0.00)",
+    "1 AI__MODELs with 0 ? (14.29% of keys, avg size 0.00)",
+    "1 AI_TENSORs with 0 ? (14.29% of keys, avg size 0.00)",
 ]
 
 
@@ -39,7 +41,7 @@ SUMMARY = [
 def test_keys_are_sampled_by_their_elements(redis_cli, one_of_each, options):
     lines = redis_cli(*options, "--bigkeys").splitlines()
 
-    assert "Sampled 6 keys in the keyspace!" in lines
+    assert "Sampled 7 keys in the keyspace!" in lines
     assert {*SUMMARY} <= {*lines}
     assert "Biggest   list found '\"l\"' has 30 items" in lines
 
@@ -51,10 +53,10 @@ def test_keys_are_sampled_by_their_memory(redis_cli, one_of_each, digits, option
     biggest = dict(
         re.findall(r"^Biggest +(\w+) found '\"\w\"' has (\d+) bytes$", shown, re.MULTILINE)
     )
-    assert biggest.keys() == {"list", "hash", "string", "set", "AI__MODEL", "AI_TENSOR"}
+    assert biggest.keys() == {"list", "hash", "string", "set", "zset", "AI__MODEL", "AI_TENSOR"}
     assert 800_000 < int(biggest["AI_TENSOR"]) < 801_000
     assert len(digits.blob) < int(biggest["AI__MODEL"]) < len(digits.blob) + 1000
-    assert "Sampled 6 keys in the keyspace!" in shown
+    assert "Sampled 7 keys in the keyspace!" in shown
 
 
 def test_a_script_is_sampled_too(redis_cli):

@@ -225,6 +225,10 @@ def test_keys_fields_and_members_are_found_by_iteration(client):
     assert set(client.scan_iter("scan:*", count=17)) == names
     assert set(client.scan_iter(_type="AI_TENSOR")) == names
     assert set(client.scan_iter(_type="hash")) == {b"hash"}
+    client.zadd("sorted", dict.fromkeys(names, 1.5))
+    assert dict(client.zscan_iter("sorted", "*99")) == dict.fromkeys(
+        (b"scan:99", b"scan:199", b"scan:299"), 1.5
+    )
     assert dict(client.hscan_iter("hash", "scan:?", 10)) == {
         b"scan:%d" % n: b"1" for n in range(10)
     }
@@ -340,18 +344,83 @@ def test_sets(client):
     assert client.spop("s") is None
 
 
+def scored(reply):
+    """Returns members with their scores, which come in pairs or in a row."""
+    flat = [word for item in reply for word in (item if isinstance(item, list | tuple) else [item])]
+    return [(member, float(score)) for member, score in zip(flat[::2], flat[1::2], strict=True)]
+
+
+@DEPRECATIONS
+def test_sorted_sets(client):
+    assert client.zadd("z", {"a": 1, "b": 2.5, "c": float("inf")}) == 3
+    assert client.zadd("z", {"a": 0, "d": 4}, gt=True, ch=True) == 1
+    assert client.zadd("z", {"a": 0.5}, incr=True) == 1.5
+    assert client.zadd("z", {"a": 1}, nx=True, incr=True) is None
+    assert client.zincrby("z", -0.5, "a") == 1.0
+    assert (client.zcard("z"), client.zscore("z", "b"), client.zscore("z", "no")) == (4, 2.5, None)
+    assert client.zmscore("z", ["c", "no"]) == [float("inf"), None]
+    assert (client.zrank("z", "b"), client.zrevrank("z", "b"), client.zrank("z", "no")) == (
+        *(1, 2, None),
+    )
+    assert (client.zcount("z", "(1", 4), client.zcount("no", 0, 1)) == (2, 0)
+    got = client.zrange("z", 0, 1, withscores=True)
+    assert scored(got) == [(b"a", 1.0), (b"b", 2.5)]
+    assert {type(score) for _, score in got} == {float}
+    assert client.zrange("z", 0, 1, desc=True) == client.zrevrange("z", 0, 1) == [b"c", b"d"]
+    assert client.zrange("z", 1, 3, byscore=True, offset=1, num=5) == [b"b"]
+    assert scored(client.zrangebyscore("z", 2, 4, withscores=True)) == [(b"b", 2.5), (b"d", 4.0)]
+    assert client.zrevrangebyscore("z", "inf", "-inf", start=1, num=2) == [b"d", b"b"]
+    assert client.zrangestore("r", "z", 0, 1) == 2
+    assert client.zrandmember("z") in {b"a", b"b", b"c", b"d"}
+    assert sorted(scored(client.zrandmember("r", 9, withscores=True))) == [(b"a", 1.0), (b"b", 2.5)]
+    assert scored(client.zscan("r")[1]) == [(b"a", 1.0), (b"b", 2.5)]
+    assert scored(client.zpopmin("z")) == [(b"a", 1.0)]
+    assert scored(client.zpopmax("z", 2)) == [(b"c", float("inf")), (b"d", 4.0)]
+    assert (client.zrem("z", "b", "no"), client.exists("z")) == (1, 0)
+
+
+def test_members_of_one_score_are_in_the_order_of_their_bytes(client):
+    client.zadd("w", dict.fromkeys("dbca", 0))
+    assert client.zrangebylex("w", "[b", "(d") == [b"b", b"c"]
+    assert client.zrevrangebylex("w", "+", "-", start=1, num=2) == [b"c", b"b"]
+    assert client.zlexcount("w", "-", "[c") == 3
+    assert client.zremrangebylex("w", "[c", "+") == 2
+    assert client.zremrangebyrank("w", 0, 0) == 1
+    assert client.zremrangebyscore("w", "-inf", 0) == 1
+    assert client.exists("w") == 0
+
+
+def test_sorted_sets_are_combined(client):
+    client.zadd("p", {"a": 1, "b": 2})
+    client.zadd("q", {"b": 10, "c": 3})
+    assert client.zunion(["p", "q"]) == [b"a", b"c", b"b"]
+    assert scored(client.zunion({"p": 10, "q": 1}, aggregate="MAX", withscores=True)) == [
+        *((b"c", 3.0), (b"a", 10.0), (b"b", 20.0)),
+    ]
+    assert scored(client.zinter(["p", "q"], withscores=True)) == [(b"b", 12.0)]
+    assert scored(client.zdiff(["p", "q"], withscores=True)) == [(b"a", 1.0)]
+    assert client.zintercard(2, ["p", "q"]) == 1
+    assert client.zunionstore("u", ["p", "q"]) == 3
+    assert client.zinterstore("i", {"p": 2, "q": 1}, aggregate="MIN") == 1
+    assert client.zdiffstore("d", ["p", "q"]) == 1
+    assert client.zscore("i", "b") == 4
+
+
 def test_both_protocols_answer_the_same_if_that_is_wanted(connect, client, version):
     if version < UNIFIED_FROM:
         pytest.skip("this redis-py answers as the protocol does")
     client.hset("h", mapping={"a": 1})
     client.sadd("s", "a")
     client.rpush("l", "a")
+    client.zadd("z", {"a": 1.5})
 
     def answers(protocol):
         own = connect(protocol=protocol, legacy_responses=False)
         return [
             *(own.hgetall("h"), own.hrandfield("h", 2, withvalues=True), own.hscan("h")),
             *(own.smembers("s"), own.sunion("s"), own.sscan("s"), own.spop("none", 2)),
+            *(own.zrange("z", 0, 0, withscores=True), own.zscan("z"), own.zscore("z", "a")),
+            *(own.zrandmember("z", 2, withscores=True), own.zpopmin("none"), own.zrank("z", "a")),
             *(own.lpos("l", "a", count=0), own.lpop("none", 2), own.incrbyfloat("n", 0)),
             *(own.config_get("maxclients"), own.command_getkeys("GET", "k")),
             *(own.module_list(), own.pubsub_numsub("a"), own.client_getname()),

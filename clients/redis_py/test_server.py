@@ -197,7 +197,6 @@ def test_what_does_not_exist_here_is_an_error_and_no_more(client):
         client.lastsave,
         client.bgsave,
         client.role,
-        lambda: client.zadd("z", {"a": 1}),
         lambda: client.xadd("stream", {"a": 1}),
         lambda: client.blpop("list", timeout=1),
         lambda: client.script_load("return 1"),

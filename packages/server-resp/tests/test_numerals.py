@@ -18,6 +18,7 @@ from tensorkeep_server.commands.tensors import read_tensor
 from tensorkeep_server.errors import CommandError
 from tensorkeep_server.numerals import (
     add_long_doubles,
+    parse_bound,
     parse_count,
     parse_double,
     parse_doubles,
@@ -55,6 +56,14 @@ def redis_double(word, read=LIBC.strtod):
     if used != len(word) or out_of_range or np.isnan(value):
         return None
     return value
+
+
+def redis_bound(word):
+    """What Redis makes of the bound of a range of scores: `strtod` up to the end of a C string."""
+    buffer = ctypes.create_string_buffer(word)
+    end = ctypes.c_char_p()
+    value = LIBC.strtod(ctypes.cast(buffer, ctypes.c_char_p), ctypes.byref(end))
+    return None if end.value or np.isnan(value) else value
 
 
 def redis_sum(number, increment):
@@ -151,6 +160,25 @@ def test_numbers_that_other_readers_take_differently(word, number):
 def test_a_long_word_that_is_no_number_takes_no_longer_than_one_that_is(digits):
     word = digits + b"1" * 200_000
     assert parse_double(word + b"z") is None  # quadratic time would be a minute
+
+
+@given(st.one_of(WORDS, WORDS.map(lambda word: b" \t" + word)))
+def test_a_word_is_a_bound_exactly_when_it_is_one_for_redis(word):
+    assert same(parse_bound(word), redis_bound(word))
+
+
+@pytest.mark.parametrize(
+    ("word", "bound"),
+    [
+        *((b"", 0.0), (b"\0x", 0.0), (b" \n1", 1.0), (b"1\0x", 1.0), (b"1e400", math.inf)),
+        *((b"-1e400", -math.inf), (b"-0x1p2000", -math.inf), (b"0x1p2000", math.inf)),
+        *((b"1e-400", 0.0), (b"-1e-400", -0.0), (b"+Inf", math.inf), (b"0x10", 16.0)),
+        *((b" ", None), (b"1 ", None), (b"nan", None), (b"x", None), (b"(1", None)),
+    ],
+)
+def test_bounds_of_ranges_are_read_more_leniently(word, bound):
+    assert same(redis_bound(word), bound)
+    assert same(parse_bound(word), bound)
 
 
 @given(st.lists(st.one_of(st.integers(0, 2**64).map(lambda n: b"%d" % n), WORDS), min_size=1))

@@ -7,6 +7,7 @@ from tensorkeep.tensor import DType, Tensor
 from tensorkeep_server.containers import Hash, Set
 from tensorkeep_server.growing import Embedded, Raw
 from tensorkeep_server.sequence import List
+from tensorkeep_server.sorted_set import SortedSet
 from tensorkeep_server.values import KEY_OVERHEAD, memory_of, type_of, types_named
 
 TENSOR = Tensor.from_values(DType.DOUBLE, (3,), [1, 2, 3])
@@ -80,6 +81,8 @@ def test_a_list_is_copied_with_its_elements():
         (a_hash(513), "hash", b"hashtable"),
         (Set({b"1", b"2"}), "set", b"intset"),
         (Set({b"1", b"word"}), "set", b"hashtable"),
+        (SortedSet({b"m": 1.0}), "zset", b"listpack"),
+        (SortedSet({b"m" * 65: 1.0}), "zset", b"skiplist"),
     ],
 )
 def test_hashes_and_sets_say_how_redis_would_keep_them_and_are_copied(value, name, encoding):
@@ -99,4 +102,5 @@ def test_types_are_found_by_name():
     assert list(types_named(b"LIST")) == [List]
     assert list(types_named(b"HASH")) == [Hash]
     assert list(types_named(b"SET")) == [Set]
+    assert list(types_named(b"ZSET")) == [SortedSet]
     assert list(types_named(b"STREAM")) == []

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from itertools import chain, islice
 from random import sample
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tensorkeep.scan_index import ScanIndex
 from tensorkeep_server.args import parse_integer
@@ -23,11 +23,12 @@ if TYPE_CHECKING:
 _SMALL_SIZE: Final = 512  # fields of a small hash, members of a small set
 _SMALL_WORD: Final = 64  # bytes of each field and each value of a small hash
 
-_SAMPLES: Final = 64  # elements that are measured to tell how much memory all of them take
+SAMPLES: Final = 64
+"""Elements that are measured to tell how much memory all of them take."""
 
 
 class Container:
-    """What hashes and sets have in common.
+    """What hashes, sets and sorted sets have in common.
 
     It changes in place: who takes a reference to it has no snapshot. `copy` makes one, on the
     thread that owns the keyspace, in about 30 ms for a million elements; `Keyspace.changed` is
@@ -43,9 +44,9 @@ class Container:
 
     __slots__ = ("_index", "content", "small")
 
-    content: dict[bytes, bytes] | set[bytes]
+    content: dict[bytes, Any] | set[bytes]
 
-    def __init__(self, content: dict[bytes, bytes] | set[bytes]) -> None:
+    def __init__(self, content: dict[bytes, Any] | set[bytes]) -> None:
         self.content = content
         self.small = True
         # Made when it is first asked for: most hashes and sets are never scanned in pieces.
@@ -95,7 +96,7 @@ class Container:
             return sample([*elements], count)
         picked: dict[bytes, None] = {}
         while len(picked) < count:
-            element = self._indexed().pick()
+            element = self.pick()
             assert element is not None  # noqa: S101 - for the type checker
             picked[element] = None
         return [*picked]
@@ -163,7 +164,7 @@ class Hash(Container):
     @property
     def nbytes(self) -> int:
         """About how many bytes of memory it takes."""
-        return self._memory(chain.from_iterable(islice(self.content.items(), _SAMPLES)), 2)
+        return self._memory(chain.from_iterable(islice(self.content.items(), SAMPLES)), 2)
 
     def __repr__(self) -> str:
         return f"Hash({len(self)} fields, small={self.small})"
@@ -210,7 +211,7 @@ class Set(Container):
     @property
     def nbytes(self) -> int:
         """About how many bytes of memory it takes."""
-        return self._memory(islice(self.content, _SAMPLES), 1)
+        return self._memory(islice(self.content, SAMPLES), 1)
 
     def __repr__(self) -> str:
         return f"Set({len(self)} members, small={self.small})"

@@ -21,14 +21,14 @@ _MOST: Final = 10_000_000  # entries that may wait; more come faster than they a
 _left: Final[list[Content]] = []
 
 
-def leave(content: Content) -> None:
-    """Keeps what a value held, if it is large, until it is swept.
+def leave(*contents: Content) -> None:
+    """Keeps what a value held, if all of it is large, until it is swept.
 
     Args:
-        content: Nobody else may use it any more.
+        contents: Nobody else may use them any more.
     """
-    if len(content) > _LARGE and sum(map(len, [*_left])) < _MOST:
-        _left.append(content)
+    if sum(map(len, contents)) > _LARGE and sum(map(len, [*_left])) < _MOST:
+        _left.extend(contents)
 
 
 def sweep(limit: int) -> int:

@@ -24,6 +24,8 @@ _CLASSES: Final = {
         "l": "lpush rpush lpop rpop linsert lset lrem ltrim",
         "s": "sadd srem spop sinterstore sunionstore sdiffstore",
         "h": "hset hdel hincrby hincrbyfloat",
+        "z": "zadd zincr zrem zpopmin zpopmax zrangestore zunionstore zinterstore zdiffstore"
+        " zremrangebyrank zremrangebyscore zremrangebylex",
         "x": "expired",
         "n": "new",
         MISSES: "keymiss",

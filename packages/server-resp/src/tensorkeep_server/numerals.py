@@ -28,6 +28,7 @@ _TOO_LARGE: Final = 2**63
 _DECIMAL: Final = rb"[+-]?+(?:[0-9]++(?:\.[0-9]*+)?+|\.[0-9]++)(?:[eE][+-]?+[0-9]++)?+"
 _DECIMAL_WORD: Final = re.compile(_DECIMAL)
 _DECIMALS: Final = re.compile(rb"%b(?: %b)*+" % (_DECIMAL, _DECIMAL))
+_BLANKS: Final = b" \t\n\v\f\r"
 _INFINITE: Final = re.compile(rb"[+-]?inf(?:inity)?", re.IGNORECASE)
 _HEXADECIMAL: Final = re.compile(
     rb"[+-]?+0x(?:[0-9a-f]++(?:\.[0-9a-f]*+)?+|\.[0-9a-f]++)(?:p[+-]?+[0-9]++)?+", re.IGNORECASE
@@ -46,6 +47,8 @@ def parse_doubles(words: Sequence[Argument]) -> list[float] | None:
     Decimal and hexadecimal numbers and `inf` in its spellings; neither NaN, nor blanks, nor what
     is too large for a double, or too small not to become zero.
     """
+    if len(words) == 1 and (whole := parse_integer(words[0])) is not None:
+        return [float(whole)]  # a score, say: looked up, not parsed
     joined = _joined(words)
     if joined is None:
         return None
@@ -66,6 +69,26 @@ def parse_double(word: Argument) -> float | None:
     """Reads one number, see `parse_doubles`."""
     numbers = parse_doubles((word,))
     return None if numbers is None else numbers[0]
+
+
+def parse_bound(word: Argument) -> float | None:
+    """Reads one number as the bound of a range, in which Redis takes what `strtod` takes.
+
+    Beyond what `parse_double` takes that is blanks before it, what is too large or too small for a
+    double, and nothing at all, which is 0. All ends at a NUL byte. NaN is none.
+    """
+    text = bytes(word).partition(b"\0")[0]
+    if not text:
+        return 0.0
+    text = text.lstrip(_BLANKS)
+    if _DECIMAL_WORD.fullmatch(text) or _INFINITE.fullmatch(text):
+        return float(text)
+    if not _HEXADECIMAL.fullmatch(text):
+        return None
+    try:
+        return float.fromhex(text.decode())
+    except OverflowError:
+        return -inf if text.startswith(b"-") else inf
 
 
 def parse_wholes(words: Sequence[Argument]) -> list[int] | None:

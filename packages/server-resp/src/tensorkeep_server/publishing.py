@@ -59,7 +59,10 @@ def _send(
 # --------------------------------------------------------------------------- events on keys
 # Commands that write, and that read what they answer.
 _READING_TOO: Final = frozenset(
-    {"getset", "getdel", "getex", "sinterstore", "sunionstore", "sdiffstore"}
+    {
+        *("getset", "getdel", "getex", "sinterstore", "sunionstore", "sdiffstore"),
+        *("zrangestore", "zinterstore", "zunionstore", "zdiffstore"),
+    }
 )
 
 

@@ -15,6 +15,7 @@ from tensorkeep_server.args import parse_integer
 from tensorkeep_server.containers import Hash, Set
 from tensorkeep_server.growing import Embedded, Raw
 from tensorkeep_server.sequence import List
+from tensorkeep_server.sorted_set import SortedSet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -70,6 +71,10 @@ def _encoding_of_set(value: Set) -> bytes:
     return b"intset" if value.small else b"hashtable"
 
 
+def _encoding_of_sorted_set(value: SortedSet) -> bytes:
+    return b"listpack" if value.small else b"skiplist"
+
+
 # By the exact type. A model counts as the blob it was made from: what a framework keeps for it is
 # the framework's own, and not told. AI values cannot be copied, as in the original.
 _TYPES: Final[dict[type, ValueType]] = {
@@ -83,6 +88,9 @@ _TYPES: Final[dict[type, ValueType]] = {
     List: ValueType("list", lambda _: b"quicklist", lambda value: int(value.nbytes), List.copy),
     Hash: ValueType("hash", _encoding_of_hash, lambda value: int(value.nbytes), Hash.copy),
     Set: ValueType("set", _encoding_of_set, lambda value: int(value.nbytes), Set.copy),
+    SortedSet: ValueType(
+        "zset", _encoding_of_sorted_set, lambda value: int(value.nbytes), SortedSet.copy
+    ),
 }
 
 

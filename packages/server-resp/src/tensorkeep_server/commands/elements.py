@@ -1,9 +1,10 @@
-"""What commands on hashes and sets share: scans of elements, and elements at random."""
+"""What commands on hashes, sets and sorted sets share: scans, and elements at random."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from tensorkeep_server.args import SYNTAX
 from tensorkeep_server.errors import CommandError
 from tensorkeep_server.scanning import matching, read_cursor, read_options
 
@@ -16,10 +17,12 @@ _INT64_MAX: Final = 2**63 - 1
 # Most elements that are drawn with repeats. Redis tries to answer any number, and runs out of
 # memory; this is as many as a request may have arguments.
 _MOST_DRAWN: Final = 1024 * 1024
+_NOT_POSITIVE: Final = "ERR value is out of range, must be positive"
+_MOST_WITH_VALUES: Final = _INT64_MAX // 2  # so that twice as many can be counted
 
 
 class ElementScan(NamedTuple):
-    """HSCAN or SSCAN key cursor [MATCH pattern] [COUNT count].
+    """HSCAN, SSCAN or ZSCAN key cursor [MATCH pattern] [COUNT count].
 
     Options are read only after the key was looked at: a missing one wins over mistakes in them.
 
@@ -70,6 +73,39 @@ def take_count(args: Args) -> int:
     if count < -_INT64_MAX:
         raise _out_of_range(_INT64_MAX)
     return count
+
+
+def parse_pop(args: Args) -> Draw:
+    """Parses key [count], how many elements are to be removed and answered."""
+    key = args.take()
+    if not len(args):
+        return Draw(key)
+    if len(args) > 1:
+        raise CommandError(SYNTAX)
+    count = args.take_integer(_NOT_POSITIVE)
+    if count < 0:
+        raise CommandError(_NOT_POSITIVE)
+    return Draw(key, count)
+
+
+def parse_draw(args: Args, *, values: bytes) -> Draw:
+    """Parses key [count [values]].
+
+    Args:
+        args: Stands before the key.
+        values: The word that asks for what belongs to each element.
+    """
+    key = args.take()
+    if not len(args):
+        return Draw(key)
+    count = take_count(args)
+    if not len(args):
+        return Draw(key, count)
+    if not args.optional(values) or len(args):
+        raise CommandError(SYNTAX)
+    if not -_MOST_WITH_VALUES <= count <= _MOST_WITH_VALUES:
+        raise CommandError("ERR value is out of range")
+    return Draw(key, count, with_values=True)
 
 
 def draw(elements: Container, number: int) -> list[bytes]:

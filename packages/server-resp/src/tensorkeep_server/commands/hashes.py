@@ -5,16 +5,16 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from tensorkeep_server.args import SYNTAX, Args
+from tensorkeep_server.args import Args
 from tensorkeep_server.command import DENYOOM, FAST, READONLY, WRITE, Command, command
 from tensorkeep_server.commands.elements import (
     Draw,
     ElementScan,
     draw,
+    parse_draw,
     parse_scan,
     scan,
     settle,
-    take_count,
 )
 from tensorkeep_server.containers import Hash
 from tensorkeep_server.errors import CommandError
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from tensorkeep_server.reply import Reply
     from tensorkeep_server.state import Client
 
-_MOST_WITH_VALUES: Final = (2**63 - 1) // 2  # elements, so that twice as many can be counted
 _EMPTY: Final = Map(())
 
 
@@ -35,21 +34,6 @@ def parse_fields(args: Args, *, name: str) -> list[bytes]:
     if len(words) % 2 == 0:
         raise CommandError(f"ERR wrong number of arguments for '{name}' command")
     return words
-
-
-def parse_draw(args: Args) -> Draw:
-    """Parses HRANDFIELD key [count [WITHVALUES]]."""
-    key = args.take()
-    if not len(args):
-        return Draw(key)
-    count = take_count(args)
-    if not len(args):
-        return Draw(key, count)
-    if not args.optional(b"WITHVALUES") or len(args):
-        raise CommandError(SYNTAX)
-    if not -_MOST_WITH_VALUES <= count <= _MOST_WITH_VALUES:
-        raise CommandError("ERR value is out of range")
-    return Draw(key, count, with_values=True)
 
 
 # --------------------------------------------------------------------------- writing
@@ -330,7 +314,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
     ),
     command(
         "hrandfield",
-        parse_draw,
+        partial(parse_draw, values=b"WITHVALUES"),
         random_fields,
         summary="Answers fields of a hash at random, alone or with their values.",
         group="hash",

@@ -10,6 +10,7 @@ from tensorkeep_server.commands.elements import (
     Draw,
     ElementScan,
     draw,
+    parse_pop,
     parse_scan,
     scan,
     settle,
@@ -24,23 +25,9 @@ if TYPE_CHECKING:
     from tensorkeep_server.state import Client
 
 _EMPTY: Final = SetReply(())
-_NOT_POSITIVE: Final = "ERR value is out of range, must be positive"
 
 
 # --------------------------------------------------------------------------- arguments
-def parse_pop(args: Args) -> Draw:
-    """Parses SPOP key [count]."""
-    key = args.take()
-    if not len(args):
-        return Draw(key)
-    if len(args) > 1:
-        raise CommandError(SYNTAX)
-    count = args.take_integer(_NOT_POSITIVE)
-    if count < 0:
-        raise CommandError(_NOT_POSITIVE)
-    return Draw(key, count)
-
-
 def parse_draw(args: Args) -> Draw:
     """Parses SRANDMEMBER key [count]."""
     key = args.take()
