@@ -388,7 +388,7 @@ def test_flushing_empties_one_database_or_all(wire, how):
 
 def test_what_many_keys_took_is_left_to_be_freed_bit_by_bit(wire, monkeypatch):
     left = []
-    monkeypatch.setattr(databases, "leave", left.append)
+    monkeypatch.setattr(databases, "leave", lambda *contents: left.extend(contents))
     seed(wire, *"abc")
     wire.ask("EXPIRE", "a", 100)
 

@@ -13,7 +13,6 @@ from tensorkeep_server.scanning import Options, matching, read_cursor, read_opti
 from tensorkeep_server.values import types_named
 
 if TYPE_CHECKING:
-    from tensorkeep.keyspace import Keyspace
     from tensorkeep_server.reply import Reply
     from tensorkeep_server.state import Client
 
@@ -99,21 +98,15 @@ def size(client: Client, _: None) -> Reply:
 
 def flush(client: Client, _: None) -> Reply:
     """Removes all keys of the client's database."""
-    _empty(client.keys)
+    leave(*client.keys.release())  # what many of them took is freed bit by bit
     return OK
 
 
 def flush_all(client: Client, _: None) -> Reply:
     """Removes all keys of all databases."""
     for keys in client.server.databases:
-        _empty(keys)
+        leave(*keys.release())
     return OK
-
-
-def _empty(keys: Keyspace) -> None:
-    """Removes all keys; what many of them took is freed bit by bit."""
-    for content in keys.release():
-        leave(content)
 
 
 def swap(client: Client, request: Swap) -> Reply:
