@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tensorkeep.backends import Backends
 from tensorkeep.hookspecs import hookimpl
 from tensorkeep.tensor import Tensor
-from tensorkeep_server.commands.dag import keys_of_dag
+from tensorkeep_server.commands.ai.dag import keys_of_dag
 from tensorkeep_server.testing import WireError, read_value
 
 OK = b"+OK\r\n"

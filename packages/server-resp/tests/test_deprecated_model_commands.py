@@ -3,7 +3,7 @@
 import pytest
 
 from tensorkeep.testing.fake_backend import FakeBackend, fake_gpu
-from tensorkeep_server.commands.deprecated_models import keys_of_model_run
+from tensorkeep_server.commands.ai.deprecated_models import keys_of_model_run
 
 OK = b"+OK\r\n"
 ARITY = "ERR wrong number of arguments for '{}' command"

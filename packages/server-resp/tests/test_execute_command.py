@@ -11,7 +11,7 @@ from tensorkeep.config import EngineConfig
 from tensorkeep.hookspecs import hookimpl
 from tensorkeep.tensor import Tensor
 from tensorkeep.testing.fake_backend import FakeBackend
-from tensorkeep_server.commands.execute import keys_of_model_execute
+from tensorkeep_server.commands.ai.execute import keys_of_model_execute
 from tensorkeep_server.settings import Settings
 from tensorkeep_server.testing import Wire, port_of, running_server
 

@@ -8,7 +8,7 @@ import pytest
 
 from tensorkeep.tensor import DType, Tensor
 from tensorkeep_server import values
-from tensorkeep_server.commands import databases
+from tensorkeep_server.commands.data import databases
 
 ARITY = "-ERR wrong number of arguments for '%s' command\r\n"
 NULL = b"$-1\r\n"

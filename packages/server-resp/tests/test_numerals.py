@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tensorkeep.errors import InvalidTensor
 from tensorkeep.tensor import DType
 from tensorkeep_server.args import Args
-from tensorkeep_server.commands.tensors import read_tensor
+from tensorkeep_server.commands.ai.tensors import read_tensor
 from tensorkeep_server.errors import CommandError
 from tensorkeep_server.numerals import (
     add_long_doubles,

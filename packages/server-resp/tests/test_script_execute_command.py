@@ -10,8 +10,8 @@ import pytest
 from tensorkeep.config import EngineConfig
 from tensorkeep.tensor import Tensor
 from tensorkeep.testing.fake_backend import FakeBackend
-from tensorkeep_server.commands.deprecated_scripts import keys_of_script_run
-from tensorkeep_server.commands.script_execute import keys_of_script_execute
+from tensorkeep_server.commands.ai.deprecated_scripts import keys_of_script_run
+from tensorkeep_server.commands.ai.script_execute import keys_of_script_execute
 from tensorkeep_server.settings import Settings
 from tensorkeep_server.testing import Wire, port_of, running_server
 

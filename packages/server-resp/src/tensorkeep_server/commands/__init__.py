@@ -4,36 +4,36 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tensorkeep_server.commands import (
-    ai_config,
+from tensorkeep_server.commands.ai import (
     catalog,
-    client,
-    cluster,
-    config,
-    counters,
     dag,
-    databases,
     deprecated_models,
     deprecated_scripts,
     execute,
+    models,
+    script_execute,
+    scripts,
+    tensors,
+)
+from tensorkeep_server.commands.ai import (
+    config as ai_config,
+)
+from tensorkeep_server.commands.connections import (
+    client,
+    pubsub,
+    session,
+    transactions,
+)
+from tensorkeep_server.commands.data import (
+    counters,
+    databases,
     expiry,
     hash_counters,
     hashes,
-    info,
-    introspection,
     keys,
     list_elements,
     lists,
-    memory,
-    models,
-    modules,
-    monitoring,
     objects,
-    pubsub,
-    script_execute,
-    scripts,
-    server,
-    session,
     set_algebra,
     sets,
     sorted_set_algebra,
@@ -41,8 +41,16 @@ from tensorkeep_server.commands import (
     sorted_sets,
     strings,
     substrings,
-    tensors,
-    transactions,
+)
+from tensorkeep_server.commands.operations import (
+    cluster,
+    config,
+    info,
+    introspection,
+    memory,
+    modules,
+    monitoring,
+    server,
 )
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from tensorkeep_server.command import (
     nothing,
     only_subcommands,
 )
-from tensorkeep_server.commands.info import this_process
+from tensorkeep_server.commands.operations.info import this_process
 from tensorkeep_server.errors import CommandError
 from tensorkeep_server.reply import OK, Map, Verbatim
 from tensorkeep_server.values import memory_of

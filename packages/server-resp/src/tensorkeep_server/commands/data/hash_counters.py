@@ -8,7 +8,7 @@ import numpy as np
 
 from tensorkeep_server.args import Args, parse_integer
 from tensorkeep_server.command import DENYOOM, FAST, WRITE, Command, command
-from tensorkeep_server.commands.hashes import found_or_new
+from tensorkeep_server.commands.data.hashes import found_or_new
 from tensorkeep_server.errors import CommandError
 from tensorkeep_server.numerals import add_long_doubles, parse_long_double
 

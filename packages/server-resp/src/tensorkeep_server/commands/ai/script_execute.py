@@ -8,7 +8,7 @@ from tensorkeep.graph import call_of
 from tensorkeep.hookspecs import ScriptCall
 from tensorkeep_server.args import Args, keyword, parse_integer, text
 from tensorkeep_server.command import DENYOOM, MODULE, MOVABLE, WRITE, Command, Difference, command
-from tensorkeep_server.commands.execute import (
+from tensorkeep_server.commands.ai.execute import (
     OF_RUNS,
     OF_SINGLE_RUNS,
     read_timeout,
@@ -16,9 +16,9 @@ from tensorkeep_server.commands.execute import (
     store_outputs,
     too_few_arguments,
 )
-from tensorkeep_server.commands.from_scripts import ClientAccess
-from tensorkeep_server.commands.scripts import c_string, stored_script
-from tensorkeep_server.commands.tensors import stored_tensor
+from tensorkeep_server.commands.ai.from_scripts import ClientAccess
+from tensorkeep_server.commands.ai.scripts import c_string, stored_script
+from tensorkeep_server.commands.ai.tensors import stored_tensor
 from tensorkeep_server.errors import CommandError
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from tensorkeep.errors import InvalidDevice
 from tensorkeep.model import Model, ModelSpec
 from tensorkeep_server.args import Args, keyword, text
 from tensorkeep_server.command import DENYOOM, MODULE, READONLY, WRITE, Command, Difference, command
-from tensorkeep_server.commands.building import store_when_built
+from tensorkeep_server.commands.ai.building import store_when_built
 from tensorkeep_server.errors import CommandError
 from tensorkeep_server.numerals import parse_count
 from tensorkeep_server.reply import OK

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 from tensorkeep.errors import WrongType
 from tensorkeep_server.args import SYNTAX, Args
 from tensorkeep_server.command import DENYOOM, MOVABLE, READONLY, WRITE, Command, command
-from tensorkeep_server.commands.set_algebra import counted_keys
-from tensorkeep_server.commands.sorted_sets import entries_reply
+from tensorkeep_server.commands.data.set_algebra import counted_keys
+from tensorkeep_server.commands.data.sorted_sets import entries_reply
 from tensorkeep_server.containers import Set
 from tensorkeep_server.errors import CommandError
 from tensorkeep_server.numerals import parse_double

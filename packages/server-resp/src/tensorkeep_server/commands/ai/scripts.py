@@ -9,8 +9,8 @@ from tensorkeep.errors import InvalidDevice
 from tensorkeep.model import Script, ScriptSpec
 from tensorkeep_server.args import Args, keyword, parse_integer, text
 from tensorkeep_server.command import DENYOOM, MODULE, READONLY, WRITE, Command, command
-from tensorkeep_server.commands.building import refuse_device, store_when_built
-from tensorkeep_server.commands.models import encoded
+from tensorkeep_server.commands.ai.building import refuse_device, store_when_built
+from tensorkeep_server.commands.ai.models import encoded
 from tensorkeep_server.errors import CommandError
 from tensorkeep_server.numerals import parse_double
 from tensorkeep_server.reply import OK

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tensorkeep.model import Model, Script
 from tensorkeep_server.command import MODULE, READONLY, Command, command
-from tensorkeep_server.commands.models import encoded
+from tensorkeep_server.commands.ai.models import encoded
 from tensorkeep_server.errors import CommandError
 from tensorkeep_server.reply import OK
 from tensorkeep_server.scan_order import scan_order

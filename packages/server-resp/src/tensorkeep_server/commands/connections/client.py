@@ -18,9 +18,9 @@ from tensorkeep_server.command import (
     nothing,
     only_subcommands,
 )
-from tensorkeep_server.commands import client_kill, tracking
-from tensorkeep_server.commands.client_kill import kind_of, take_kind
-from tensorkeep_server.commands.session import PRINTABLE, check_name
+from tensorkeep_server.commands.connections import client_kill, tracking
+from tensorkeep_server.commands.connections.client_kill import kind_of, take_kind
+from tensorkeep_server.commands.connections.session import PRINTABLE, check_name
 from tensorkeep_server.errors import CommandError
 from tensorkeep_server.reply import OK, Verbatim
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from tensorkeep.errors import WrongType
 from tensorkeep_server.args import SYNTAX, Args
 from tensorkeep_server.command import DENYOOM, FAST, READONLY, WRITE, Command, command
-from tensorkeep_server.commands.expiry import persist, read_deadline
+from tensorkeep_server.commands.data.expiry import persist, read_deadline
 from tensorkeep_server.errors import CommandError
 from tensorkeep_server.reply import OK
 

@@ -20,7 +20,7 @@ from tensorkeep_server.command import (
     command,
     nothing,
 )
-from tensorkeep_server.commands.modules import modules
+from tensorkeep_server.commands.operations.modules import modules
 from tensorkeep_server.errors import CommandError
 from tensorkeep_server.identity import REDIS_VERSION
 from tensorkeep_server.reply import OK, RESP2, Map, Simple

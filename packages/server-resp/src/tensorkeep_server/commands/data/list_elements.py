@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tensorkeep_server.args import NOT_AN_INTEGER, SYNTAX, Args, parse_integer
 from tensorkeep_server.command import DENYOOM, READONLY, WRITE, Command, command
-from tensorkeep_server.commands.lists import shrunk, take_natural
+from tensorkeep_server.commands.data.lists import shrunk, take_natural
 from tensorkeep_server.errors import CommandError
 from tensorkeep_server.reply import OK
 from tensorkeep_server.sequence import List

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tensorkeep_server.args import Args
 from tensorkeep_server.command import DENYOOM, FAST, READONLY, WRITE, Command, command
-from tensorkeep_server.commands.strings import Pair, get, parse_pair
+from tensorkeep_server.commands.data.strings import Pair, get, parse_pair
 from tensorkeep_server.errors import CommandError
 from tensorkeep_server.growing import written
 

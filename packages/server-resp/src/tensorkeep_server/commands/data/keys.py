@@ -16,7 +16,7 @@ from tensorkeep_server.command import (
     Difference,
     command,
 )
-from tensorkeep_server.commands.session import parse_select
+from tensorkeep_server.commands.connections.session import parse_select
 from tensorkeep_server.errors import CommandError
 from tensorkeep_server.reply import OK, Simple
 from tensorkeep_server.values import type_of

@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING, Final
 
 from tensorkeep_server.args import Args, keyword, text
 from tensorkeep_server.command import DENYOOM, MODULE, MOVABLE, WRITE, Command, Difference, command
-from tensorkeep_server.commands.execute import (
+from tensorkeep_server.commands.ai.execute import (
     OF_RUNS,
     OF_SINGLE_RUNS,
     read_timeout,
 )
-from tensorkeep_server.commands.script_execute import (
+from tensorkeep_server.commands.ai.script_execute import (
     OF_SCRIPTS,
     OfScript,
     ScriptExecute,
     call_script,
     parse_call,
 )
-from tensorkeep_server.commands.scripts import (
+from tensorkeep_server.commands.ai.scripts import (
     NewScript,
     c_string,
     read_source,

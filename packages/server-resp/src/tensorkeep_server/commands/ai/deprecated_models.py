@@ -10,8 +10,8 @@ from tensorkeep.errors import InvalidDevice
 from tensorkeep.model import ModelSpec
 from tensorkeep_server.args import Args, keyword, text
 from tensorkeep_server.command import DENYOOM, MODULE, MOVABLE, WRITE, Command, command
-from tensorkeep_server.commands.building import refuse_device
-from tensorkeep_server.commands.execute import (
+from tensorkeep_server.commands.ai.building import refuse_device
+from tensorkeep_server.commands.ai.execute import (
     OF_RUNS,
     OF_SINGLE_RUNS,
     ModelExecute,
@@ -20,7 +20,7 @@ from tensorkeep_server.commands.execute import (
     run_model,
     wrong_count,
 )
-from tensorkeep_server.commands.models import (
+from tensorkeep_server.commands.ai.models import (
     INVALID_DEVICE,
     NEEDS_NAMES,
     NO_BLOB,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tensorkeep_server.args import SYNTAX, Args
 from tensorkeep_server.command import DENYOOM, FAST, READONLY, WRITE, Command, command
-from tensorkeep_server.commands.elements import (
+from tensorkeep_server.commands.data.elements import (
     Draw,
     ElementScan,
     draw,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tensorkeep_server.args import Args, parse_integer, text
 from tensorkeep_server.command import MODULE, WRITE, Command, Difference, command
-from tensorkeep_server.commands.models import encoded, read_backend
+from tensorkeep_server.commands.ai.models import encoded, read_backend
 from tensorkeep_server.errors import CommandError
 from tensorkeep_server.later import Later
 from tensorkeep_server.reply import OK, Error

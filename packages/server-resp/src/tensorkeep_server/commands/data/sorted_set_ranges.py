@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from tensorkeep_server.args import SYNTAX, Args
 from tensorkeep_server.command import DENYOOM, FAST, READONLY, WRITE, Command, command
-from tensorkeep_server.commands.sorted_sets import cut, entries_reply
+from tensorkeep_server.commands.data.sorted_sets import cut, entries_reply
 from tensorkeep_server.errors import CommandError
 from tensorkeep_server.leftovers import leave
 from tensorkeep_server.range_bounds import take_ranks, take_scores, take_words

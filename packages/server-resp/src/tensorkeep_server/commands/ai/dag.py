@@ -24,18 +24,18 @@ from tensorkeep_server.command import (
     Difference,
     command,
 )
-from tensorkeep_server.commands.deprecated_models import read_model_run
-from tensorkeep_server.commands.deprecated_scripts import read_script_run
-from tensorkeep_server.commands.execute import (
+from tensorkeep_server.commands.ai.deprecated_models import read_model_run
+from tensorkeep_server.commands.ai.deprecated_scripts import read_script_run
+from tensorkeep_server.commands.ai.execute import (
     OF_RUNS,
     read_model_execute,
     run_graph,
     too_few_arguments,
 )
-from tensorkeep_server.commands.models import stored_model
-from tensorkeep_server.commands.script_execute import read_script_execute, script_call
-from tensorkeep_server.commands.scripts import stored_script
-from tensorkeep_server.commands.tensors import (
+from tensorkeep_server.commands.ai.models import stored_model
+from tensorkeep_server.commands.ai.script_execute import read_script_execute, script_call
+from tensorkeep_server.commands.ai.scripts import stored_script
+from tensorkeep_server.commands.ai.tensors import (
     check_dtype,
     check_target,
     read_form,
@@ -53,9 +53,9 @@ if TYPE_CHECKING:
     from tensorkeep.model import Model
     from tensorkeep.tensor import Tensor
     from tensorkeep_server.codec import Argument
-    from tensorkeep_server.commands.execute import ModelExecute
-    from tensorkeep_server.commands.script_execute import ScriptExecute
-    from tensorkeep_server.commands.tensors import Form
+    from tensorkeep_server.commands.ai.execute import ModelExecute
+    from tensorkeep_server.commands.ai.script_execute import ScriptExecute
+    from tensorkeep_server.commands.ai.tensors import Form
     from tensorkeep_server.dag_plan import Plan, Reader
     from tensorkeep_server.later import Later
     from tensorkeep_server.reply import Reply

@@ -1,0 +1,1 @@
+"""The AI commands: tensors, models, scripts, and several of them as one request."""

@@ -1,0 +1,1 @@
+"""Commands for who runs the server, and for tools that ask what it can do."""
