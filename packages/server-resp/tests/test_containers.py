@@ -13,9 +13,9 @@ from hypothesis.stateful import (
     rule,
 )
 
-from tensorkeep_server import leftovers
-from tensorkeep_server.containers import Hash, Set
-from tensorkeep_server.sequence import List
+from tensorkeep_server.values import leftovers
+from tensorkeep_server.values.containers import Hash, Set
+from tensorkeep_server.values.sequence import List
 
 LONG = b"x" * 64
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tensorkeep_server.growing import Raw, written
+from tensorkeep_server.values.growing import Raw, written
 
 LONG = b"long" * 1024  # a longer one gets a room of its own
 BEGINNINGS = st.sampled_from([b"", b"short", LONG[:-1], LONG])

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from tensorkeep.tensor import DType, Tensor
-from tensorkeep_server import values
 from tensorkeep_server.commands.data import databases
+from tensorkeep_server.values import kinds
 
 ARITY = "-ERR wrong number of arguments for '%s' command\r\n"
 NULL = b"$-1\r\n"
@@ -191,8 +191,8 @@ def test_ai_values_are_not_copied(wire):
 @pytest.fixture
 def copyable(monkeypatch):
     """Tensors can be copied, as values of a type to come."""
-    known = values.type_of(Tensor.zeros(DType.INT8, (1,)))
-    monkeypatch.setitem(values._TYPES, Tensor, replace(known, copy=lambda tensor: tensor))
+    known = kinds.type_of(Tensor.zeros(DType.INT8, (1,)))
+    monkeypatch.setitem(kinds._TYPES, Tensor, replace(known, copy=lambda tensor: tensor))
 
 
 def test_a_copy_has_the_value_and_the_expiry(wire, copyable):

@@ -7,8 +7,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from tensorkeep_server import ranking
-from tensorkeep_server.ranking import Ranking
+from tensorkeep_server.values import ranking
+from tensorkeep_server.values.ranking import Ranking
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tensorkeep_server.sequence import List
+from tensorkeep_server.values.sequence import List
 
 ELEMENTS = st.lists(st.sampled_from([b"", b"a", b"b"]), max_size=12)
 INDICES = st.one_of(st.integers(-15, 15), st.sampled_from([-(2**63), 2**63 - 1]))

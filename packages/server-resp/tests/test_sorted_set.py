@@ -8,11 +8,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from tensorkeep_server import leftovers
 from tensorkeep_server.args import Args
 from tensorkeep_server.errors import CommandError
 from tensorkeep_server.range_bounds import Ranks, take_ranks, take_scores, take_words
-from tensorkeep_server.sorted_set import SortedSet
+from tensorkeep_server.values import leftovers
+from tensorkeep_server.values.sorted_set import SortedSet
 
 LONG = b"x" * 65
 

@@ -4,11 +4,11 @@ import pytest
 
 from tensorkeep.model import LoadedModel, Model, ModelSpec, Script, ScriptSpec
 from tensorkeep.tensor import DType, Tensor
-from tensorkeep_server.containers import Hash, Set
-from tensorkeep_server.growing import Embedded, Raw
-from tensorkeep_server.sequence import List
-from tensorkeep_server.sorted_set import SortedSet
-from tensorkeep_server.values import KEY_OVERHEAD, memory_of, type_of, types_named
+from tensorkeep_server.values.containers import Hash, Set
+from tensorkeep_server.values.growing import Embedded, Raw
+from tensorkeep_server.values.kinds import KEY_OVERHEAD, memory_of, type_of, types_named
+from tensorkeep_server.values.sequence import List
+from tensorkeep_server.values.sorted_set import SortedSet
 
 TENSOR = Tensor.from_values(DType.DOUBLE, (3,), [1, 2, 3])
 STRINGS = Tensor.from_values(DType.STRING, (2,), [b"ab", b"c"])

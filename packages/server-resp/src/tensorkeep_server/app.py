@@ -17,10 +17,10 @@ from tensorkeep_server.command import CommandTable
 from tensorkeep_server.commands import COMMANDS
 from tensorkeep_server.connection import RECEIVE_SIZE, Connection, Turn
 from tensorkeep_server.garbage import collect_now_and_then
-from tensorkeep_server.leftovers import sweep
 from tensorkeep_server.listening import Listener, close_unix, open_tcp, open_unix
 from tensorkeep_server.settings import DATABASES
 from tensorkeep_server.state import Server
+from tensorkeep_server.values.leftovers import sweep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -9,7 +9,7 @@ from tensorkeep_server.numerals import parse_bound
 
 if TYPE_CHECKING:
     from tensorkeep_server.args import Args
-    from tensorkeep_server.sorted_set import SortedSet
+    from tensorkeep_server.values.sorted_set import SortedSet
 
 
 class Score(NamedTuple):

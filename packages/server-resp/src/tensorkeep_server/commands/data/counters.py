@@ -9,8 +9,8 @@ from tensorkeep_server.args import NOT_AN_INTEGER, Args, parse_integer
 from tensorkeep_server.command import DENYOOM, FAST, WRITE, Command, command
 from tensorkeep_server.commands.data.strings import Pair, get, parse_pair
 from tensorkeep_server.errors import CommandError
-from tensorkeep_server.growing import Embedded
 from tensorkeep_server.numerals import add_long_doubles, parse_long_double
+from tensorkeep_server.values.growing import Embedded
 
 if TYPE_CHECKING:
     from tensorkeep_server.reply import Reply

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from tensorkeep_server.args import SYNTAX, Args
 from tensorkeep_server.command import FAST, READONLY, WRITE, Command, command, nothing
 from tensorkeep_server.errors import CommandError
-from tensorkeep_server.leftovers import leave
 from tensorkeep_server.reply import OK
 from tensorkeep_server.scanning import Options, matching, read_cursor, read_options
-from tensorkeep_server.values import types_named
+from tensorkeep_server.values.kinds import types_named
+from tensorkeep_server.values.leftovers import leave
 
 if TYPE_CHECKING:
     from tensorkeep_server.reply import Reply

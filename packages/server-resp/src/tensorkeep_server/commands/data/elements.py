@@ -11,7 +11,7 @@ from tensorkeep_server.scanning import matching, read_cursor, read_options
 if TYPE_CHECKING:
     from tensorkeep.keyspace import Keyspace
     from tensorkeep_server.args import Args
-    from tensorkeep_server.containers import Container
+    from tensorkeep_server.values.containers import Container
 
 _INT64_MAX: Final = 2**63 - 1
 # Most elements that are drawn with repeats. Redis tries to answer any number, and runs out of

@@ -16,9 +16,9 @@ from tensorkeep_server.commands.data.elements import (
     scan,
     settle,
 )
-from tensorkeep_server.containers import Hash
 from tensorkeep_server.errors import CommandError
 from tensorkeep_server.reply import OK, RESP2, Map
+from tensorkeep_server.values.containers import Hash
 
 if TYPE_CHECKING:
     from tensorkeep_server.reply import Reply

@@ -19,7 +19,7 @@ from tensorkeep_server.command import (
 from tensorkeep_server.commands.connections.session import parse_select
 from tensorkeep_server.errors import CommandError
 from tensorkeep_server.reply import OK, Simple
-from tensorkeep_server.values import type_of
+from tensorkeep_server.values.kinds import type_of
 
 if TYPE_CHECKING:
     from tensorkeep_server.reply import Reply

@@ -10,7 +10,7 @@ from tensorkeep_server.command import DENYOOM, READONLY, WRITE, Command, command
 from tensorkeep_server.commands.data.lists import shrunk, take_natural
 from tensorkeep_server.errors import CommandError
 from tensorkeep_server.reply import OK
-from tensorkeep_server.sequence import List
+from tensorkeep_server.values.sequence import List
 
 if TYPE_CHECKING:
     from tensorkeep_server.codec import Argument

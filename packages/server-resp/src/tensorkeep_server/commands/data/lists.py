@@ -12,7 +12,7 @@ from tensorkeep_server.args import SYNTAX, Args
 from tensorkeep_server.command import DENYOOM, FAST, READONLY, WRITE, Command, command
 from tensorkeep_server.errors import CommandError
 from tensorkeep_server.reply import NULL_ARRAY
-from tensorkeep_server.sequence import List
+from tensorkeep_server.values.sequence import List
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,7 +14,7 @@ from tensorkeep_server.command import (
     only_subcommands,
 )
 from tensorkeep_server.errors import CommandError
-from tensorkeep_server.values import type_of
+from tensorkeep_server.values.kinds import type_of
 
 if TYPE_CHECKING:
     from tensorkeep_server.reply import Reply

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from tensorkeep_server.args import SYNTAX, Args, parse_integer
 from tensorkeep_server.command import DENYOOM, MOVABLE, READONLY, WRITE, Command, command
-from tensorkeep_server.containers import Set
 from tensorkeep_server.errors import CommandError
 from tensorkeep_server.reply import Set as SetReply
+from tensorkeep_server.values.containers import Set
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -16,9 +16,9 @@ from tensorkeep_server.commands.data.elements import (
     settle,
     take_count,
 )
-from tensorkeep_server.containers import Set
 from tensorkeep_server.errors import CommandError
 from tensorkeep_server.reply import Set as SetReply
+from tensorkeep_server.values.containers import Set
 
 if TYPE_CHECKING:
     from tensorkeep_server.reply import Reply

@@ -15,10 +15,10 @@ from tensorkeep_server.args import SYNTAX, Args
 from tensorkeep_server.command import DENYOOM, MOVABLE, READONLY, WRITE, Command, command
 from tensorkeep_server.commands.data.set_algebra import counted_keys
 from tensorkeep_server.commands.data.sorted_sets import entries_reply
-from tensorkeep_server.containers import Set
 from tensorkeep_server.errors import CommandError
 from tensorkeep_server.numerals import parse_double
-from tensorkeep_server.sorted_set import SortedSet
+from tensorkeep_server.values.containers import Set
+from tensorkeep_server.values.sorted_set import SortedSet
 
 if TYPE_CHECKING:
     from tensorkeep_server.codec import Argument

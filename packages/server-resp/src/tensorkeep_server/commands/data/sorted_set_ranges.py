@@ -9,9 +9,9 @@ from tensorkeep_server.args import SYNTAX, Args
 from tensorkeep_server.command import DENYOOM, FAST, READONLY, WRITE, Command, command
 from tensorkeep_server.commands.data.sorted_sets import cut, entries_reply
 from tensorkeep_server.errors import CommandError
-from tensorkeep_server.leftovers import leave
 from tensorkeep_server.range_bounds import take_ranks, take_scores, take_words
-from tensorkeep_server.sorted_set import Entry, SortedSet
+from tensorkeep_server.values.leftovers import leave
+from tensorkeep_server.values.sorted_set import Entry, SortedSet
 
 if TYPE_CHECKING:
     from tensorkeep_server.range_bounds import Bounds

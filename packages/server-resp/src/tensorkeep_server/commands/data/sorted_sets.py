@@ -21,7 +21,7 @@ from tensorkeep_server.commands.data.elements import (
 from tensorkeep_server.errors import CommandError
 from tensorkeep_server.numerals import parse_doubles
 from tensorkeep_server.reply import RESP2
-from tensorkeep_server.sorted_set import Entry, SortedSet
+from tensorkeep_server.values.sorted_set import Entry, SortedSet
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

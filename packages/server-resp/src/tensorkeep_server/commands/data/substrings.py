@@ -8,7 +8,7 @@ from tensorkeep_server.args import Args
 from tensorkeep_server.command import DENYOOM, FAST, READONLY, WRITE, Command, command
 from tensorkeep_server.commands.data.strings import Pair, get, parse_pair
 from tensorkeep_server.errors import CommandError
-from tensorkeep_server.growing import written
+from tensorkeep_server.values.growing import written
 
 if TYPE_CHECKING:
     from tensorkeep_server.codec import Argument

@@ -17,7 +17,7 @@ from tensorkeep_server.command import (
 from tensorkeep_server.commands.operations.info import this_process
 from tensorkeep_server.errors import CommandError
 from tensorkeep_server.reply import OK, Map, Verbatim
-from tensorkeep_server.values import memory_of
+from tensorkeep_server.values.kinds import memory_of
 
 if TYPE_CHECKING:
     from tensorkeep_server.args import Args

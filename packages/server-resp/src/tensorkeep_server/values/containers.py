@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tensorkeep.scan_index import ScanIndex
 from tensorkeep_server.args import parse_integer
-from tensorkeep_server.leftovers import leave
+from tensorkeep_server.values.leftovers import leave
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

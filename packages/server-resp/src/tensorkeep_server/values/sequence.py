@@ -13,7 +13,7 @@ from operator import eq
 from typing import TYPE_CHECKING, Final
 
 from tensorkeep_server.codec import Argument
-from tensorkeep_server.leftovers import leave
+from tensorkeep_server.values.leftovers import leave
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

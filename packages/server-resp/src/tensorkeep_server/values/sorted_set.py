@@ -11,9 +11,9 @@ from math import inf, nextafter
 from random import randrange
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from tensorkeep_server.containers import SAMPLES, Container
-from tensorkeep_server.leftovers import leave
-from tensorkeep_server.ranking import Ranking
+from tensorkeep_server.values.containers import SAMPLES, Container
+from tensorkeep_server.values.leftovers import leave
+from tensorkeep_server.values.ranking import Ranking
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 from tensorkeep.model import Model, Script
 from tensorkeep.tensor import Tensor
 from tensorkeep_server.args import parse_integer
-from tensorkeep_server.containers import Hash, Set
-from tensorkeep_server.growing import Embedded, Raw
-from tensorkeep_server.sequence import List
-from tensorkeep_server.sorted_set import SortedSet
+from tensorkeep_server.values.containers import Hash, Set
+from tensorkeep_server.values.growing import Embedded, Raw
+from tensorkeep_server.values.sequence import List
+from tensorkeep_server.values.sorted_set import SortedSet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection

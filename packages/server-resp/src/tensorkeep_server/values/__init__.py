@@ -1,0 +1,1 @@
+"""How plain data is kept in memory; no key, no command and no reply."""
