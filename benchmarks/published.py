@@ -16,8 +16,8 @@ from figures import Load
 
 ORIGIN: Final = (
     "RedisAI: published figures of the C module in redis-server 7.0.15 (ONNX Runtime 1.32, one "
-    "thread inside an operator) on a machine of the same kind, two shared cores; not measured in "
-    "this run. Only its ratio to redis-server, taken in that other run, compares."
+    "thread inside an operator) on two shared cores, which need not be of this processor; not "
+    "measured in this run. Only its ratio to redis-server, taken in that other run, compares."
 )
 
 

@@ -186,6 +186,19 @@ def test_the_python_on_a_page_runs(serving, digits, tmp_path, page):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pages_with("py")
+def test_a_fragment_on_a_page_stands_in_a_program_beside_it(page):
+    """A fragment is marked `py` where a program is `python`: it cannot run by itself."""
+    programs = [dedent_lines(program.read_text("utf-8")) for program in page.parent.glob("*.py")]
+
+    for fragment in blocks(page, "py"):
+        assert any(dedent_lines(fragment) in program for program in programs)
+
+
+def dedent_lines(text):
+    return "".join(f"{line.strip()}\n" for line in text.splitlines())
+
+
 def transcript(block):
     """Yields each command of a console block with what it is said to print."""
     for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:

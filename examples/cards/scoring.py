@@ -135,7 +135,7 @@ class Scorer:
                 self.store()
 
 
-def _score(reply: Any) -> bytes | ResponseError:  # noqa: ANN401  # replies are of all types
+def _score(reply: Any) -> bytes | ResponseError:  # noqa: ANN401 - replies are of all types
     """Return what a DAG's reply holds: an error of the whole, one of the script, or the score."""
     if isinstance(reply, ResponseError):
         return reply

@@ -49,7 +49,7 @@ def scored(
             yield Verdict(payment, answer["score"], seconds)
 
 
-def _post(connection: http.client.HTTPConnection, path: str, body: object) -> Any:  # noqa: ANN401  # JSON may be anything
+def _post(connection: http.client.HTTPConnection, path: str, body: object) -> Any:  # noqa: ANN401 - JSON may be anything
     connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
     response = connection.getresponse()
     text = response.read().decode()

@@ -43,19 +43,19 @@ class Service(ThreadingHTTPServer):
         self._opening = threading.Lock()
         super().__init__(address, Handler)
 
-    def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401  # as socketserver has it
+    def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - as socketserver has it
         """Start a thread for a connection."""
         with self._opening:
             self._open.add(request)
         super().process_request(request, client_address)
 
-    def shutdown_request(self, request: Any) -> None:  # noqa: ANN401  # as socketserver has it
+    def shutdown_request(self, request: Any) -> None:  # noqa: ANN401 - as socketserver has it
         """Close a connection; its thread has ended."""
         with self._opening:
             self._open.discard(request)
         super().shutdown_request(request)
 
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401  # as socketserver has it
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - as socketserver has it
         """Tell what went wrong with a connection; a client that is gone is nothing wrong."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
