@@ -295,7 +295,8 @@ def wheels(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def dev(session: nox.Session) -> None:
     """Make .venv with every package editable and every tool."""
-    tools = {*TEST_TOOLS, *LINT_TOOLS, *TYPE_TOOLS, *DOC_TOOLS, *RELEASE_TOOLS, "nox"}
+    tools = {"nox", *TEST_TOOLS, *LINT_TOOLS, *TYPE_TOOLS, *DOC_TOOLS, *RELEASE_TOOLS}
+    tools.update(BENCH_TOOLS)  # `mypy` looks at benchmarks too
     scripts = Path(".venv", "Scripts" if os.name == "nt" else "bin")
     pip = (str(scripts / "python"), "-m", "pip")
     session.run(sys.executable, "-m", "venv", ".venv")

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from tensorkeep.errors import InvalidTensor
 from tensorkeep.tensor import DType
 from tensorkeep_server.args import Args
-from tensorkeep_server.commands.ai.tensors import read_tensor
 from tensorkeep_server.errors import CommandError
 from tensorkeep_server.numerals import (
     add_long_doubles,
@@ -25,6 +24,7 @@ from tensorkeep_server.numerals import (
     parse_long_double,
     parse_wholes,
 )
+from tensorkeep_server.wire_tensor import read_tensor
 
 
 class LongDouble(ctypes.c_longdouble):

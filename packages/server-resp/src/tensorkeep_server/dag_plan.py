@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tensorkeep.model import Runnable
     from tensorkeep.tensor import DType, Tensor
     from tensorkeep_server.codec import Argument
-    from tensorkeep_server.commands.ai.tensors import Form
+    from tensorkeep_server.wire_tensor import Form
 
 _S = TypeVar("_S")
 

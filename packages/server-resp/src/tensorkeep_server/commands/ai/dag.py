@@ -35,17 +35,11 @@ from tensorkeep_server.commands.ai.execute import (
 from tensorkeep_server.commands.ai.models import stored_model
 from tensorkeep_server.commands.ai.script_execute import read_script_execute, script_call
 from tensorkeep_server.commands.ai.scripts import stored_script
-from tensorkeep_server.commands.ai.tensors import (
-    check_dtype,
-    check_target,
-    read_form,
-    read_tensor,
-    show_tensor,
-    stored_tensor,
-)
+from tensorkeep_server.commands.ai.tensors import check_target, stored_tensor
 from tensorkeep_server.dag_plan import Dialect, Draft, read_dag
 from tensorkeep_server.errors import CommandError, error_reply
 from tensorkeep_server.reply import OK, Error, Simple
+from tensorkeep_server.wire_tensor import check_dtype, read_form, read_tensor, show_tensor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -55,11 +49,11 @@ if TYPE_CHECKING:
     from tensorkeep_server.codec import Argument
     from tensorkeep_server.commands.ai.execute import ModelExecute
     from tensorkeep_server.commands.ai.script_execute import ScriptExecute
-    from tensorkeep_server.commands.ai.tensors import Form
     from tensorkeep_server.dag_plan import Plan, Reader
     from tensorkeep_server.later import Later
     from tensorkeep_server.reply import Reply
     from tensorkeep_server.state import Client
+    from tensorkeep_server.wire_tensor import Form
 
 NOT_AVAILABLE: Final = Simple("NA")
 

@@ -10,10 +10,11 @@ from tensorkeep.keyspace import NEW
 from tensorkeep_server.args import Args, keyword, parse_integer, text
 from tensorkeep_server.command import DENYOOM, MODULE, MOVABLE, WRITE, Command, Difference, command
 from tensorkeep_server.commands.ai.models import OfModel, stored_model
-from tensorkeep_server.commands.ai.tensors import check_dtype, check_target, stored_tensor
+from tensorkeep_server.commands.ai.tensors import check_target, stored_tensor
 from tensorkeep_server.errors import CommandError, error_reply
 from tensorkeep_server.later import Later
 from tensorkeep_server.reply import OK, Simple
+from tensorkeep_server.wire_tensor import check_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -1,0 +1,194 @@
+"""Tensors as commands write them: how their words are read, and how one is shown in a reply.
+
+Nothing here is stored or looked up, and no command is known but by the name that its errors bear.
+"""
+
+from __future__ import annotations
+
+from array import array
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from tensorkeep.errors import UnsupportedDType
+from tensorkeep.tensor import DType, Tensor, element_count
+from tensorkeep_server.args import Args, keyword, parse_integer
+from tensorkeep_server.errors import CommandError
+from tensorkeep_server.numerals import parse_doubles, parse_wholes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from tensorkeep_server.codec import Argument
+    from tensorkeep_server.reply import Reply
+
+# The types that have a name on the wire. Others exist inside, as outputs of models.
+WIRE_DTYPES: Final[dict[Argument, DType]] = {
+    dtype.name.encode(): dtype
+    for dtype in (
+        DType.FLOAT,
+        DType.DOUBLE,
+        DType.INT8,
+        DType.INT16,
+        DType.INT32,
+        DType.INT64,
+        DType.UINT8,
+        DType.UINT16,
+        DType.BOOL,
+        DType.STRING,
+    )
+}
+_NAMES: Final = {dtype: dtype.name.encode() for dtype in WIRE_DTYPES.values()}
+
+# How `array` names the elements of each type; it refuses integers that do not fit.
+_ELEMENTS: Final = {
+    DType.FLOAT: "f",
+    DType.DOUBLE: "d",
+    DType.INT8: "b",
+    DType.INT16: "h",
+    DType.INT32: "i",
+    DType.INT64: "q",
+    DType.UINT8: "B",
+    DType.UINT16: "H",
+    DType.BOOL: "B",
+}
+_INVALID_VALUE: Final = "ERR invalid value"
+_INVALID_SHAPE: Final = "ERR invalid or negative value found in tensor shape"
+
+
+# --------------------------------------------------------------------------- reading
+def read_tensor(args: Args, max_bytes: int) -> Tensor:
+    """Reads type, sizes and data of a tensor.
+
+    Args:
+        args: Stands at the type.
+        max_bytes: Most bytes that a tensor without data may have.
+
+    Raises:
+        CommandError: The first thing that is wrong, from left to right.
+        InvalidTensor: The data does not fit type and sizes.
+    """
+    items = args.items
+    name = items[args.at]
+    dtype = WIRE_DTYPES.get(name) if type(name) is bytes else None
+    if dtype is None:
+        dtype = WIRE_DTYPES.get(keyword(name))
+        if dtype is None:
+            raise CommandError("ERR invalid data type")
+    sizes: list[int] = []
+    for at in range(args.at + 1, len(items)):
+        item = items[at]
+        size = parse_integer(item)
+        if size is not None and size > 0:
+            sizes.append(size)
+            continue
+        word = keyword(item)
+        if word == b"BLOB":
+            if len(items) != at + 2:
+                raise CommandError(
+                    "ERR a single binary string should come after the BLOB argument"
+                    " in 'AI.TENSORSET' command"
+                )
+            return Tensor.from_blob(dtype, tuple(sizes), items[at + 1])
+        if word == b"VALUES":
+            return _read_values(dtype, tuple(sizes), items[at + 1 :])
+        raise CommandError(_INVALID_SHAPE)
+    if element_count(sizes) * dtype.itemsize > max_bytes:
+        raise CommandError(_INVALID_SHAPE)
+    return Tensor.zeros(dtype, tuple(sizes))
+
+
+def _read_values(dtype: DType, shape: tuple[int, ...], values: Sequence[Argument]) -> Tensor:
+    if len(values) != element_count(shape):
+        raise CommandError("ERR wrong number of values was given in 'AI.TENSORSET' command")
+    if dtype is DType.STRING:
+        return Tensor.from_values(dtype, shape, [_read_string(value) for value in values])
+    numbers: Sequence[float] | None
+    if dtype is DType.FLOAT or dtype is DType.DOUBLE:
+        numbers = parse_doubles(values)
+    else:
+        numbers = parse_wholes(values)
+    if numbers is None or (dtype is DType.BOOL and max(numbers) > 1):
+        raise CommandError(_INVALID_VALUE)
+    try:
+        # A double beyond FLOAT becomes infinite, as in C.
+        blob = array(_ELEMENTS[dtype], numbers).tobytes()
+    except OverflowError:
+        raise CommandError(_INVALID_VALUE) from None
+    return Tensor.trusted(dtype, shape, blob)
+
+
+def _read_string(value: Argument) -> bytes:
+    """A string may bring its terminating NUL; it is not empty, and has no NUL inside."""
+    if not value:
+        raise CommandError("ERR C-string value contains null character")
+    return bytes(value).removesuffix(b"\0")
+
+
+# --------------------------------------------------------------------------- showing
+class Form(NamedTuple):
+    """What is shown of a tensor.
+
+    Attributes:
+        meta: Whether its type and sizes are.
+        blob: Whether its data is, as one blob.
+        values: Whether its data is, as a list.
+    """
+
+    meta: bool
+    blob: bool
+    values: bool
+
+
+def read_form(words: Iterable[Argument]) -> Form:
+    """Reads the format words of AI.TENSORGET.
+
+    Raises:
+        CommandError: A word is unknown, or the words contradict each other.
+    """
+    meta = blob = values = False
+    for word in words:
+        match keyword(word):
+            case b"META":
+                meta = True
+            case b"BLOB":
+                blob = True
+            case b"VALUES":
+                values = True
+            case _:
+                raise CommandError("ERR unsupported data format")
+    if blob and values:
+        raise CommandError("ERR both BLOB and VALUES specified")
+    if not (meta or blob or values):
+        meta = blob = True
+    return Form(meta, blob, values)
+
+
+def show_tensor(tensor: Tensor, form: Form) -> Reply:
+    """Returns a tensor as it is to be shown.
+
+    Raises:
+        UnsupportedDType: The type has no name on the wire.
+    """
+    check_dtype(tensor)
+    if not form.meta:
+        return tensor.blob if form.blob else _values(tensor)
+    shown: list[Reply] = [b"dtype", _NAMES[tensor.dtype], b"shape", list(tensor.shape)]
+    if form.blob:
+        shown += (b"blob", tensor.blob)
+    elif form.values:
+        shown += (b"values", _values(tensor))
+    return shown
+
+
+def _values(tensor: Tensor) -> list[Reply]:
+    values = tensor.values()
+    return [int(value) for value in values] if tensor.dtype is DType.BOOL else values
+
+
+def check_dtype(tensor: Tensor) -> None:
+    """Makes sure that a tensor's type has a name on the wire.
+
+    Raises:
+        UnsupportedDType: It has not, so clients could not read it.
+    """
+    if tensor.dtype not in _NAMES:
+        raise UnsupportedDType(tensor.dtype.name)
