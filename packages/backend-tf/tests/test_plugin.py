@@ -93,3 +93,41 @@ def test_tensorflow_prints_nothing_unless_the_log_is_for_debugging(level, given,
     )
 
     assert done.stdout.strip() == found
+
+
+# Stands for a compiled module that prints while it is loaded, and one of somebody else's.
+LOUD = """
+import os, sys, types
+from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader
+from pathlib import Path
+from tensorkeep_tf.quiet_import import quiet_import
+for package in ("tensorflow", "other"):
+    Path(package).mkdir()
+    Path(package, "__init__.py").touch()
+    Path(package, "_pywrap_loud" + EXTENSION_SUFFIXES[0]).touch()
+sys.path.insert(0, os.getcwd())
+
+def create(loader, spec):
+    os.write(2, spec.name.encode() + b" prints\\n")
+    return types.ModuleType(spec.name)
+
+ExtensionFileLoader.create_module = create
+ExtensionFileLoader.exec_module = lambda loader, module: setattr(module, "ready", True)
+with quiet_import():
+    import other._pywrap_loud, tensorflow._pywrap_loud
+assert tensorflow._pywrap_loud.ready
+del sys.modules["tensorflow._pywrap_loud"]
+import tensorflow._pywrap_loud
+"""
+
+
+def test_what_compiled_modules_print_while_they_are_loaded_is_left_out(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", LOUD], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+
+    # The second is of an import without.
+    assert done.stderr.splitlines() == [
+        "other._pywrap_loud prints",
+        "tensorflow._pywrap_loud prints",
+    ]

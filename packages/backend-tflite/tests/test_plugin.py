@@ -1,8 +1,6 @@
 """The plugin as the host finds it."""
 
 import importlib
-import logging
-import os
 import subprocess
 import sys
 from importlib.metadata import entry_points
@@ -16,7 +14,7 @@ from tensorkeep.backends import Backends
 from tensorkeep.config import BackendOptions
 from tensorkeep.hookspecs import ENTRY_POINT_GROUP
 from tensorkeep.model import ModelSpec
-from tensorkeep_tflite import devices, framework, noise, plugin
+from tensorkeep_tflite import devices, framework, plugin
 
 
 def test_the_host_finds_and_loads_it_under_its_name():
@@ -150,31 +148,4 @@ def test_what_litert_prints_goes_to_the_log_at_debug_level():
         return ran.stdout + ran.stderr
 
     assert printed("INFO") == "done\n"
-    assert "tensorkeep_tflite.noise LiteRT: INFO: Created TensorFlow Lite XNNPACK" in printed(
-        "DEBUG"
-    )
-
-
-def test_standard_error_is_back_afterwards_even_after_a_failure(capfd, caplog):
-    caplog.set_level(logging.DEBUG)
-
-    def print_and_fail():
-        os.write(2, b"one\ntwo\n")
-        raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError), noise.logged("Somebody"):
-        print_and_fail()
-    os.write(2, b"three")
-
-    assert capfd.readouterr().err.endswith("three")
-    assert [each.message for each in caplog.records] == ["Somebody: one", "Somebody: two"]
-
-
-def test_without_standard_error_nothing_is_caught_and_nothing_fails(monkeypatch):
-    def closed(descriptor):
-        raise OSError(9, "Bad file descriptor")
-
-    monkeypatch.setattr(os, "dup", closed)
-
-    with noise.logged("Somebody"):
-        pass
+    assert "tensorkeep.noise LiteRT: INFO: Created TensorFlow Lite XNNPACK" in printed("DEBUG")

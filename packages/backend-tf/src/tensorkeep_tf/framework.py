@@ -9,21 +9,27 @@ from __future__ import annotations
 
 import logging
 import os
+from contextlib import nullcontext
 from typing import Final
 
+from tensorkeep_tf.quiet_import import quiet_import
+
+_LEVEL: Final = "TF_CPP_MIN_LOG_LEVEL"
 _FATAL_ONLY: Final = "3"
 
 _log = logging.getLogger("tensorkeep_tf")
 
-if not _log.isEnabledFor(logging.DEBUG):
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", _FATAL_ONLY)  # it is read during the import
+_quiet = _LEVEL not in os.environ and not _log.isEnabledFor(logging.DEBUG)
+if _quiet:
+    os.environ[_LEVEL] = _FATAL_ONLY  # it is read during the import
 
 try:
-    import tensorflow as tf
-    from tensorflow.core.protobuf.config_pb2 import CallableOptions
-    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel as SavedModelProto
-    from tensorflow.python.framework import op_def_registry  # nothing public tells of operators
-    from tensorflow.python.framework.ops import dismantle_graph  # nor ends a graph's cycles
+    with quiet_import() if _quiet else nullcontext():
+        import tensorflow as tf
+        from tensorflow.core.protobuf.config_pb2 import CallableOptions
+        from tensorflow.core.protobuf.saved_model_pb2 import SavedModel as SavedModelProto
+        from tensorflow.python.framework import op_def_registry  # nothing public tells of them
+        from tensorflow.python.framework.ops import dismantle_graph  # nor ends a graph's cycles
 except ModuleNotFoundError as error:
     if error.name != "tensorflow":
         raise

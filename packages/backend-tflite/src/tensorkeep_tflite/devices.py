@@ -13,8 +13,8 @@ from typing import Any, Final
 import numpy as np
 
 from tensorkeep.hookspecs import DeviceInfo
+from tensorkeep.noise import logged
 from tensorkeep_tflite.framework import FRAMEWORK, VERSION, Interpreter
-from tensorkeep_tflite.noise import logged
 from tensorkeep_tflite.tensors import DTYPES
 
 # A model that adds its input, one float, to itself: `y = x + x`. A test compares it with what

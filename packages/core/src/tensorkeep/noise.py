@@ -1,6 +1,6 @@
-"""What a framework prints from C++ to standard error, sent to the log instead.
+"""What a framework prints from C++ to standard error, sent to a log instead.
 
-LiteRT offers no way to tell it where to print, or what not to.
+For frameworks that offer no way to tell them where to print, or what not to.
 """
 
 from __future__ import annotations

@@ -1,0 +1,33 @@
+"""What is printed to standard error meanwhile goes to the log."""
+
+import logging
+import os
+
+import pytest
+
+from tensorkeep.noise import logged
+
+
+def test_standard_error_is_back_afterwards_even_after_a_failure(capfd, caplog):
+    caplog.set_level(logging.DEBUG)
+
+    def print_and_fail():
+        os.write(2, b"one\ntwo\n")
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError), logged("Somebody"):
+        print_and_fail()
+    os.write(2, b"three")
+
+    assert capfd.readouterr().err.endswith("three")
+    assert [each.message for each in caplog.records] == ["Somebody: one", "Somebody: two"]
+
+
+def test_without_standard_error_nothing_is_caught_and_nothing_fails(monkeypatch):
+    def closed(descriptor):
+        raise OSError(9, "Bad file descriptor")
+
+    monkeypatch.setattr(os, "dup", closed)
+
+    with logged("Somebody"):
+        pass
