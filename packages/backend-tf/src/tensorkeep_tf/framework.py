@@ -15,13 +15,14 @@ from typing import Final
 from tensorkeep_tf.quiet_import import quiet_import
 
 _LEVEL: Final = "TF_CPP_MIN_LOG_LEVEL"
+_EVERYTHING: Final = "0"
 _FATAL_ONLY: Final = "3"
 
 _log = logging.getLogger("tensorkeep_tf")
 
-_quiet = _LEVEL not in os.environ and not _log.isEnabledFor(logging.DEBUG)
-if _quiet:
-    os.environ[_LEVEL] = _FATAL_ONLY  # it is read during the import
+if not _log.isEnabledFor(logging.DEBUG):
+    os.environ.setdefault(_LEVEL, _FATAL_ONLY)  # it is read during the import
+_quiet = os.environ.get(_LEVEL, _EVERYTHING) != _EVERYTHING
 
 try:
     with quiet_import() if _quiet else nullcontext():
