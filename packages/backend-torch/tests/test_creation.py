@@ -112,6 +112,16 @@ def test_a_constant_never_reaches_beyond_its_record(archives, refusal):
     )
 
 
+@pytest.mark.parametrize("name", ["data.pkl", "constants.pkl"])
+@pytest.mark.parametrize("put", [b"r\xff\xff\xff\xff", b"p4294967295\n"])
+def test_a_pickle_cannot_ask_for_more_memory_than_it_has_bytes(
+    archives, doubling, refusal, name, put
+):
+    blob = archives.changed(doubling, name, lambda pickled: pickled[:-1] + put + pickled[-1:])
+
+    assert "remembers something as number 4294967295" in refusal(blob)
+
+
 class Exploit:
     def __reduce__(self):
         return exec, ("import builtins; builtins.exploited = True",)

@@ -95,11 +95,26 @@ def _keys(name: str, pickled: bytes) -> list[str]:
     """
     reader = _Reader(io.BytesIO(pickled))
     try:
+        _check_places(pickled)
         reader.load()
         found = {key: count for what, _, key, _, count in reader.found if what == "storage"}
     except Exception as error:  # a damaged pickle: whatever its reader stumbles over
         raise MalformedArchive(f"{name!r} is damaged: {error!r}") from error
     return [str(key) for key, count in found.items() if count]
+
+
+def _check_places(pickled: bytes) -> None:
+    """Makes sure that what a pickle remembers is numbered as it comes, without large gaps.
+
+    Readers, torch's own as well, make room for as many things as the highest number says: five
+    bytes could ask for 64 GB.
+
+    Raises:
+        ValueError: A number is too high, or it is no pickle.
+    """
+    for operation, place, _ in pickletools.genops(pickled):
+        if operation.name in _PUTS and place is not None and place > len(pickled):
+            raise ValueError(f"it remembers something as number {place}")
 
 
 def _renamed(pickled: bytes) -> bytes:
