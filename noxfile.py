@@ -213,6 +213,16 @@ def stress(session: nox.Session) -> None:
     session.run("python", "tests/stress.py", *(session.posargs or ["--requests", "1000000"]))
 
 
+@nox.session(requires=["wheels"])
+def damage(session: nox.Session) -> None:
+    """Damage thousands of models of each backend at random, and see that no process ends of it."""
+    install_wheels(session, "onnx", "pytest", extras=all_extras(session))
+    file = Path(session.create_tmp(), "damaged")
+    for seed in session.posargs or map(str, range(10)):
+        for program in sorted(Path("packages").glob("backend-*/tests/damaging.py")):
+            session.run("python", str(program), seed, "300", str(file))
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check style, formatting, and what imports what."""

@@ -1,5 +1,7 @@
 """Both backends of this distribution, held to the contract."""
 
+from pathlib import Path
+
 import numpy as np
 from tensorkeep_backend_numpy import hello
 from tensorkeep_backend_numpy import plugin as numpy_plugin
@@ -34,6 +36,7 @@ class TestHello(BackendContract):
 class TestNumpy(BackendContract):
     plugin = numpy_plugin
     name = "NUMPY"
+    damaging = Path(__file__).with_name("damaging.py")
     zero_rows = True
 
     def examples(self):

@@ -1,5 +1,7 @@
 """The conformance suite on ONNX."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from onnx import TensorProto
@@ -12,6 +14,7 @@ from tensorkeep_onnx import plugin
 class TestContract(BackendContract):
     plugin = plugin
     name = "ONNX"
+    damaging = Path(__file__).with_name("damaging.py")
     scalars = True
     zero_rows = True
 

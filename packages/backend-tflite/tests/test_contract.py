@@ -1,5 +1,7 @@
 """The conformance suite on TFLITE."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,7 @@ from tensorkeep_tflite import plugin
 class TestContract(BackendContract):
     plugin = plugin
     name = "TFLITE"
+    damaging = Path(__file__).with_name("damaging.py")
     scalars = True
 
     @pytest.fixture(autouse=True)

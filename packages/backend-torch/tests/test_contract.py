@@ -1,5 +1,7 @@
 """The conformance suite on torch: archives of TorchScript, of `torch.export`, and scripts."""
 
+from pathlib import Path
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -84,6 +86,8 @@ class Itself(torch.nn.Module):
 class TestTorchScript(BackendContract):
     plugin = plugin
     name = "TORCH"
+    damaging = Path(__file__).with_name("damaging.py")
+    damages = 100
     scalars = True
     zero_rows = True
 

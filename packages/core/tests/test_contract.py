@@ -503,8 +503,28 @@ def test_a_backend_that_breaks_the_contract_is_caught(test, plugin, text):
         getattr(contract, f"test_{test}")()
 
 
+@pytest.mark.parametrize(
+    ("program", "text"),
+    [
+        ("import os; os.abort()", "it died of b''"),
+        ("print({'rejected': 7, 'failed': 2, 'run': 0})", "of damaged models, {'rejected': 7"),
+        ("print({'rejected': 0, 'failed': 2, 'run': 7})", "of damaged models, {'rejected': 0"),
+    ],
+)
+def test_a_backend_that_damaged_models_end_or_never_reach_is_caught(tmp_path, program, text):
+    contract = FakeContract()
+    contract.damaging = tmp_path / "damaging.py"
+    contract.damaging.write_text(program)
+    with pytest.raises(AssertionError, match=text):
+        contract.test_a_damaged_model_never_ends_the_process()
+
+    contract.damaging.write_text("print({'rejected': 1, 'failed': 0, 'run': 1})")
+    contract.test_a_damaged_model_never_ends_the_process()
+
+
 def test_every_test_of_the_contract_catches_something():
-    assert {f"test_{test}" for test, *_ in BROKEN} == set(TESTS)
+    elsewhere = {"test_a_damaged_model_never_ends_the_process"}  # just above
+    assert {f"test_{test}" for test, *_ in BROKEN} | elsewhere == set(TESTS)
 
 
 def test_given_names_must_be_kept():
@@ -687,7 +707,7 @@ class TestContract(BackendContract):
 """
     run = run_pytest(tmp_path, source)
     assert run.returncode == 0, run.stdout
-    assert f"{len(TESTS) - 14} passed, 14 skipped" in run.stdout
+    assert f"{len(TESTS) - 15} passed, 15 skipped" in run.stdout
     assert "long_run() gives no model" in run.stdout
 
 

@@ -24,10 +24,13 @@ if TYPE_CHECKING:
 # Messages of TensorFlow's protobufs (GraphDef, NodeDef, AttrValue) bring no types.
 GraphDef = Any
 NodeDef = Any
+AttrValue = Any
 
 _PLACEHOLDER: Final = "Placeholder"
+_CONSTANT: Final = "Const"
 _DEEPEST: Final = 100  # calls of functions within each other
 _MOST_NODES: Final = 1_000_000  # with all functions written out
+_MOST_COUNTED: Final = 100_000  # inputs or outputs of a node, or turns of a loop side by side
 _STRING: Final = 7  # DataType.DT_STRING
 
 
@@ -111,8 +114,13 @@ def cut(graph: GraphDef, roots: Iterable[str]) -> GraphDef:
     functions = {each.signature.name: each for each in graph.library.function}
     kept = _needed(nodes, roots)
     called = _called([nodes[name] for name in kept], functions)
-    for body in ([nodes[name] for name in kept], *(functions[name].node_def for name in called)):
-        _check(body, functions)
+    _check([nodes[name] for name in kept], functions, ())
+    for name in called:
+        _check(
+            functions[name].node_def,
+            functions,
+            [each.name for each in functions[name].signature.attr],
+        )
     if len(kept) < len(graph.node) or len(called) < len(graph.library.function):
         # Into a new graph: nodes cannot be taken out one by one in any bearable time.
         whole, graph = graph, tf.compat.v1.GraphDef()
@@ -183,11 +191,61 @@ class _Extent(NamedTuple):
     depth: int
 
 
-def _check(nodes: Iterable[NodeDef], functions: Collection[str]) -> None:
+def _check(
+    nodes: Sequence[NodeDef], functions: Collection[str], parameters: Collection[str]
+) -> None:
     for op in {node.op for node in nodes} - set(functions):
         why = operators.refusal(op)
         if why:
             raise ModelRejected(why)
+    for node in nodes:
+        if node.op not in functions:
+            for name, value in node.attr.items():
+                why = _wrong(node.op, name, value, parameters)
+                if why:
+                    raise ModelRejected(f'The attribute "{name}" of the node "{node.name}" {why}')
+        if node.op == _CONSTANT and not _is_whole(node):
+            raise ModelRejected(f'The constant "{node.name}" is not what it says')
+
+
+def _wrong(op: str, name: str, value: AttrValue, parameters: Collection[str]) -> str:
+    """Returns what is wrong with an attribute of an operator; empty when nothing is.
+
+    TensorFlow looks at some only while it simplifies the graph, and ends the process if something
+    is; or takes memory for as many inputs as they say.
+    """
+    kept = operators.attributes(op).get(name)
+    if kept is not None and not _is_kept(value, kept, parameters):
+        return "is not of the type that its operator takes"
+    if name in operators.counts(op) and not 0 <= value.i <= _MOST_COUNTED:
+        return f"is {value.i}"
+    return ""
+
+
+def _is_kept(value: AttrValue, fields: tuple[str, ...], parameters: Collection[str]) -> bool:
+    """Returns whether the value of an attribute is of the type that its operator takes."""
+    kind = value.WhichOneof("value")
+    if kind == "placeholder":
+        return value.placeholder in parameters
+    if kind != fields[0]:
+        return False
+    return kind != "list" or all(field.name == fields[1] for field, _ in value.list.ListFields())
+
+
+def _is_whole(node: NodeDef) -> bool:
+    """Returns whether the values of a constant are of the type and the number that it says.
+
+    TensorFlow looks at them while it simplifies the graph, and ends the process where they are
+    not.
+    """
+    tensor = node.attr["value"].tensor
+    sizes = [int(each.size) for each in tensor.tensor_shape.dim]
+    if tensor.dtype != node.attr["dtype"].type or tensor.tensor_shape.unknown_rank:
+        return False
+    if any(size < 0 for size in sizes):
+        return False
+    content = tensor.tensor_content  # each look makes a copy
+    return not content or len(content) == prod(sizes, start=_itemsize(tensor.dtype))
 
 
 def _bodies(graph: GraphDef) -> list[Sequence[NodeDef]]:
@@ -236,7 +294,7 @@ def _is_fixed(name: str, nodes: Mapping[str, NodeDef], fixed: set[str]) -> bool:
         if name in fixed:
             continue
         node = nodes.get(name)
-        if node is None or (not node.input and node.op != "Const"):
+        if node is None or (not node.input and node.op != _CONSTANT):
             return False
         fixed.add(name)
         if node.op not in operators.FIXED_BY_SHAPES:
@@ -246,7 +304,7 @@ def _is_fixed(name: str, nodes: Mapping[str, NodeDef], fixed: set[str]) -> bool:
 
 def _weight(node: NodeDef) -> int:
     """Returns the bytes of a constant's or variable's values, 0 for every other node."""
-    if node.op == "Const":
+    if node.op == _CONSTANT:
         tensor = node.attr["value"].tensor
         dtype, shape = tensor.dtype, tensor.tensor_shape
     elif node.op in operators.VARIABLES:

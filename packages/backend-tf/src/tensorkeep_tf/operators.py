@@ -11,9 +11,13 @@ This room knows names of operators and nothing of graphs.
 from __future__ import annotations
 
 import re
-from typing import Final
+from functools import cache
+from typing import TYPE_CHECKING, Final
 
 from tensorkeep_tf.framework import op_def_registry, tf
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 # What a variable is called: TensorFlow 2's, and those of older graphs.
 VARIABLES: Final = frozenset({"VarHandleOp", "VariableV2", "Variable"})
@@ -119,6 +123,35 @@ def refusal(name: str) -> str:
     if not public or _OUTSIDE.search(name) or (known.is_stateful and name not in _HARMLESS):
         return f"Op {name} is not allowed: it can reach files, Python or the server itself"
     return ""
+
+
+# In which field of an AttrValue an attribute of a type is kept; all others are called like it.
+_FIELDS: Final = {"string": "s", "int": "i", "float": "f", "bool": "b"}
+
+
+@cache
+def attributes(name: str) -> Mapping[str, tuple[str, ...]]:
+    """Returns where an operator's attributes are kept, by their names.
+
+    Args:
+        name: An operator that is known.
+
+    Returns:
+        The field of the AttrValue; of a list also the field of its ListValue.
+    """
+    kept = {}
+    for each in op_def_registry.get(name).attr:
+        kind, _, element = each.type.rstrip(")").partition("(")
+        kept[each.name] = tuple(_FIELDS.get(word, word) for word in (kind, element) if word)
+    return kept
+
+
+@cache
+def counts(name: str) -> frozenset[str]:
+    """Returns the attributes that say how many of something an operator has: inputs, say."""
+    known = op_def_registry.get(name)
+    several = {each.number_attr for each in (*known.input_arg, *known.output_arg)} - {""}
+    return frozenset({"parallel_iterations", *several})  # the first of loops, counted in 32 bits
 
 
 # --------------------------------------------------------------------------- steady time

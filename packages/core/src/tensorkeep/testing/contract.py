@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Barrier
 from typing import TYPE_CHECKING, Final
 from unittest import SkipTest
@@ -29,6 +31,7 @@ from tensorkeep.testing.checks import (
     resident_bytes,
     sample,
 )
+from tensorkeep.testing.damage import outcomes
 from tensorkeep.testing.scripts import ScriptContract
 
 if TYPE_CHECKING:
@@ -69,11 +72,16 @@ class BackendContract(ScriptContract):
         scalars: Whether identity models of rank 0 work.
         zero_rows: Whether a batch may have no rows.
         cancel_within: Seconds within which a cancelled run must end.
+        damaging: A program that calls `damage_and_use` of `tensorkeep.testing.damage`; None for
+            none.
+        damages: How often that program damages each of its models.
         memory_growth: Bytes that memory may grow while 50 models come and go.
     """
 
     scalars = False
     zero_rows = False
+    damaging: Path | None = None
+    damages = 200
     memory_growth = 16 * 2**20
 
     # ------------------------------------------------------------------ what the author gives
@@ -242,6 +250,14 @@ class BackendContract(ScriptContract):
                 check(outputs == [tensor], f"{tensor.values()} came back as {_shown(outputs)}")
 
     # ------------------------------------------------------------------ what goes wrong
+    def test_a_damaged_model_never_ends_the_process(self) -> None:
+        """Whatever of a model was changed, it is refused, fails or runs; and some of them run."""
+        if self.damaging is None:
+            raise SkipTest("damaging names no program: damaged models are not tested")
+        with TemporaryDirectory() as folder:
+            found = outcomes(self.damaging, Path(folder), "seed", self.damages)
+        check(min(found["rejected"], found["run"]) > 0, f"of damaged models, {found}")
+
     def test_bytes_that_are_no_model_are_refused(self) -> None:
         """`model_create` raises an error that people can read, and goes on working."""
         example = self.examples()[0]
