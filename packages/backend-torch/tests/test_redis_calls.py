@@ -1,5 +1,7 @@
 """What scripts ask of the server: commands, and stored models."""
 
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -340,3 +342,19 @@ def test_each_thread_asks_its_own_server(compile_script, call, keyspace):
 
     assert not wrong
     assert len(keyspace.asked) == 200
+
+
+def test_nothing_is_printed_about_the_style_of_a_script():
+    code = (
+        "from tensorkeep.config import BackendOptions;"
+        "from tensorkeep.model import ScriptSpec;"
+        "from tensorkeep_torch import plugin;"
+        f"source = 'def f{ENTRY}:\\n    return 1if True else 2';"
+        "print(plugin.script_create(ScriptSpec(entry_points=('f',)), source.encode(),"
+        " BackendOptions()) is not None)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-W", "default", "-c", code], capture_output=True, text=True, check=True
+    )
+
+    assert (ran.stdout, ran.stderr) == ("True\n", "")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import builtins
 import threading
+import warnings
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, List, NamedTuple  # noqa: UP035 - the compiler knows it by this name
 
@@ -192,10 +193,15 @@ _NAMES: Final[Mapping[str, object]] = {
 }
 
 
+# What Python has to say of a script's style is nothing for the server's terminal.
+_SCRIPT: Final = "<script>"
+warnings.filterwarnings("ignore", module=_SCRIPT)
+
+
 def _counts(source: str) -> set[int]:
     """Returns with how many arguments behind the command a script calls `redis.execute`."""
     try:
-        tree = ast.parse(source)
+        tree = ast.parse(source, _SCRIPT)
     except (
         MemoryError,
         RecursionError,
