@@ -107,7 +107,7 @@ def test_an_operator_that_is_not_known_is_refused_without_the_machines_name(grap
     assert refusal(definition.SerializeToString()) == "Op type not registered 'NoSuchOp'"
 
 
-@pytest.mark.parametrize("change", ["type", "sizes", "content", "nothing"])
+@pytest.mark.parametrize("change", ["type", "sizes", "rank", "nothing"])
 def test_a_constant_that_is_not_what_it_says_is_refused(graphs, refusal, change):
     graph = graphs.define(
         lambda: tf.add(tf.multiply(graphs.given(), 1.0), [2.0, 3.0], name="y"),
@@ -118,12 +118,21 @@ def test_a_constant_that_is_not_what_it_says_is_refused(graphs, refusal, change)
         value.dtype = tf.int32.as_datatype_enum
     elif change == "sizes":
         value.tensor_shape.dim[0].size = -1
-    elif change == "content":
-        value.tensor_content += bytes(4)
+    elif change == "rank":
+        value.tensor_shape.unknown_rank = True
     else:
         value.Clear()
 
     assert refusal(graph.SerializeToString()) == 'The constant "y/y" is not what it says'
+
+
+@pytest.mark.parametrize("length", [4, 12])
+def test_a_constant_of_too_few_or_too_many_values_is_refused(graphs, refusal, length):
+    graph = graphs.define(lambda: tf.add(graphs.given(), [2.0, 3.0], name="y"))
+    node = next(each for each in graph.node if each.name == "y/y")
+    node.attr["value"].tensor.tensor_content = bytes(length)
+
+    assert "Cannot parse tensor from proto" in refusal(graph.SerializeToString())
 
 
 def attributes(node, **values):

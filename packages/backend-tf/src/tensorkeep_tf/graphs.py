@@ -204,7 +204,7 @@ def _check(
                 why = _wrong(node.op, name, value, parameters)
                 if why:
                     raise ModelRejected(f'The attribute "{name}" of the node "{node.name}" {why}')
-        if node.op == _CONSTANT and not _is_whole(node):
+        if node.op == _CONSTANT and not _is_sound(node):
             raise ModelRejected(f'The constant "{node.name}" is not what it says')
 
 
@@ -232,20 +232,16 @@ def _is_kept(value: AttrValue, fields: tuple[str, ...], parameters: Collection[s
     return kind != "list" or all(field.name == fields[1] for field, _ in value.list.ListFields())
 
 
-def _is_whole(node: NodeDef) -> bool:
-    """Returns whether the values of a constant are of the type and the number that it says.
+def _is_sound(node: NodeDef) -> bool:
+    """Returns whether a constant is of the type that it says, and of sizes that can be.
 
-    TensorFlow looks at them while it simplifies the graph, and ends the process where they are
-    not.
+    TensorFlow believes that while it simplifies the graph, and ends the process where it is not
+    so. Whether there are as many values, it looks itself.
     """
     tensor = node.attr["value"].tensor
-    sizes = [int(each.size) for each in tensor.tensor_shape.dim]
-    if tensor.dtype != node.attr["dtype"].type or tensor.tensor_shape.unknown_rank:
-        return False
-    if any(size < 0 for size in sizes):
-        return False
-    content = tensor.tensor_content  # each look makes a copy
-    return not content or len(content) == prod(sizes, start=_itemsize(tensor.dtype))
+    shape = tensor.tensor_shape
+    same = tensor.dtype == node.attr["dtype"].type
+    return same and not shape.unknown_rank and all(each.size >= 0 for each in shape.dim)
 
 
 def _bodies(graph: GraphDef) -> list[Sequence[NodeDef]]:
