@@ -59,6 +59,12 @@ def elsewhere(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.fixture(autouse=True)
+def _collect_as_usual(monkeypatch):
+    """What `serve` sets aside stays so for the whole process, and this one goes on with tests."""
+    monkeypatch.setattr(serve, "set_aside", lambda: None)
+
+
 @pytest.fixture
 def told(monkeypatch):
     """Runs `tensorkeep serve` with a server that only notes its settings."""
