@@ -107,7 +107,7 @@ def _check_places(pickled: bytes) -> None:
     """Makes sure that what a pickle remembers is numbered as it comes, without large gaps.
 
     Readers, torch's own as well, make room for as many things as the highest number says: five
-    bytes could ask for 64 GB.
+    bytes can ask for many GB.
 
     Raises:
         ValueError: A number is too high, or it is no pickle.

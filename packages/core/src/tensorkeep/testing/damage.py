@@ -84,16 +84,16 @@ def damage_and_use(
 
 
 def _reached(subject: Subject, example: ModelExample, blob: bytes) -> str:
-    """Creates and runs a model; returns how far that went. A backend may raise anything."""
+    """Creates and runs a model; returns how far that went."""
     with ExitStack() as stack:
         loading = subject.loaded(blob, example.input_names, example.output_names)
         try:
             model = stack.enter_context(loading)
-        except Exception:  # noqa: BLE001
+        except Exception:  # noqa: BLE001 - a backend may raise anything
             return "rejected"
         try:
             _run(subject, model, example)
-        except Exception:  # noqa: BLE001
+        except Exception:  # noqa: BLE001 - a backend may raise anything
             return "failed"
     return "run"
 
@@ -153,7 +153,7 @@ def damaged_bytes(blob: bytes, draw: Random) -> bytes:
             changed[place] = draw.randrange(256)
         else:
             place -= place % 4
-            word = draw.choice(_WORDS) if draw.random() < 0.7 else draw.randrange(64)  # noqa: PLR2004
+            word = draw.choice(_WORDS) if draw.random() < 0.7 else draw.randrange(64)  # noqa: PLR2004 - chance
             changed[place : place + 4] = word.to_bytes(4, "little")
     return bytes(changed)
 
@@ -311,6 +311,6 @@ def _other(  # noqa: PLR0911 - one for each type of value
                 for _, text in part.ListFields()
                 if isinstance(text, str)
             ]
-            return draw.choice(texts or words) if draw.random() < 0.5 else draw.choice(words)  # noqa: PLR2004
+            return draw.choice(texts or words) if draw.random() < 0.5 else draw.choice(words)  # noqa: PLR2004 - chance
         case _:  # a list that was empty: numbers suit most
             return draw.choice(_NUMBERS)
