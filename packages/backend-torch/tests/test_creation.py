@@ -312,3 +312,49 @@ def test_an_archive_of_a_later_torch_is_refused(archives, doubling, refusal):
 
     assert "version" in text
     assert "\n" not in text
+
+
+# --------------------------------------------------------------------------- versions of the format
+class Spaced(torch.nn.Module):
+    def forward(self, x):
+        return torch.linspace(0.0, 1.0, 3) + torch.logspace(0.0, 1.0, 3) + x[..., :3]
+
+
+class Gelu(torch.nn.Module):
+    def forward(self, x):
+        return torch.nn.functional.gelu(x, approximate="tanh")
+
+
+@pytest.mark.parametrize("traced", [False, True])
+@pytest.mark.parametrize(
+    "module",
+    [torch.nn.GELU(), Gelu(), Spaced()],
+    ids=lambda each: type(each).__name__,
+)
+def test_archives_of_the_newest_versions_are_models(archives, load, run, module, traced):
+    x = torch.rand(2, 3, 4)
+    blob = archives.saved(module.eval(), (x,) if traced else None)
+
+    assert ".data/version" in archives.records(blob)
+    (output,) = run(load(blob), x.numpy())
+    assert np.array_equal(output.numpy(), module(x).detach().numpy())
+
+
+@pytest.mark.parametrize("place", ["version", ".data/version"])
+def test_operators_mean_what_they_meant_in_the_version_of_the_archive(archives, load, run, place):
+    records = archives.records(archives.scripted("def forward(self, x):\n    return x / 2\n"))
+    del records["version"]
+    given = np.array([3], np.int64)
+
+    old, new = (load(archives.packed(records | {place: each})) for each in (b"3\n", b"4\n"))
+
+    assert run(old, given)[0].values() == [1]  # before version 4, integers were divided so
+    assert run(new, given)[0].values() == [1.5]
+
+
+def test_a_version_that_torch_does_not_read_is_told(archives, doubling, refusal):
+    records = archives.records(doubling)
+    del records["version"]
+
+    assert "version" in refusal(archives.packed(records))
+    assert "too old" in refusal(archives.packed(records | {".data/version": b"99\n"}))

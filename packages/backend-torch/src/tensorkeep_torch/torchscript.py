@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 _DATA, _CONSTANTS = "data.pkl", "constants.pkl"
 _CODE: Final = "code/"
 _BYTE_ORDER: Final = "byteorder"
+# Since version 6 of the format, which operators such as gelu ask for; before it was at the top.
+_VERSION, _OLD_VERSION = ".data/version", "version"
 # Within a package: the source that its modules share, and the first module.
 _PACKAGE: Final = "package/.data"
 _SHARED, _MODULE = f"{_PACKAGE}/ts_code", f"{_PACKAGE}/ts_code/0"
@@ -70,7 +72,8 @@ def load(archive: Archive, device: torch.device) -> tuple[Native, Native, int]:
         memory[_CONSTANT + key] = _memory(archive, f"constants/{key}")
     package = io.BytesIO()
     with zipfile.ZipFile(package, "w") as target:
-        target.writestr(f"{_PACKAGE}/version", archive.record("version"))
+        version = archive.record(_VERSION if _VERSION in archive else _OLD_VERSION)
+        target.writestr(f"{_PACKAGE}/version", version)
         target.writestr(f"{_MODULE}/{_DATA}", data)
         target.writestr(f"{_MODULE}/{_CONSTANTS}", _renamed(constants))
         for name in archive.names:
