@@ -95,17 +95,19 @@ def test_onto_a_key_that_holds_something_else_no_output_is_stored_and_there_is_o
     assert wire.read("GET", "k") == b"kept"
 
 
-def test_an_output_that_has_no_type_on_the_wire_is_an_error(wire):
+def test_half_floats_are_types_like_others(wire):
     narrow = model("Cast", TensorProto.FLOAT16, to=TensorProto.FLOAT16)
     assert wire.read("AI.MODELSTORE", "narrow", "ONNX", "CPU", "BLOB", narrow) == "OK"
 
-    assert run(wire, "narrow") == WireError("ERR unsupported dtype")
-    dag = ("AI.DAGEXECUTE_RO", "LOAD", 1, "x")
-    step = ("|>", "AI.MODELEXECUTE", "narrow", "INPUTS", 1, "x", "OUTPUTS", 1, "y")
-    shown = ("|>", "AI.TENSORGET", "y", "VALUES")
-    assert wire.read(*dag, *step, *shown) == ["OK", WireError("ERR unsupported dtype")]
-    assert wire.read("PING") == "PONG"
-    assert wire.read("EXISTS", "y") == 0
+    assert run(wire, "narrow") == "OK"
+    assert wire.read("AI.TENSORGET", "y", "META", "VALUES")[1::4] == [b"FLOAT16", [b"1", b"2"]]
+
+
+def test_negative_integers_and_empty_strings_are_values(wire):
+    assert wire.read("AI.TENSORSET", "y", "INT8", 2, "VALUES", -1, -128) == "OK"
+    assert wire.read("AI.TENSORGET", "y", "VALUES") == [-1, -128]
+    assert wire.read("AI.TENSORSET", "y", "STRING", 2, "VALUES", "", "a") == "OK"
+    assert wire.read("AI.TENSORGET", "y", "VALUES") == [b"", b"a"]
 
 
 def test_of_a_dag_all_keys_are_stored_or_none(wire):

@@ -276,6 +276,22 @@ def test_a_float_that_the_type_cannot_hold_becomes_infinite(dtype):
     assert Tensor.from_values(dtype, (2,), [1e300, -1e300]).values() == [np.inf, -np.inf]
 
 
+def test_floats_are_rounded_once_to_the_nearest_bfloat16():
+    ascending = np.arange(0x7F80, dtype=np.uint16)  # all that are positive and finite
+    elements = ascending.view(ml_dtypes.bfloat16).astype(np.float64)
+    middles = (elements[1:] + elements[:-1]) / 2
+    lower = ascending[:-1]
+    for numbers, wanted in (
+        (middles, lower + (lower & 1)),
+        (np.nextafter(middles, 0), lower),
+        (np.nextafter(middles, np.inf), lower + 1),
+    ):
+        tensor = Tensor.from_values(DType.BFLOAT16, numbers.shape, [*numbers])
+        assert (np.frombuffer(tensor.blob, np.uint16) == wanted).all()
+        negative = Tensor.from_values(DType.BFLOAT16, numbers.shape, [*-numbers])
+        assert (np.frombuffer(negative.blob, np.uint16) == wanted | 0x8000).all()
+
+
 @pytest.mark.parametrize("dtype", INTEGERS)
 def test_integers_are_taken_up_to_the_limits_of_the_type(dtype):
     limits = np.iinfo(dtype.numpy)

@@ -10,6 +10,7 @@ from tensorkeep_server.codec import LARGE, Limits, Request, RequestParser
 from tensorkeep_server.reply import (
     LARGE_BULK,
     NULL_ARRAY,
+    BigNumber,
     Blob,
     Error,
     Map,
@@ -204,6 +205,7 @@ scalars = st.one_of(
     st.integers(LARGE_BULK - 1, LARGE_BULK + 1).map(bytes),
     st.integers(-(2**63), 2**63 - 1),
     st.floats(allow_nan=False),
+    st.integers().map(BigNumber),
     st.booleans(),
     st.none(),
     st.just(NULL_ARRAY),
@@ -237,6 +239,8 @@ def as_read(reply, version):  # noqa: C901, PLR0911, one case for each type
             return int(reply)
         case float() if version == 2:
             return b"%.17g" % reply
+        case BigNumber(number):
+            return b"%d" % number
         case bytearray() | memoryview():
             return bytes(reply)
         case NullArray():

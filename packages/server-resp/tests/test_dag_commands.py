@@ -691,20 +691,19 @@ def test_a_persist_key_is_judged_when_all_has_run(wire, connect, fake):
     assert wire.reply() == b"*2\r\n+OK\r\n" + error(WRONG_TYPE)
 
 
-@pytest.mark.parametrize("form", ["", "META", "BLOB", "VALUES"])
-def test_a_tensor_of_a_type_without_a_name_is_an_error_where_it_is_shown_or_stored(wire, form):
+def test_half_floats_are_shown_handed_on_and_stored(wire):
     store(wire, "m", '{"op": "identity", "inputs": 3}')
     store(wire, "one", DOUBLE)
-    put(wire, "x", 1)
-    dag = f"""
-        AI.DAGEXECUTE LOAD 1 x {{}} |> AI.MODELEXECUTE m INPUTS 3 x x x OUTPUTS 3 p q r
-        |> AI.TENSORGET q {form} |> AI.MODELEXECUTE one INPUTS 1 q OUTPUTS 1 s
-        |> AI.TENSORGET p VALUES
+    put(wire, "x", 1.5)
+    dag = """
+        AI.DAGEXECUTE LOAD 1 x PERSIST 3 q s given |> AI.TENSORSET given BFLOAT16 1 VALUES 0.1
+        |> AI.MODELEXECUTE m INPUTS 3 x x x OUTPUTS 3 p q r |> AI.TENSORGET q META VALUES
+        |> AI.MODELEXECUTE one INPUTS 1 q OUTPUTS 1 s |> AI.TENSORGET s BLOB
     """
-    no_name = WireError("ERR unsupported dtype")
-    assert read(wire, dag.format("")) == ["OK", no_name, "OK", [b"1"]]
-    assert read(wire, dag.format("PERSIST 2 p q")) == ["OK", no_name, "OK", [b"1"], no_name]
-    assert wire.ask("EXISTS", "p", "q") == b":0\r\n"
+    half = [b"dtype", b"FLOAT16", b"shape", [1], b"values", [b"1.5"]]
+    assert read(wire, dag) == ["OK", "OK", half, "OK", np.float16(3).tobytes()]
+    assert wire.read("AI.TENSORGET", "s", "META")[1] == b"FLOAT16"
+    assert wire.read("AI.TENSORGET", "given", "VALUES") == [b"0.10009765625"]
 
 
 def test_an_output_that_is_no_tensor_is_not_available_and_fails_what_needs_it(wire):

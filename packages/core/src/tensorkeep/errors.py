@@ -48,10 +48,6 @@ class InvalidValue(InvalidTensor):
     """A value that the tensor's type cannot hold."""
 
 
-class UnsupportedDType(TensorkeepError, TypeError):
-    """A data type that exists, but that this framework or protocol cannot take."""
-
-
 # --------------------------------------------------------------------------- devices
 class InvalidDevice(TensorkeepError, ValueError):
     """A device name that is not of the form `CPU`, `GPU`, `CPU:<n>` or `GPU:<n>`."""

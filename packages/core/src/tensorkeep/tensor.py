@@ -90,6 +90,7 @@ class DType(Enum):
         return f"DType.{self.name}"
 
 
+_FLOATS: Final = {DType.FLOAT16, DType.BFLOAT16, DType.FLOAT, DType.DOUBLE}
 _BY_NUMPY: Final = {member.numpy: member for member in DType if member is not DType.STRING}
 
 
@@ -182,7 +183,8 @@ class Tensor:
             dtype: The elements' type.
             shape: The sizes, outermost first.
             values: Numbers for the numeric types, 0, 1 or booleans for BOOL, `str` (stored as
-                UTF-8) or `bytes` for STRING. A float that FLOAT cannot hold becomes infinite.
+                UTF-8) or `bytes` for STRING. Floats are rounded to the nearest element, beyond the
+                type's range to infinity.
 
         Raises:
             InvalidShape: A size is negative, or the tensor could not be addressed.
@@ -198,8 +200,10 @@ class Tensor:
             return cls.trusted(dtype, shape, _join_strings(values))
         numbers = _numbers(dtype, values)
         try:
-            # through object: NumPy then refuses what does not fit instead of wrapping it around
-            with np.errstate(over="ignore"):
+            if dtype in _FLOATS:
+                array = _rounded(np.array(numbers, np.float64), dtype)
+            else:
+                # through object: NumPy refuses what does not fit instead of wrapping it around
                 array = np.array(numbers, np.object_).astype(dtype.numpy)
         except OverflowError as error:
             msg = f"values must fit {dtype.name}: {error}"
@@ -409,6 +413,23 @@ def _numbers(dtype: DType, values: Sequence[Any]) -> Sequence[Any]:
         raise InvalidValue(msg)
     # through int: NumPy's own integers would wrap around even as objects
     return list(map(int, values)) if integers else values
+
+
+def _rounded(doubles: NDArray[np.float64], dtype: DType) -> NDArray[Any]:
+    """Returns the nearest elements of a float type; of two equally near ones, the even one."""
+    with np.errstate(over="ignore"):
+        if dtype is not DType.BFLOAT16:
+            return doubles.astype(dtype.numpy)
+        # Its own conversion rounds to float32 first, so that a number just beside the middle of
+        # two elements falls on the middle, and then to the wrong side. Rounded to odd instead,
+        # a number stays on its side.
+        narrow = doubles.astype(np.float32)
+        bits = narrow.view(np.uint32)
+        wide = narrow.astype(np.float64)
+        inexact_and_even = (wide != doubles) & (bits & 1 == 0) & ~np.isnan(doubles)
+        bits[inexact_and_even & (np.abs(wide) > np.abs(doubles))] -= 1
+        bits[inexact_and_even & (np.abs(wide) < np.abs(doubles))] += 1
+        return narrow.astype(dtype.numpy)
 
 
 def _from_foreign(array: NDArray[Any]) -> Tensor:

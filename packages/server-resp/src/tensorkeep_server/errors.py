@@ -74,7 +74,6 @@ _LINES: Final[tuple[tuple[type[Exception], Callable[[Any], str]], ...]] = (
     ),
     (core.NulInString, lambda _: "ERR C-string value contains null character"),
     (core.InvalidTensor, lambda _: "ERR invalid value"),
-    (core.UnsupportedDType, lambda _: "ERR unsupported dtype"),
     (core.InvalidDevice, lambda _: "ERR unsupported device"),
     (core.DeviceUnavailable, _device_unavailable),
     (core.BackendUnavailable, lambda _: "ERR Could not load backend"),

@@ -37,8 +37,8 @@ _HEXADECIMAL: Final = re.compile(
 _ZERO: Final = re.compile(rb"[+-]?+(?:0x[0.]++(?:p.++)?+|[0.]++(?:e.++)?+)", re.IGNORECASE)
 _LONG_WORD: Final = 5 * 1024  # a number of so many bytes is none for Redis' `long double`
 _PLACES: Final = 17  # behind the point, which Redis prints of a `long double`
-_WHOLE: Final = rb"(?:0|[1-9][0-9]{0,18}+)"
-_WHOLES: Final = re.compile(rb"%b(?: %b)*+" % (_WHOLE, _WHOLE))
+_INTEGER: Final = rb"(?:0|-?+[1-9][0-9]{0,19}+)"
+_INTEGERS: Final = re.compile(rb"%b(?: %b)*+" % (_INTEGER, _INTEGER))
 
 
 def parse_doubles(words: Sequence[Argument]) -> list[float] | None:
@@ -91,10 +91,10 @@ def parse_bound(word: Argument) -> float | None:
         return -inf if text.startswith(b"-") else inf
 
 
-def parse_wholes(words: Sequence[Argument]) -> list[int] | None:
-    """Reads integers that are not negative, of at most 19 digits; None when one is not one."""
+def parse_integers(words: Sequence[Argument]) -> list[int] | None:
+    """Reads integers of at most 20 digits, spelled as in `args`; None when one is not one."""
     joined = _joined(words)
-    if joined is None or not _WHOLES.fullmatch(joined):
+    if joined is None or not _INTEGERS.fullmatch(joined):
         return None
     return [*map(int, joined.split(b" "))]
 

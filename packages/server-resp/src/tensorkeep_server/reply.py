@@ -44,9 +44,9 @@ Blob: TypeAlias = bytes | bytearray | memoryview
 # `list` is invariant, so the lists of one type are named on their own. `Sequence[Reply]` would
 # cover them, and also `str`, which is no reply.
 Reply: TypeAlias = (
-    "Blob | int | float | bool | Simple | Error | NullArray | Map | Set | Push | Verbatim"
-    " | InVersion | Several | list[Reply] | list[bytes] | list[bytes | memoryview] | list[int]"
-    " | list[float] | tuple[Reply, ...] | None"
+    "Blob | int | float | bool | BigNumber | Simple | Error | NullArray | Map | Set | Push"
+    " | Verbatim | InVersion | Several | list[Reply] | list[bytes] | list[bytes | memoryview]"
+    " | list[int] | list[float] | tuple[Reply, ...] | None"
 )
 
 
@@ -82,6 +82,19 @@ class Error:
     """
 
     line: str
+
+
+@dataclass(frozen=True, slots=True)
+class BigNumber:
+    """An integer that may be beyond int64; RESP2 gets a bulk.
+
+    Clients read an integer of RESP2 as int64, and hiredis closes the connection beyond it.
+
+    Attributes:
+        number: Any integer.
+    """
+
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +195,7 @@ def encode(reply: Reply, version: Version, out: list[Blob]) -> None:
     encoder(reply, version, out)
 
 
-def plain(reply: "Reply") -> CommandReply:  # noqa: PLR0911 - one for each kind of reply
+def plain(reply: "Reply") -> CommandReply:  # noqa: C901, PLR0911 - one for each kind
     """Returns a reply as a value, as a client that speaks RESP2 would see it.
 
     Raises:
@@ -197,6 +210,8 @@ def plain(reply: "Reply") -> CommandReply:  # noqa: PLR0911 - one for each kind 
             return bytes(reply)
         case float():
             return _digits(reply)
+        case BigNumber(number):
+            return b"%d" % number
         case int():  # a boolean as well
             return int(reply)
         case Map(pairs):
@@ -271,6 +286,11 @@ def _verbatim(reply: Verbatim, version: Version, out: list[Blob]) -> None:
 
 def _integer(reply: int, _version: Version, out: list[Blob]) -> None:
     out.append(b":%d\r\n" % reply)
+
+
+def _big_number(reply: BigNumber, version: Version, out: list[Blob]) -> None:
+    text = b"%d" % reply.number
+    out.append(b"$%d\r\n%b\r\n" % (len(text), text) if version == RESP2 else b"(%b\r\n" % text)
 
 
 def _boolean(reply: bool, version: Version, out: list[Blob]) -> None:  # noqa: FBT001, it is the value
@@ -389,6 +409,7 @@ _ENCODERS: Final[dict[type, Callable[[Any, Version, list[Blob]], None]]] = {
     Verbatim: _verbatim,
     int: _integer,
     bool: _boolean,
+    BigNumber: _big_number,
     float: _double,
     type(None): _null,
     NullArray: _null_array,

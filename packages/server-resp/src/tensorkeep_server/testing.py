@@ -161,6 +161,7 @@ _SCALARS: Final[dict[bytes, Callable[[str], Any]]] = {
     b"+": str,
     b"-": WireError,
     b":": int,
+    b"(": int,
     b",": float,
     b"#": lambda text: text == "t",
     b"_": lambda _: None,

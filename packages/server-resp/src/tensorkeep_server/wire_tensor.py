@@ -8,11 +8,11 @@ from __future__ import annotations
 from array import array
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from tensorkeep.errors import UnsupportedDType
-from tensorkeep.tensor import DType, Tensor, element_count
+from tensorkeep.tensor import NUL, DType, Tensor, element_count
 from tensorkeep_server.args import Args, keyword, parse_integer
 from tensorkeep_server.errors import CommandError
-from tensorkeep_server.numerals import parse_doubles, parse_wholes
+from tensorkeep_server.numerals import parse_doubles, parse_integers
+from tensorkeep_server.reply import BigNumber
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -20,25 +20,9 @@ if TYPE_CHECKING:
     from tensorkeep_server.codec import Argument
     from tensorkeep_server.reply import Reply
 
-# The types that have a name on the wire. Others exist inside, as outputs of models.
-WIRE_DTYPES: Final[dict[Argument, DType]] = {
-    dtype.name.encode(): dtype
-    for dtype in (
-        DType.FLOAT,
-        DType.DOUBLE,
-        DType.INT8,
-        DType.INT16,
-        DType.INT32,
-        DType.INT64,
-        DType.UINT8,
-        DType.UINT16,
-        DType.BOOL,
-        DType.STRING,
-    )
-}
-_NAMES: Final = {dtype: dtype.name.encode() for dtype in WIRE_DTYPES.values()}
+_DTYPES: Final[dict[Argument, DType]] = {dtype.name.encode(): dtype for dtype in DType}
 
-# How `array` names the elements of each type; it refuses integers that do not fit.
+# How `array` names the elements of each type that it has; it refuses integers that do not fit.
 _ELEMENTS: Final = {
     DType.FLOAT: "f",
     DType.DOUBLE: "d",
@@ -48,8 +32,12 @@ _ELEMENTS: Final = {
     DType.INT64: "q",
     DType.UINT8: "B",
     DType.UINT16: "H",
+    DType.UINT32: "I",
+    DType.UINT64: "Q",
     DType.BOOL: "B",
 }
+_FLOATS: Final = {DType.FLOAT16, DType.BFLOAT16, DType.FLOAT, DType.DOUBLE}
+_LARGEST_INTEGER: Final = 2**63 - 1  # of a reply
 _INVALID_VALUE: Final = "ERR invalid value"
 _INVALID_SHAPE: Final = "ERR invalid or negative value found in tensor shape"
 
@@ -68,9 +56,9 @@ def read_tensor(args: Args, max_bytes: int) -> Tensor:
     """
     items = args.items
     name = items[args.at]
-    dtype = WIRE_DTYPES.get(name) if type(name) is bytes else None
+    dtype = _DTYPES.get(name) if type(name) is bytes else None
     if dtype is None:
-        dtype = WIRE_DTYPES.get(keyword(name))
+        dtype = _DTYPES.get(keyword(name))
         if dtype is None:
             raise CommandError("ERR invalid data type")
     sizes: list[int] = []
@@ -100,27 +88,21 @@ def _read_values(dtype: DType, shape: tuple[int, ...], values: Sequence[Argument
     if len(values) != element_count(shape):
         raise CommandError("ERR wrong number of values was given in 'AI.TENSORSET' command")
     if dtype is DType.STRING:
-        return Tensor.from_values(dtype, shape, [_read_string(value) for value in values])
+        # A string may bring its terminating NUL.
+        return Tensor.from_values(dtype, shape, [bytes(each).removesuffix(NUL) for each in values])
     numbers: Sequence[float] | None
-    if dtype is DType.FLOAT or dtype is DType.DOUBLE:
-        numbers = parse_doubles(values)
-    else:
-        numbers = parse_wholes(values)
+    numbers = parse_doubles(values) if dtype in _FLOATS else parse_integers(values)
     if numbers is None or (dtype is DType.BOOL and max(numbers) > 1):
         raise CommandError(_INVALID_VALUE)
+    code = _ELEMENTS.get(dtype)
+    if code is None:
+        return Tensor.from_values(dtype, shape, numbers)
     try:
         # A double beyond FLOAT becomes infinite, as in C.
-        blob = array(_ELEMENTS[dtype], numbers).tobytes()
+        blob = array(code, numbers).tobytes()
     except OverflowError:
         raise CommandError(_INVALID_VALUE) from None
     return Tensor.trusted(dtype, shape, blob)
-
-
-def _read_string(value: Argument) -> bytes:
-    """A string may bring its terminating NUL; it is not empty, and has no NUL inside."""
-    if not value:
-        raise CommandError("ERR C-string value contains null character")
-    return bytes(value).removesuffix(b"\0")
 
 
 # --------------------------------------------------------------------------- showing
@@ -163,15 +145,10 @@ def read_form(words: Iterable[Argument]) -> Form:
 
 
 def show_tensor(tensor: Tensor, form: Form) -> Reply:
-    """Returns a tensor as it is to be shown.
-
-    Raises:
-        UnsupportedDType: The type has no name on the wire.
-    """
-    check_dtype(tensor)
+    """Returns a tensor as it is to be shown."""
     if not form.meta:
         return tensor.blob if form.blob else _values(tensor)
-    shown: list[Reply] = [b"dtype", _NAMES[tensor.dtype], b"shape", list(tensor.shape)]
+    shown: list[Reply] = [b"dtype", tensor.dtype.name.encode(), b"shape", list(tensor.shape)]
     if form.blob:
         shown += (b"blob", tensor.blob)
     elif form.values:
@@ -181,14 +158,8 @@ def show_tensor(tensor: Tensor, form: Form) -> Reply:
 
 def _values(tensor: Tensor) -> list[Reply]:
     values = tensor.values()
-    return [int(value) for value in values] if tensor.dtype is DType.BOOL else values
-
-
-def check_dtype(tensor: Tensor) -> None:
-    """Makes sure that a tensor's type has a name on the wire.
-
-    Raises:
-        UnsupportedDType: It has not, so clients could not read it.
-    """
-    if tensor.dtype not in _NAMES:
-        raise UnsupportedDType(tensor.dtype.name)
+    if tensor.dtype is DType.BOOL:
+        return [int(value) for value in values]
+    if tensor.dtype is DType.UINT64 and max(values, default=0) > _LARGEST_INTEGER:
+        return [value if value <= _LARGEST_INTEGER else BigNumber(value) for value in values]
+    return values

@@ -39,7 +39,7 @@ from tensorkeep_server.commands.ai.tensors import check_target, stored_tensor
 from tensorkeep_server.dag_plan import Dialect, Draft, read_dag
 from tensorkeep_server.errors import CommandError, error_reply
 from tensorkeep_server.reply import OK, Error, Simple
-from tensorkeep_server.wire_tensor import check_dtype, read_form, read_tensor, show_tensor
+from tensorkeep_server.wire_tensor import read_form, read_tensor, show_tensor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -215,12 +215,7 @@ def _answer(client: Client, plan: Plan, run: GraphRun) -> Reply:
 
 
 def _shown(tensor: Tensor | None, form: Form) -> Reply:
-    if tensor is None:
-        return NOT_AVAILABLE
-    try:
-        return show_tensor(tensor, form)
-    except TensorkeepError as error:
-        return error_reply(error)
+    return NOT_AVAILABLE if tensor is None else show_tensor(tensor, form)
 
 
 def _outcome(run: GraphRun, operation: int) -> Reply:
@@ -237,7 +232,6 @@ def _persist(client: Client, plan: Plan, run: GraphRun) -> Error | None:
         if tensor is None:
             return Error(_NO_TENSOR)
         try:
-            check_dtype(tensor)
             check_target(client, key)
         except TensorkeepError as error:
             return error_reply(error)
@@ -273,11 +267,6 @@ _WRITING: Final = _READING.replace("[ROUTING", "[PERSIST count key ...] [ROUTING
 
 
 _OF_DAGS: Final = (
-    Difference(
-        "VALUES of a type that has no name on the wire: the head of an array, then one error.",
-        "The error alone, as that operation's element.",
-        "Half an array takes all later replies with it.",
-    ),
     Difference(
         "An output that is no tensor, of an `ONNX` model, ends the server.",
         "What reads it is answered `NA`.",

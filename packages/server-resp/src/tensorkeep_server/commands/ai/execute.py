@@ -14,7 +14,6 @@ from tensorkeep_server.commands.ai.tensors import check_target, stored_tensor
 from tensorkeep_server.errors import CommandError, error_reply
 from tensorkeep_server.later import Later
 from tensorkeep_server.reply import OK, Simple
-from tensorkeep_server.wire_tensor import check_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -186,7 +185,6 @@ def store_outputs(client: Client, names: Sequence[bytes], graph: GraphRun) -> Re
     outputs = graph.values[graph.graph.given :]
     for name, output in zip(names, outputs, strict=True):
         if output is not None:
-            check_dtype(output)
             check_target(client, name)
     for name, output in zip(names, outputs, strict=True):
         if output is not None:
@@ -242,8 +240,8 @@ OF_RUNS: Final = (
         "A model without an end would keep its device for ever.",
     ),
     Difference(
-        "An output of a type that has no name on the wire, such as float16, ends the server.",
-        "`ERR unsupported dtype`, and nothing is stored.",
+        "An output of a type that has no name there, such as float16, ends the server.",
+        "Every type has a name, see `AI.TENSORSET`.",
         "No request may end the server.",
     ),
 )

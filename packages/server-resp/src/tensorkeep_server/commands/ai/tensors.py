@@ -97,6 +97,14 @@ def check_target(client: Client, key: bytes) -> None:
         client.keys.typed(key, Tensor)
 
 
+_OF_TENSORS: Final = (
+    Difference(
+        "Has ten types of elements.",
+        "Also `FLOAT16`, `BFLOAT16`, `UINT32` and `UINT64`, here and in operations of DAGs.",
+        "Models take and return them.",
+    ),
+)
+
 COMMANDS: Final[tuple[Command, ...]] = (
     command(
         "ai.tensorset",
@@ -108,6 +116,17 @@ COMMANDS: Final[tuple[Command, ...]] = (
         keys=(1, 1, 1),
         syntax="key type [dim ...] [BLOB data | VALUES value ...]",
         differences=(
+            *_OF_TENSORS,
+            Difference(
+                "Refuses negative VALUES of `INT8`, `INT16`, `INT32` and `INT64`.",
+                "Takes them.",
+                "They can be stored through BLOB there, and are shown.",
+            ),
+            Difference(
+                "Refuses an empty string among VALUES.",
+                "Takes it.",
+                "It can be stored through BLOB there, and is shown.",
+            ),
             Difference(
                 "Does not look at the last byte of a `BOOL` blob.",
                 "Looks at each.",
@@ -129,5 +148,6 @@ COMMANDS: Final[tuple[Command, ...]] = (
         flags=(READONLY, MODULE),
         keys=(1, 1, 1),
         syntax="key [META] [BLOB | VALUES]",
+        differences=_OF_TENSORS,
     ),
 )
