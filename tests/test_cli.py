@@ -7,11 +7,13 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 
 import pytest
+import redis
 
 from tensorkeep.backends import Backends
 from tensorkeep_server.identity import tensorkeep_version
@@ -83,6 +85,69 @@ def test_a_server_says_once_it_is_ready_what_one_needs_to_know():
 def test_a_signal_ends_the_server_cleanly(number):
     with starting("--port", 0) as (process, _):
         assert "Traceback" not in end(process, number)
+
+
+def test_a_terminal_that_is_closed_does_not_end_the_server():
+    with starting("--port", 0) as (process, ready):
+        process.send_signal(signal.SIGHUP)
+        with Wire(int(ready["address"].rpartition(":")[2])) as wire:
+            assert wire.ask("PING") == b"+PONG\r\n"
+        assert "SIGHUP is ignored" in end(process)
+
+
+def test_a_second_signal_ends_the_server_without_waiting_for_what_runs(counting):
+    with starting("--port", 0, "--shutdown-grace", 100, "--model-execution-timeout", 100_000) as (
+        process,
+        ready,
+    ):
+        port = int(ready["address"].rpartition(":")[2])
+        with Wire(port) as wire, Wire(port) as other:
+            wire.ask("AI.MODELSTORE", "m", "ONNX", "CPU", "BLOB", counting)
+            wire.ask("AI.TENSORSET", "turns", "INT64", 1, "VALUES", 10**12)
+            wire.ask("AI.TENSORSET", "x", "FLOAT", 1)
+            wire.send("AI.MODELEXECUTE", "m", "INPUTS", 2, "turns", "x", "OUTPUTS", 1, "y")
+            while b" flags=b " not in other.read("CLIENT", "LIST"):
+                time.sleep(0.01)
+            process.send_signal(signal.SIGINT)
+            while "shutting down, once what runs has ended, in 100 s at" not in (
+                line := process.stderr.readline()
+            ):
+                assert line, "the server ended at once"
+            assert "told again to end" in end(process, signal.SIGINT)
+
+
+@pytest.mark.parametrize(
+    "sign",
+    [
+        " typer.models",  # was imported, the modules of the server were not
+        "Setting LOAD parameter to: ONNX",  # the backend is being loaded
+    ],
+)
+def test_ctrl_c_while_the_server_starts_ends_it_without_a_traceback(sign):
+    with subprocess.Popen(
+        [sys.executable, "-X", "importtime", *TENSORKEEP[1:], "serve", "--port=0", "--load=ONNX"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        while sign not in (line := process.stderr.readline()):
+            assert line, sign
+        process.send_signal(signal.SIGINT)
+        shown, log = process.communicate(timeout=LIMIT)
+    assert "Traceback" not in log
+    assert "ready" not in shown
+    assert process.returncode in {0, 130, -signal.SIGINT}
+
+
+def test_a_server_listens_on_several_addresses_with_one_port():
+    with starting("--port", 0, "--bind", "127.0.0.1", "--bind", "127.0.0.2") as (process, ready):
+        first, second = ready["address"].split(" and ")
+        port = first.removeprefix("127.0.0.1:")
+        assert second == f"127.0.0.2:{port}"
+        for host in ("127.0.0.1", "127.0.0.2"):
+            with redis.Redis(host, int(port), decode_responses=True) as client:
+                assert client.config_get("bind") == {"bind": "127.0.0.1 127.0.0.2"}
+        end(process)
 
 
 def test_the_installed_command_is_the_same():

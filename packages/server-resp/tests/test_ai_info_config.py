@@ -142,12 +142,11 @@ def test_models_of_all_databases_are_listed_by_their_names(wire):
     assert wire.read("AI._MODELSCAN") == [[b"ket1", b""], [b"m", b"1"]]
 
 
-def test_each_scan_warns_that_it_is_experimental(wire, caplog):
-    for count in (1, 2):
+def test_a_scan_logs_nothing(wire, caplog):
+    with caplog.at_level("INFO"):
         wire.ask("AI._MODELSCAN")
-        warnings = [r for r in caplog.records if "experimental" in r.getMessage()]
-        assert len(warnings) == count
-        assert warnings[-1].levelname == "WARNING"
+        wire.ask("AI._SCRIPTSCAN")
+    assert caplog.records == []
 
 
 def test_a_scan_takes_no_arguments(wire):

@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tensorkeep.backends import Backends
+from tensorkeep.testing.fake_backend import FakeBackend
 from tensorkeep_server.cli import app, info, plugins
 from tensorkeep_server.cli.store_model import packed
 from tensorkeep_server.identity import tensorkeep_version
@@ -185,6 +186,16 @@ def test_a_url_that_is_none_is_an_error_of_one_line():
 
 
 # ------------------------------------------------------------------------- info
+SOURCE = "sum\n"
+
+
+@pytest.fixture
+def backends(backends):
+    """The backends of every test here, and one for scripts."""
+    backends.add("TORCH", FakeBackend())
+    return backends
+
+
 @pytest.fixture
 def used(server, wire):
     """A server with a model that was run, once well and once badly."""
@@ -217,6 +228,31 @@ def test_info_is_readable(used):
     assert [cell.strip() for cell in row.strip("│").split("│")][:7] == [
         *("m", "ONNX", "CPU", "v1", "1", "0", "3"),
     ]
+
+
+LONG = "a/long/key/" * 12
+
+
+def test_info_lists_models_and_scripts_by_key_and_shows_long_keys_whole(used, wire):
+    blob = json.dumps({"op": "multiply", "by": 2})
+    for key in ("z", LONG, "b"):
+        wire.ask("AI.MODELSTORE", key, "ONNX", "CPU", "BLOB", blob)
+    for key in ("t", "s"):
+        wire.ask("AI.SCRIPTSTORE", key, "CPU", "ENTRY_POINTS", 1, "sum", "SOURCE", SOURCE)
+    told = json.loads(run("info", "--json", "--port", port_of(used)).output)
+    assert [model["key"] for model in told["models"]] == [LONG, "b", "m", "z"]
+    assert [script["key"] for script in told["scripts"]] == ["s", "t"]
+    shown = run("info", "--port", port_of(used), env={"COLUMNS": "80"}).output
+    first = "".join(line.split("│")[1].strip() for line in shown.splitlines() if "│" in line)
+    assert LONG in first
+    assert "…" not in shown
+
+
+def test_info_of_one_script_tells_of_it_as_a_script(used, wire):
+    wire.ask("AI.SCRIPTSTORE", "s", "CPU", "ENTRY_POINTS", 1, "sum", "SOURCE", SOURCE)
+    told = json.loads(run("info", "s", "--json", "--port", port_of(used)).output)
+    assert list(told) == ["scripts"]
+    assert told["scripts"][0]["type"] == "SCRIPT"
 
 
 def test_info_of_one_model_tells_of_nothing_else(used):

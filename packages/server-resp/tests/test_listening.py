@@ -27,7 +27,7 @@ def ask(address, family=socket.AF_INET):
 
 
 async def test_connections_that_wait_are_all_taken():
-    (made,) = await open_tcp("127.0.0.1", 0)
+    (made,) = await open_tcp(["127.0.0.1"], 0)
     address = made.getsockname()
     waiting = [socket.create_connection(address) for _ in range(200)]
     listener = Listener(made, Greeting)
@@ -48,7 +48,7 @@ async def test_a_name_with_several_addresses_gets_one_port(monkeypatch):
         ]
 
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", both)
-    first, second = await open_tcp("somewhere", 0)
+    first, second = await open_tcp(["somewhere"], 0)
     with first, second:
         assert first.getsockname()[1] == second.getsockname()[1]
 
@@ -83,7 +83,7 @@ async def test_a_connection_that_breaks_as_it_comes_harms_nobody(caplog):
         def __init__(self):
             raise RuntimeError("no protocol today")
 
-    (made,) = await open_tcp("127.0.0.1", 0)
+    (made,) = await open_tcp(["127.0.0.1"], 0)
     listener = Listener(made, Broken)
     with caplog.at_level(logging.WARNING):
         assert await asyncio.to_thread(ask, made.getsockname()) == b""  # it was closed
@@ -105,6 +105,6 @@ async def test_a_unix_socket_of_a_killed_server_is_replaced_and_a_live_one_is_no
 
 
 async def test_an_address_in_use_is_named():
-    (made,) = await open_tcp("127.0.0.1", 0)
+    (made,) = await open_tcp(["127.0.0.1"], 0)
     with made, pytest.raises(OSError, match=r"cannot listen on 127\.0\.0\.1:\d+: Address already"):
-        await open_tcp("127.0.0.1", made.getsockname()[1])
+        await open_tcp(["127.0.0.1"], made.getsockname()[1])

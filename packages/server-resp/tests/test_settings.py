@@ -1,5 +1,6 @@
 """Where the settings of `tensorkeep serve` come from, and which values are refused."""
 
+import inspect
 import logging
 import re
 from dataclasses import replace
@@ -18,7 +19,7 @@ DEFAULTS = Settings()
 
 # What is written, as text and as TOML, and what the server is told.
 SETTINGS = [
-    ("bind", "0.0.0.0", '"0.0.0.0"', {"bind": "0.0.0.0"}),  # noqa: S104 - only told
+    ("bind", "0.0.0.0", '"0.0.0.0"', {"bind": ("0.0.0.0",)}),  # noqa: S104 - only told
     ("port", "7000", "7000", {"port": 7000}),
     ("port", "0", "0", {"port": 0}),
     ("unix-socket", "x.sock", '"x.sock"', {"unix_socket": "x.sock"}),
@@ -144,7 +145,18 @@ def test_several_backends_can_be_loaded_whatever_the_source(told, elsewhere, mon
     assert told("--load", "onnx", "--load", "TORCH").load == both
     assert told(env={"TENSORKEEP_LOAD": "onnx torch"}).load == both
     assert told("--config", "s.toml").load == both
+    (elsewhere / "s.toml").write_text('load = "onnx"\n')
+    assert told("--config", "s.toml").load == ("ONNX",)
     assert told("--load", "torch", env={"TENSORKEEP_LOAD": "onnx"}).load == ("TORCH",)
+
+
+def test_several_addresses_can_be_listened_on_whatever_the_source(told, elsewhere):
+    (elsewhere / "s.toml").write_text('bind = ["::1", "127.0.0.2"]\n')
+    both = ("::1", "127.0.0.2")
+    assert told("--bind", "::1", "--bind", "127.0.0.2").bind == both
+    assert told(env={"TENSORKEEP_BIND": "::1 127.0.0.2"}).bind == both
+    assert told("--config", "s.toml").bind == both
+    assert told("--config", "s.toml", "--bind", "localhost").bind == ("localhost",)
 
 
 def test_there_must_be_something_to_listen_on():
@@ -162,11 +174,12 @@ def test_there_must_be_something_to_listen_on():
         ("port = 'x'", "s.toml: port must be a whole number, not 'x'"),
         ("port = true", "s.toml: port must be a whole number, not True"),
         ("port = 1.5", "s.toml: port must be a whole number, not 1.5"),
-        ("bind = 5", "s.toml: bind must be a string, not 5"),
+        ("unix-socket = 5", "s.toml: unix-socket must be a string, not 5"),
+        ("bind = 5", "s.toml: bind must be a string or a list of strings, not 5"),
         ("tcp = 1", "s.toml: tcp must be true or false, not 1"),
         ("shutdown-grace = '5'", "s.toml: shutdown-grace must be a number, not '5'"),
-        ("load = 'ONNX'", "s.toml: load must be a list of strings, not 'ONNX'"),
-        ("load = [1]", "s.toml: load must be a list of strings, not [1]"),
+        ("load = 1", "s.toml: load must be a string or a list of strings, not 1"),
+        ("load = [1]", "s.toml: load must be a string or a list of strings, not [1]"),
         ("log-level = 1", "s.toml: log-level must be a string, not 1"),
         ("port =", "s.toml is not TOML:"),
     ],
@@ -186,7 +199,7 @@ def test_a_file_that_is_not_there_is_refused():
 
 def test_a_value_of_a_file_keeps_to_the_same_limits(elsewhere):
     (elsewhere / "s.toml").write_text("port = 70000")
-    assert "'--port'" in refused("--config", "s.toml")
+    assert "'port' in s.toml" in refused("--config", "s.toml")
 
 
 # ------------------------------------------------------------------------- values that are refused
@@ -219,6 +232,51 @@ def test_a_value_out_of_its_limits_is_refused_with_the_name_of_the_option(key, v
 def test_a_backend_that_is_not_installed_is_refused_with_those_that_are():
     said = refused("--load", "nosuch")
     assert "Invalid value for '--load': nosuch is not an installed backend (installed: " in said
+
+
+# ------------------------------------------------------------------------- the environment
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("TENSORKEEP_PORT", "tcp://10.0.0.1:6379"),  # as Kubernetes sets it for a service
+        ("TENSORKEEP_TCP", "maybe"),
+        ("TENSORKEEP_LOAD", "nosuch"),
+        ("TENSORKEEP_LOG_LEVEL", "loud"),
+        ("TENSORKEEP_CONFIG", "nosuch.toml"),
+    ],
+)
+def test_a_variable_that_is_wrong_is_named(variable, value):
+    said = refused(env={variable: value})
+    assert f"Invalid value for {variable}:" in said
+    assert "--" not in said.partition("Error:")[2]
+
+
+def test_a_flag_is_blamed_where_it_is_wrong_although_there_is_a_variable():
+    said = refused("--port", "x", env={"TENSORKEEP_PORT": "7000"})
+    assert "Invalid value for '--port':" in said
+
+
+def test_nothing_to_listen_on_is_blamed_on_the_variable_that_says_so():
+    assert "Invalid value for TENSORKEEP_TCP:" in refused(env={"TENSORKEEP_TCP": "no"})
+
+
+def test_a_variable_that_is_no_setting_is_warned_of(told, caplog):
+    told(env={"TENSORKEEP_PROT": "1", "TENSORKEEP_URL": "redis://x", "TENSORKEEP_QQ": "1"})
+    assert [r.getMessage() for r in caplog.records if r.levelname == "WARNING"] == [
+        "TENSORKEEP_PROT is no setting and has no effect, is TENSORKEEP_PORT meant?",
+        "TENSORKEEP_QQ is no setting and has no effect",
+    ]
+
+
+# ------------------------------------------------------------------------- the help
+@pytest.mark.parametrize("columns", ["60", "80", "200"])
+def test_the_help_names_every_option_whole_on_a_terminal_of_any_width(columns):
+    shown = CliRunner().invoke(app, ["serve", "--help"], env={"COLUMNS": columns}).output
+    options = [f"--{name.replace('_', '-')}" for name in inspect.signature(serve.serve).parameters]
+    assert len(options) > 20
+    words = re.split(r"[\s/]+", shown)
+    assert [option for option in options[1:] if option not in words] == []
+    assert "…" not in shown
 
 
 # ------------------------------------------------------------------------- what is logged

@@ -402,11 +402,14 @@ class Engine:
     def close(self, grace: float, done: Callable[[], None]) -> None:
         """Takes no new work, lets running work finish, then calls `done`.
 
+        Called again, unfinished work gets no more time than is said then.
+
         Args:
             grace: Seconds after which unfinished work is cancelled and no longer waited for.
-            done: Called once.
+            done: Called once; that of the first call.
         """
         if self._closing is not None:
+            self._loop.call_at(self._loop.time() + grace, self._end)
             return
         self._closing = done
         self._builder.refuse()

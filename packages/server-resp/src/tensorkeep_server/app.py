@@ -6,9 +6,11 @@ import asyncio
 import logging
 import os
 import secrets
+import signal
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from tensorkeep.engine import Engine
@@ -41,14 +43,18 @@ async def serve(
     ready: Callable[[Server], None] = lambda _: None,
     backends: Backends | None = None,
     signals: Iterable[int] = (),
+    ignored: Iterable[int] = (),
 ) -> None:
     """Serves until a signal or SHUTDOWN ends it.
+
+    Asked to end a second time, it waits no longer for what runs.
 
     Args:
         settings: What the server is told.
         ready: Called once clients can connect.
         backends: The backends; by default the installed ones.
         signals: Signals that end the server; they can only be caught on the main thread.
+        ignored: Signals that are logged and change nothing.
 
     Raises:
         OSError: An address cannot be listened on.
@@ -58,11 +64,23 @@ async def serve(
     ended = asyncio.Event()
     grace = settings.shutdown_grace
 
+    idle = asyncio.Event()
+
     def shut_down(wait: bool) -> None:  # noqa: FBT001 - a callback
         nonlocal grace
         grace = grace if wait else 0.0
+        if ended.is_set() and not wait:
+            server.engine.close(0.0, idle.set)
         ended.set()
 
+    def end_by_signal() -> None:
+        if ended.is_set():
+            _log.info("told again to end: what runs is not waited for")
+        shut_down(not ended.is_set())
+
+    _catch(signals, end_by_signal)
+    for number in ignored:
+        _catch([number], partial(_log.info, "%s is ignored", signal.Signals(number).name))
     sys.setswitchinterval(settings.switch_interval)
     server = Server(
         settings=settings,
@@ -76,27 +94,37 @@ async def serve(
         model_chunk_size=settings.model_chunk_size,
         max_clients=settings.max_clients,
     )
-    for name in settings.load:
-        await _load(server.engine, name)
+    await _load(server.engine, settings.load, ended)
+    if ended.is_set():
+        _log.info("told to end before it was ready")
+        return
     listeners = await _listen(server)
-    for number in signals:
-        loop.add_signal_handler(number, shut_down, True)  # noqa: FBT003
     upkeep = [asyncio.create_task(each(server)) for each in (_expire, collect_now_and_then)]
     ready(server)
     await ended.wait()
-    _log.info("shutting down")
+    _log.info("shutting down, once what runs has ended, in %g s at most", grace)
     for listener in listeners:
         listener.close()
-    idle = asyncio.Event()
     server.engine.close(grace, idle.set)
     await idle.wait()
     for task in upkeep:
         task.cancel()
+    await _say_goodbye(server)
+
+
+async def _say_goodbye(server: Server) -> None:
+    """Closes the connections, once what was answered has been sent."""
     for client in list(server.clients.values()):
         client.close()
-    if settings.unix_socket:
-        close_unix(settings.unix_socket)
+    if server.settings.unix_socket:
+        close_unix(server.settings.unix_socket)
     await _until(lambda: not server.clients, limit=1.0)
+
+
+def _catch(signals: Iterable[int], react: Callable[[], None]) -> None:
+    loop = asyncio.get_running_loop()
+    for number in signals:
+        loop.add_signal_handler(number, react)
 
 
 def _usable_cores() -> int:
@@ -105,17 +133,26 @@ def _usable_cores() -> int:
     return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
-async def _load(engine: Engine, name: str) -> None:
-    loaded: asyncio.Future[Backend | None] = asyncio.get_running_loop().create_future()
+async def _load(engine: Engine, names: Iterable[str], ended: asyncio.Event) -> None:
+    """Loads backends, one after another, until the server is told to end."""
+    ending = asyncio.ensure_future(ended.wait())
+    for name in names:
+        loaded: asyncio.Future[Backend | None] = asyncio.get_running_loop().create_future()
+        engine.load_backend(name, partial(_loaded, loaded))
+        await asyncio.wait((loaded, ending), return_when=asyncio.FIRST_COMPLETED)
+        if ended.is_set():
+            return
+        loaded.result()
+    ending.cancel()
 
-    def done(backend: Backend | None, error: TensorkeepError | None) -> None:
-        if error is None:
-            loaded.set_result(backend)
-        else:
-            loaded.set_exception(error)
 
-    engine.load_backend(name, done)
-    await loaded
+def _loaded(
+    future: asyncio.Future[Backend | None], backend: Backend | None, error: TensorkeepError | None
+) -> None:
+    if error is None:
+        future.set_result(backend)
+    else:
+        future.set_exception(error)
 
 
 async def _listen(server: Server) -> list[Listener]:
@@ -127,8 +164,9 @@ async def _listen(server: Server) -> list[Listener]:
     addresses = []
     if settings.port is not None:
         sockets += await open_tcp(settings.bind, settings.port)
-        host, server.port, *_ = sockets[0].getsockname()
-        addresses.append(f"[{host}]:{server.port}" if ":" in host else f"{host}:{server.port}")
+        for each in sockets:
+            host, server.port, *_ = each.getsockname()
+            addresses.append(f"[{host}]:{server.port}" if ":" in host else f"{host}:{server.port}")
     if settings.unix_socket:
         sockets.append(open_unix(settings.unix_socket))
         addresses.append(settings.unix_socket)

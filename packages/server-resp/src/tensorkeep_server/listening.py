@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 _log = logging.getLogger(__name__)
 
@@ -27,25 +27,37 @@ _AT_ONCE: Final = 64  # connections taken in one turn, before clients get theirs
 _PAUSE: Final = 0.5  # seconds to wait when the process can open no more files
 
 
-async def open_tcp(bind: str, port: int) -> list[socket.socket]:
-    """Opens a socket for each address that a name stands for.
+async def open_tcp(bind: Sequence[str], port: int) -> list[socket.socket]:
+    """Opens a socket for each address that some names stand for.
+
+    Args:
+        bind: Names or addresses.
+        port: The port; 0 takes a free one, the same for every address.
 
     Raises:
         OSError: An address cannot be listened on; the error names it.
     """
-    with _naming(f"{bind}:{port}"):
-        loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(bind, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        opened: list[socket.socket] = []
-        for family, address in dict.fromkeys((info[0], info[4]) for info in found):
-            # A free port is chosen once, and then the same for every address.
-            number = opened[0].getsockname()[1] if opened else port
-            made = socket.create_server(
-                (address[0], number), family=family, backlog=_QUEUE, reuse_port=False
-            )
-            made.settimeout(0)
-            opened.append(made)
-        return opened
+    loop = asyncio.get_running_loop()
+    opened: dict[tuple[int, str], socket.socket] = {}
+    try:
+        for name in bind:
+            with _naming(f"{name}:{port}"):
+                found = await loop.getaddrinfo(
+                    name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+                )
+                for family, address in [(info[0], str(info[4][0])) for info in found]:
+                    if (family, address) not in opened:
+                        made = socket.create_server(
+                            (address, port), family=family, backlog=_QUEUE, reuse_port=False
+                        )
+                        port = made.getsockname()[1]
+                        made.settimeout(0)
+                        opened[family, address] = made
+    except OSError:
+        for each in opened.values():
+            each.close()
+        raise
+    return list(opened.values())
 
 
 def open_unix(path: str) -> socket.socket:

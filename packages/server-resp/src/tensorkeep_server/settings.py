@@ -21,7 +21,7 @@ class Settings:
     """Settings of a server, fixed for its life.
 
     Attributes:
-        bind: Address to listen on.
+        bind: Addresses to listen on.
         port: TCP port; 0 takes a free one, None listens on the Unix socket only.
         unix_socket: Path of a Unix socket to listen on as well, empty for none.
         load: Backends to load before the server is ready.
@@ -35,7 +35,7 @@ class Settings:
         config_file: The file that the settings come from, empty for none.
     """
 
-    bind: str = "127.0.0.1"
+    bind: tuple[str, ...] = ("127.0.0.1",)
     port: int | None = 6379
     unix_socket: str = ""
     load: tuple[str, ...] = ()

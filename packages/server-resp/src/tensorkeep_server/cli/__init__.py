@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from tensorkeep_server.cli import info, plugins, serve, store_model
+from tensorkeep_server.cli.sources import PREFIX, SettingsCommand
 from tensorkeep_server.identity import tensorkeep_version
 
 app = typer.Typer(
@@ -19,9 +20,10 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain text: tables cut the names of options on narrow terminals
 )
 # Every setting of `serve` can be given by a variable such as TENSORKEEP_PORT.
-app.command(context_settings={"auto_envvar_prefix": "TENSORKEEP"})(serve.serve)
+app.command(cls=SettingsCommand, context_settings={"auto_envvar_prefix": PREFIX})(serve.serve)
 app.command()(plugins.plugins)
 app.command()(store_model.store_model)
 app.command()(info.info)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 import typer
 
@@ -12,10 +12,13 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
+URL_VARIABLE: Final = "TENSORKEEP_URL"
+DEFAULT_URL: Final = "redis://127.0.0.1:6379"
+
 Url: TypeAlias = Annotated[
     str,
     typer.Option(
-        envvar="TENSORKEEP_URL",
+        envvar=URL_VARIABLE,
         help="Where the server is: redis://host:port/database, or unix:///path.",
     ),
 ]
@@ -24,8 +27,6 @@ Port: TypeAlias = Annotated[int | None, typer.Option(help="Its TCP port, instead
 UnixSocket: TypeAlias = Annotated[
     str | None, typer.Option(help="Path of its Unix socket, instead of a URL.")
 ]
-
-DEFAULT_URL = "redis://127.0.0.1:6379"
 
 
 @contextmanager

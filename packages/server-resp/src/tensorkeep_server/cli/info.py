@@ -1,8 +1,9 @@
-"""`tensorkeep info`: what a running server says of itself and its models, for people."""
+"""`tensorkeep info`: what a running server says of itself, its models and its scripts."""
 
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 _MEGABYTE: Final = 1_000_000
 _MILLISECOND: Final = 1000  # microseconds
+_KINDS: Final = {"MODEL": "models", "SCRIPT": "scripts"}  # by the type that AI.INFO says
 
 # The numbers of INFO's Server, Clients, Stats and Memory sections that people look for.
 _SERVER: Final = {
@@ -31,7 +33,9 @@ _SERVER: Final = {
 
 
 def info(  # noqa: PLR0913 - one parameter for each option
-    key: Annotated[str | None, typer.Argument(help="Only the model under this key.")] = None,
+    key: Annotated[
+        str | None, typer.Argument(help="Only the model or script under this key.")
+    ] = None,
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
     url: Url = DEFAULT_URL,
@@ -39,9 +43,13 @@ def info(  # noqa: PLR0913 - one parameter for each option
     port: Port = None,
     unix_socket: UnixSocket = None,
 ) -> None:
-    """Describe a running server and its models."""
+    """Describe a running server, its models and its scripts."""
     with client_of(url, host, port, unix_socket) as client:
-        told = _everything(client) if key is None else {"models": [_model(client, key)]}
+        if key is None:
+            told = _everything(client)
+        else:
+            found = _counted(client, key)
+            told = {_KINDS[found["type"]]: [found]}
     if as_json:
         typer.echo(json.dumps(told, indent=2))
     else:
@@ -54,13 +62,13 @@ def _everything(client: Redis) -> dict[str, Any]:
     fields = parsed(client.execute_command("INFO", "EVERYTHING"))
     if "tensorkeep_version" not in fields:
         raise ValueError("this server is not Tensorkeep")
-    keys = [key for key, _ in client.execute_command("AI._MODELSCAN")]
     return {
         "server": {name: _number(fields[field]) for name, field in _SERVER.items()},
         "databases": dict(_described(fields, "db")),
         "backends": dict(_described(fields, "backend_")),
         "devices": dict(_described(fields, "device_")),
-        "models": [_model(client, key) for key in keys],
+        "models": _all_counted(client, "AI._MODELSCAN"),
+        "scripts": _all_counted(client, "AI._SCRIPTSCAN"),
     }
 
 
@@ -82,7 +90,19 @@ def _number(text: str) -> int | str:
     return int(text) if text.isdecimal() else text
 
 
-def _model(client: Redis, key: str | bytes) -> dict[str, Any]:
+def _all_counted(client: Redis, scan: str) -> list[dict[str, Any]]:
+    """Returns what was counted of all models or all scripts, in the order of their keys."""
+    from redis import ResponseError  # noqa: PLC0415 - the server starts without it
+
+    counted = []
+    for key in sorted(key for key, _ in client.execute_command(scan)):
+        with suppress(ResponseError):  # it was deleted meanwhile
+            counted.append(_counted(client, key))
+    return counted
+
+
+def _counted(client: Redis, key: str | bytes) -> dict[str, Any]:
+    """Returns what was counted of a model or script."""
     reply = client.execute_command("AI.INFO", key)
     pairs = zip(reply[::2], reply[1::2], strict=True)
     return {_text(name): _text(value) for name, value in pairs}
@@ -110,27 +130,30 @@ def _show(told: dict[str, Any]) -> None:
     for kind in ("backend", "device"):
         rows = [{kind: name, **fields} for name, fields in told.get(f"{kind}s", {}).items()]
         _print_table(console, rows)
-    _print_table(console, [_shown(model) for model in told["models"]])
+    for kind in ("model", "script"):
+        _print_table(console, [_shown(kind, counted) for counted in told.get(f"{kind}s", ())])
 
 
-def _shown(model: dict[str, Any]) -> dict[str, Any]:
-    """Adds what people would work out from a model's counters."""
-    runs = model["calls"] - model["errors"]
-    mean = f"{model['duration'] / runs / _MILLISECOND:.3f}" if runs else "-"
+def _shown(kind: str, counted: dict[str, Any]) -> dict[str, Any]:
+    """Adds what people would work out from the counters of a model or script."""
+    runs = counted["calls"] - counted["errors"]
+    mean = f"{counted['duration'] / runs / _MILLISECOND:.3f}" if runs else "-"
     shown = {
-        name: model[name] for name in ("backend", "device", "tag", "calls", "errors", "samples")
+        name: counted[name] for name in ("backend", "device", "tag", "calls", "errors", "samples")
     }
-    return {"model": model["key"], **shown, "ms per run": mean}
+    if kind == "script":
+        del shown["samples"]  # nobody counts them
+    return {kind: counted["key"], **shown, "ms per run": mean}
 
 
 def _print_table(console: Console, rows: list[dict[str, Any]]) -> None:
     from rich.markup import escape  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
+    from rich.table import Column, Table  # noqa: PLC0415
 
     if not rows:
         return
     names = list(dict.fromkeys(name for row in rows for name in row))
-    table = Table(*names)
+    table = Table(*(Column(name, overflow="fold") for name in names))
     for row in rows:
         table.add_row(*(escape(str(row.get(name, ""))) for name in names))
     console.print(table)

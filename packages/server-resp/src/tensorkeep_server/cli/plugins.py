@@ -21,7 +21,10 @@ def plugins(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """List the installed backends, and try each: it is loaded, checked, and run once."""
+    """List the installed backends, and try each.
+
+    Each is loaded, checked, and run once.
+    """
     # What does not work is told in the list; its traceback as well is for `serve` to log.
     logging.getLogger("tensorkeep").addHandler(logging.NullHandler())
     backends = Backends()

@@ -1,8 +1,7 @@
-"""`tensorkeep serve`: where each setting comes from, and the process around the server.
+"""`tensorkeep serve`: the settings, and the process around the server.
 
 A setting is named once, as a parameter of `serve`. Its flag, its environment variable and its key
-in a file follow from that name, its default from `Settings`. A flag wins over the environment, and
-that over a file.
+in a file follow from that name (`sources`), its default from `Settings`.
 """
 
 from __future__ import annotations
@@ -13,12 +12,10 @@ import os
 import signal
 import sys
 import time
-import tomllib
 from enum import StrEnum
 from functools import partial
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
-from types import UnionType
-from typing import TYPE_CHECKING, Annotated, Any, Final, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -26,13 +23,15 @@ from tensorkeep.backends import Backends
 from tensorkeep.config import EngineConfig
 from tensorkeep.errors import BackendUnavailable
 from tensorkeep_server import IMPORTED_AT, app
+from tensorkeep_server.cli.client import URL_VARIABLE
+from tensorkeep_server.cli.sources import place, read_file, unknown_variables
 from tensorkeep_server.codec import Limits
 from tensorkeep_server.garbage import set_aside
 from tensorkeep_server.identity import tensorkeep_version
 from tensorkeep_server.settings import MEGABYTE, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from tensorkeep_server.state import Server
 
@@ -47,24 +46,6 @@ _MICROSECONDS: Final = 1_000_000
 # One sentence of the help says how the variables are called.
 _setting: Final = partial(typer.Option, show_envvar=False)
 
-_HOW_IT_RUNS: Final = "How models run (RedisAI's settings)"
-_LIMITED: Final = "Limits"
-
-# What a value of a file must be, by the type of the setting.
-_EXPECTED: Final[Mapping[type, tuple[Callable[[Any], bool], str]]] = {
-    bool: (lambda value: isinstance(value, bool), "true or false"),
-    int: (lambda value: isinstance(value, int) and not isinstance(value, bool), "a whole number"),
-    float: (
-        lambda value: isinstance(value, int | float) and not isinstance(value, bool),
-        "a number",
-    ),
-    list: (
-        lambda value: isinstance(value, list) and all(isinstance(item, str) for item in value),
-        "a list of strings",
-    ),
-    str: (lambda value: isinstance(value, str), "a string"),
-}
-
 
 class LogLevel(StrEnum):
     """What is logged: this and what is graver."""
@@ -78,54 +59,15 @@ class LogLevel(StrEnum):
 _LOG_LEVEL: Final = LogLevel(_DEFAULTS.log_level)
 
 
-def _read_file(context: typer.Context, path: Path | None) -> Path | None:
-    """Makes what a file says the default of every other setting."""
-    if path is None:
-        return None
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise typer.BadParameter(f"cannot read {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise typer.BadParameter(f"{path} is not TOML: {error}") from error
-    types = _types_by_key()
-    for key, value in content.items():
-        if key not in types:
-            known = ", ".join(sorted(types))
-            raise typer.BadParameter(f"{path}: unknown key {key!r}; expected one of {known}")
-        fits, expected = _EXPECTED[types[key]]
-        if not fits(value):
-            raise typer.BadParameter(f"{path}: {key} must be {expected}, not {value!r}")
-    context.default_map = {key.replace("-", "_"): value for key, value in content.items()}
-    return path
-
-
-def _types_by_key() -> dict[str, type]:
-    """Returns what a file may say: keys, spelled as the flags, and the types of their values."""
-    hints = {
-        name: hint
-        for name, hint in get_type_hints(serve).items()
-        if name not in {"context", "config", "return"}
-    }
-    return {name.replace("_", "-"): _plain_type(hint) for name, hint in hints.items()}
-
-
-def _plain_type(hint: Any) -> type:  # noqa: ANN401 - whatever stands behind a colon
-    """Returns the type that a value of a setting has in a file."""
-    if get_origin(hint) is UnionType:  # with None, for not given
-        hint = get_args(hint)[0]
-    found: type = get_origin(hint) or hint
-    return str if issubclass(found, str) else found
-
-
-def _installed(names: list[str]) -> tuple[str, ...]:
+def _installed(context: typer.Context, names: list[str]) -> tuple[str, ...]:
     """Refuses backends that are not installed."""
     installed = Backends().names() if names else []
     for name in names:
         if name.upper() not in installed:
             known = ", ".join(installed) or "none"
             raise typer.BadParameter(
-                f"{name} is not an installed backend (installed: {known})", param_hint="'--load'"
+                f"{name} is not an installed backend (installed: {known})",
+                param_hint=place(context, "load"),
             )
     return tuple(name.upper() for name in names)
 
@@ -137,11 +79,17 @@ def serve(  # noqa: PLR0913 - one parameter for each setting is the point
         Path | None,
         _setting(
             is_eager=True,
-            callback=_read_file,
+            callback=read_file,
             help="TOML file with settings: keys are spelled as the flags, without dashes before.",
         ),
     ] = None,
-    bind: Annotated[str, _setting(help="Address to listen on.")] = _DEFAULTS.bind,
+    bind: Annotated[
+        list[str] | None,
+        _setting(
+            help="Address to listen on; may be given several times."
+            f"  [default: {' '.join(_DEFAULTS.bind)}]",
+        ),
+    ] = None,
     port: Annotated[
         int, _setting(min=0, max=65535, help="TCP port to listen on; 0 takes a free one.")
     ] = _DEFAULTS.port or 0,
@@ -160,7 +108,7 @@ def serve(  # noqa: PLR0913 - one parameter for each setting is the point
     ] = None,
     threads_per_queue: Annotated[
         int,
-        _setting(min=1, help="Worker threads of each device.", rich_help_panel=_HOW_IT_RUNS),
+        _setting(min=1, help="Worker threads of each device."),
     ] = _ENGINE.threads_per_queue,
     intra_op_parallelism: Annotated[
         int,
@@ -168,7 +116,6 @@ def serve(  # noqa: PLR0913 - one parameter for each setting is the point
             min=0,
             help="Threads inside one operator; 0 shares the machine's cores out among the workers"
             " of a device.",
-            rich_help_panel=_HOW_IT_RUNS,
         ),
     ] = _ENGINE.intra_op_parallelism,
     inter_op_parallelism: Annotated[
@@ -176,7 +123,6 @@ def serve(  # noqa: PLR0913 - one parameter for each setting is the point
         _setting(
             min=0,
             help="Threads across operators; 0 leaves it to the backend.",
-            rich_help_panel=_HOW_IT_RUNS,
         ),
     ] = _ENGINE.inter_op_parallelism,
     model_execution_timeout: Annotated[
@@ -184,7 +130,6 @@ def serve(  # noqa: PLR0913 - one parameter for each setting is the point
         _setting(
             min=1000,
             help="Milliseconds after which a running model is cancelled.",
-            rich_help_panel=_HOW_IT_RUNS,
         ),
     ] = round(_ENGINE.model_execution_timeout * _MILLISECONDS),
     backend_memory_limit: Annotated[
@@ -193,7 +138,6 @@ def serve(  # noqa: PLR0913 - one parameter for each setting is the point
             min=0,
             help="Megabytes (of 1,000,000 bytes) that each backend may allocate on the CPU;"
             " 0 sets no limit.",
-            rich_help_panel=_HOW_IT_RUNS,
         ),
     ] = _ENGINE.backend_memory_limit // MEGABYTE,
     model_chunk_size: Annotated[
@@ -201,7 +145,6 @@ def serve(  # noqa: PLR0913 - one parameter for each setting is the point
         _setting(
             min=1,
             help="Bytes of the pieces in which AI.MODELGET hands out a model.",
-            rich_help_panel=_HOW_IT_RUNS,
         ),
     ] = _DEFAULTS.model_chunk_size,
     inline_limit: Annotated[
@@ -210,7 +153,6 @@ def serve(  # noqa: PLR0913 - one parameter for each setting is the point
             min=0,
             help="Microseconds: a run that is known to take less needs no worker thread while"
             " its device is idle; 0 sends every run to one.",
-            rich_help_panel=_HOW_IT_RUNS,
         ),
     ] = round(_ENGINE.inline_limit * _MICROSECONDS, 3),
     deadline_ends_runs: Annotated[
@@ -218,7 +160,6 @@ def serve(  # noqa: PLR0913 - one parameter for each setting is the point
         _setting(
             help="Whether a request with a TIMEOUT is answered TIMEDOUT also while it runs, and"
             " its run is ended; otherwise TIMEOUT only counts until the run starts, as in RedisAI.",
-            rich_help_panel=_HOW_IT_RUNS,
         ),
     ] = _ENGINE.deadline_ends_runs,
     max_waiting: Annotated[
@@ -226,26 +167,25 @@ def serve(  # noqa: PLR0913 - one parameter for each setting is the point
         _setting(
             min=0,
             help="Runs that may wait for one device; more are refused. 0 sets no limit.",
-            rich_help_panel=_LIMITED,
         ),
     ] = _ENGINE.max_waiting,
     max_clients: Annotated[
         int,
-        _setting(min=1, help="Connections beyond it are refused.", rich_help_panel=_LIMITED),
+        _setting(min=1, help="Connections beyond it are refused."),
     ] = _DEFAULTS.max_clients,
     max_argument_bytes: Annotated[
         int,
-        _setting(min=1, help="Bytes of one argument of a request.", rich_help_panel=_LIMITED),
+        _setting(min=1, help="Bytes of one argument of a request."),
     ] = _LIMITS.max_bulk,
     max_arguments: Annotated[
-        int, _setting(min=1, help="Arguments of one request.", rich_help_panel=_LIMITED)
+        int, _setting(min=1, help="Arguments of one request.")
     ] = _LIMITS.max_arguments,
     max_inline_bytes: Annotated[
         int,
-        _setting(min=64, help="Bytes of one inline command.", rich_help_panel=_LIMITED),
+        _setting(min=64, help="Bytes of one inline command."),
     ] = _LIMITS.max_inline,
     max_request_bytes: Annotated[
-        int, _setting(min=1, help="Bytes of one request.", rich_help_panel=_LIMITED)
+        int, _setting(min=1, help="Bytes of one request.")
     ] = _LIMITS.max_request,
     shutdown_grace: Annotated[
         float,
@@ -255,20 +195,23 @@ def serve(  # noqa: PLR0913 - one parameter for each setting is the point
         LogLevel, _setting(help="What is logged to stderr: this and what is graver.")
     ] = _LOG_LEVEL,
 ) -> None:
-    """Start the server, and stay until SIGTERM, Ctrl-C or SHUTDOWN ends it.
+    """Start the server.
+
+    It stays until SIGTERM, Ctrl-C or SHUTDOWN ends it. A second signal ends it at once, without
+    waiting for what runs.
 
     Each setting may also stand in an environment variable, such as TENSORKEEP_MAX_CLIENTS for
     --max-clients, or in a TOML file. A flag wins over the environment, and that over the file.
     """
     if not tcp and not unix_socket:
         raise typer.BadParameter(
-            "needs --unix-socket: there is nothing to listen on", param_hint="'--no-tcp'"
+            "needs --unix-socket: there is nothing to listen on", param_hint=place(context, "tcp")
         )
     settings = Settings(
-        bind=bind,
+        bind=tuple(bind or _DEFAULTS.bind),
         port=port if tcp else None,
         unix_socket=unix_socket,
-        load=_installed(load or []),
+        load=_installed(context, load or []),
         engine=EngineConfig(
             threads_per_queue=threads_per_queue,
             intra_op_parallelism=intra_op_parallelism,
@@ -296,6 +239,8 @@ def serve(  # noqa: PLR0913 - one parameter for each setting is the point
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
+    for line in unknown_variables(context, known=[URL_VARIABLE]):
+        _log.warning(line)
     _log_changed(context)
     set_aside()
     _run(settings)
@@ -315,9 +260,11 @@ def _log_changed(context: typer.Context) -> None:
 def _run(settings: Settings) -> None:
     """Serves; an error that a person can do something about becomes one line."""
     ends = (signal.SIGTERM, signal.SIGINT)
+    # As with Redis: a terminal that is closed does not end a server.
+    ignored = (signal.SIGHUP,) if hasattr(signal, "SIGHUP") else ()
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(app.serve(settings, _say_ready, signals=ends))
+            runner.run(app.serve(settings, _say_ready, signals=ends, ignored=ignored))
     except (OSError, BackendUnavailable) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         typer.echo(f"tensorkeep: {reason}", err=True)

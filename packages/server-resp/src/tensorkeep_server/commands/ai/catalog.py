@@ -5,11 +5,10 @@ One that was renamed is found here under its old name, as in the original.
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tensorkeep.model import Model, Script
-from tensorkeep_server.command import MODULE, READONLY, Command, command
+from tensorkeep_server.command import MODULE, READONLY, Command, Difference, command
 from tensorkeep_server.commands.ai.models import encoded
 from tensorkeep_server.errors import CommandError
 from tensorkeep_server.reply import OK
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
     from tensorkeep_server.args import Args
     from tensorkeep_server.reply import Reply
     from tensorkeep_server.state import Client
-
-_log = logging.getLogger(__name__)
 
 
 # --------------------------------------------------------------------------- AI.INFO
@@ -78,17 +75,16 @@ def parse_scan(args: Args) -> None:
 
 def model_scan(client: Client, _: None) -> Reply:
     """Lists all models with their tags."""
-    return _scan(client, Model, "AI._MODELSCAN")
+    return _scan(client, Model)
 
 
 def script_scan(client: Client, _: None) -> Reply:
     """Lists all scripts with their tags."""
-    return _scan(client, Script, "AI._SCRIPTSCAN")
+    return _scan(client, Script)
 
 
-def _scan(client: Client, kind: type, name: str) -> Reply:
+def _scan(client: Client, kind: type) -> Reply:
     """Lists what is of one kind, in the order of the one table that has both kinds."""
-    _log.warning("%s is experimental and might be removed in a future version", name)
     catalog = dict(client.server.engine.catalog)
     return tuple(
         (key, encoded(catalog[key].spec.tag))
@@ -97,12 +93,19 @@ def _scan(client: Client, kind: type, name: str) -> Reply:
     )
 
 
+_NO_WARNING: Final = Difference(
+    "Logs a warning at each call: the command is experimental and might be removed.",
+    "Logs nothing.",
+    "It stays: `tensorkeep info` asks it.",
+)
+
 COMMANDS: Final[tuple[Command, ...]] = (
     command(
         "ai._modelscan",
         parse_scan,
         model_scan,
-        summary="Lists all models and their tags. Experimental.",
+        summary="Lists all models and their tags.",
+        differences=(_NO_WARNING,),
         group="module",
         flags=(READONLY, MODULE),
     ),
@@ -110,7 +113,8 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "ai._scriptscan",
         parse_scan,
         script_scan,
-        summary="Lists all scripts and their tags. Experimental.",
+        summary="Lists all scripts and their tags.",
+        differences=(_NO_WARNING,),
         group="module",
         flags=(READONLY, MODULE),
     ),

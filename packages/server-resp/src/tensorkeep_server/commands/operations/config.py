@@ -95,7 +95,7 @@ _Entry = tuple["Callable[[Server], object]", _Setting | None]
 
 _TABLE: Final[dict[str, _Entry]] = {
     "appendonly": (lambda _: "no", None),
-    "bind": (lambda server: server.settings.bind, None),
+    "bind": (lambda server: " ".join(server.settings.bind), None),
     "busy-reply-threshold": (lambda server: server.lua_time_limit, _LUA_TIME_LIMIT),
     "client-output-buffer-limit": (
         lambda server: show_limits(server.output_limit),
