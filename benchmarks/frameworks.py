@@ -98,7 +98,7 @@ def open_tf(path: Path) -> Callable[[Array], Any]:
     session = tf.compat.v1.Session(graph=graph, config=config)
     options = CallableOptions(feed=["images:0"], fetch=["probabilities:0"])
     options.run_options.inter_op_thread_pool = -1  # on the calling thread
-    call = session._make_callable_from_options(options)  # noqa: SLF001 - the only door to it
+    call = session._make_callable_from_options(options)  # noqa: SLF001 - the only way to it
     return lambda x: call(x)[0]
 
 

@@ -40,9 +40,9 @@ autodoc_typehints_format = "short"
 # loop is no part of what is promised.
 nitpick_ignore_regex = [(r"py:.*", r"(?!tensorkeep).*"), (r"py:.*", r"tensorkeep\.loop\..*")]
 
-# Our rooms import what only annotations need under TYPE_CHECKING. Imported with it set, they let
-# autodoc resolve those names; the floors are free of cycles, so the imports succeed.
+# Our modules import what only annotations need under TYPE_CHECKING. Imported with it set, they let
+# autodoc resolve those names; the layers are free of cycles, so the imports succeed.
 typing.TYPE_CHECKING = True
-for room in pkgutil.walk_packages(tensorkeep.__path__, "tensorkeep."):
-    importlib.import_module(room.name)
+for module in pkgutil.walk_packages(tensorkeep.__path__, "tensorkeep."):
+    importlib.import_module(module.name)
 typing.TYPE_CHECKING = False

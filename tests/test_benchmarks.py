@@ -20,7 +20,7 @@ FIGURES = '"1984.50","0.111","0.048","0.125","0.399","1.503","2.007"\n'
 
 
 @pytest.fixture
-def room(monkeypatch):
+def module_of(monkeypatch):
     """Imports one of the benchmarks' files, as they import each other."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     return import_module
@@ -30,29 +30,29 @@ def room(monkeypatch):
     "command",
     ['"PING",', '"SET t \x01",\n",",', '"AI.TENSORSET t FLOAT 1 4 BLOB \ufffd\r\n,1,2",'],
 )
-def test_figures_are_found_behind_whatever_the_command_holds(room, command):
-    timing = room("load").parse_benchmark(HEADER + command + FIGURES, 500)
+def test_figures_are_found_behind_whatever_the_command_holds(module_of, command):
+    timing = module_of("load").parse_benchmark(HEADER + command + FIGURES, 500)
 
     assert (timing.count, timing.rate, timing.p50_ms, timing.p99_ms) == (500, 1984.5, 0.125, 1.503)
 
 
-def test_warnings_before_the_figures_are_passed_over(room):
+def test_warnings_before_the_figures_are_passed_over(module_of):
     output = "WARNING: Could not fetch server CONFIG\n" + HEADER + '"PING",' + FIGURES
 
-    assert room("load").parse_benchmark(output, 1).rate == 1984.5
+    assert module_of("load").parse_benchmark(output, 1).rate == 1984.5
 
 
 @pytest.mark.parametrize("output", ["", HEADER, "Error from server: ERR unknown command\n"])
-def test_output_without_figures_is_refused(room, output):
-    with pytest.raises(room("servers").BenchError, match="no figures"):
-        room("load").parse_benchmark(output, 1)
+def test_output_without_figures_is_refused(module_of, output):
+    with pytest.raises(module_of("servers").BenchError, match="no figures"):
+        module_of("load").parse_benchmark(output, 1)
 
 
-def test_a_ratio_compares_medians_with_medians_and_bests_with_bests(room):
-    figures = room("figures")
+def test_a_ratio_compares_medians_with_medians_and_bests_with_bests(module_of):
+    figures = module_of("figures")
     run = handmade(figures, {"redis-server": [100.0, 200.0, 900.0], "Tensorkeep": [50, 100, 90]})
 
-    (small,) = [t for t in room("report").summaries(run) if t.title.startswith("Small")]
+    (small,) = [t for t in module_of("report").summaries(run) if t.title.startswith("Small")]
 
     assert small.sections == [
         [
@@ -62,13 +62,13 @@ def test_a_ratio_compares_medians_with_medians_and_bests_with_bests(room):
     ]
 
 
-def test_what_is_shared_is_compared_with_what_is_not(room):
-    figures = room("figures")
+def test_what_is_shared_is_compared_with_what_is_not(module_of):
+    figures = module_of("figures")
     run = handmade(
         figures, {"without": [100.0, 200.0, 400.0], "BATCHSIZE": [250, 300, 400]}, "batching"
     )
 
-    (table,) = room("report").summaries(run)
+    (table,) = module_of("report").summaries(run)
 
     assert table.header == ["", "without", "BATCHSIZE", "rates", "p50", "CPU"]
     assert table.sections == [
@@ -79,8 +79,8 @@ def test_what_is_shared_is_compared_with_what_is_not(room):
     ]
 
 
-def test_what_a_batch_can_save_is_the_time_of_a_row_alone_less_its_share(room):
-    figures = room("figures")
+def test_what_a_batch_can_save_is_the_time_of_a_row_alone_less_its_share(module_of):
+    figures = module_of("figures")
     alone = handmade(figures, {"1 row": [1.0]}, cpu_us=10.0).groups[0].measured
     together = handmade(figures, {"32 rows": [1.0]}, cpu_us=32.0).groups[0].measured
     pair = handmade(figures, {"without": [1.0], "BATCHSIZE": [2.0]}, cpu_us=27.0)
@@ -89,22 +89,22 @@ def test_what_a_batch_can_save_is_the_time_of_a_row_alone_less_its_share(room):
         replace(pair.groups[0], family="batching", name="batching mlp by 32"),
     )
 
-    tables = room("report").summaries(replace(pair, groups=groups))
+    tables = module_of("report").summaries(replace(pair, groups=groups))
 
     (table,) = [t for t in tables if t.title.startswith("What a batch")]
     assert table.sections == [[["mlp", "32", "10.0", "1.0", "9.0", "27", "1.50", "-", "-"]]]
 
 
-def test_a_run_comes_back_from_json_as_it_was(room):
-    figures = room("figures")
+def test_a_run_comes_back_from_json_as_it_was(module_of):
+    figures = module_of("figures")
     run = handmade(figures, {"redis-server": [1.0], "Tensorkeep": [2.0]})
 
-    assert figures.run_from(json.loads(json.dumps(room("dataclasses").asdict(run)))) == run
+    assert figures.run_from(json.loads(json.dumps(module_of("dataclasses").asdict(run)))) == run
 
 
-def test_the_models_are_the_same_in_every_run(room):
-    models = room("models").models()
-    again = room("models").models.__wrapped__()
+def test_the_models_are_the_same_in_every_run(module_of):
+    models = module_of("models").models()
+    again = module_of("models").models.__wrapped__()
 
     assert list(models) == ["x2", "mlp", "cnn"]
     assert [m.blob for m in models.values()] == [m.blob for m in again.values()]
@@ -161,12 +161,12 @@ def test_a_short_run_measures_batches_devices_and_dags(tool, tmp_path):
     assert min(rates) > 0
 
 
-def test_several_commands_at_once_are_refused_when_one_of_them_fails(room):
+def test_several_commands_at_once_are_refused_when_one_of_them_fails(module_of):
     with running_server() as server:
-        asked = room("servers").Server("ours", None, port_of(server), 0.0)
+        asked = module_of("servers").Server("ours", None, port_of(server), 0.0)
         dag = ("AI.DAGEXECUTE_RO", "ROUTING", "r", "|>", "AI.TENSORGET", "nothing")
-        with pytest.raises(room("servers").BenchError, match="DAGEXECUTE"):
-            room("load").by_rounds(asked, [("PING",), dag], 1, 0.05)
+        with pytest.raises(module_of("servers").BenchError, match="DAGEXECUTE"):
+            module_of("load").by_rounds(asked, [("PING",), dag], 1, 0.05)
 
 
 def test_a_pattern_that_finds_nothing_is_refused_with_what_there_is(tool):

@@ -264,7 +264,7 @@ def test_names_are_completed_one_after_another(terminal, prompt):
             "help memory usage",
             [
                 "  MEMORY USAGE key [SAMPLES count]",
-                "  summary: Answers about how many bytes a key and its value take.",
+                "  summary: Returns about how many bytes a key and its value take.",
                 "  since: 4.0.0",
                 "  group: server",
             ],

@@ -1,4 +1,4 @@
-"""The fraud scoring service of examples/cards: redisai-py inside, asked through its HTTP door."""
+"""The fraud scoring service of examples/cards: redisai-py inside, asked over HTTP."""
 
 import http.client
 import json

@@ -32,7 +32,7 @@ log = logging.getLogger("service")
 
 
 class Service(ThreadingHTTPServer):
-    """The door: takes connections, a thread for each, and knows which are open."""
+    """The HTTP server: takes connections, a thread for each, and knows which are open."""
 
     request_queue_size = 128
     daemon_threads = False  # they are waited for when the service ends

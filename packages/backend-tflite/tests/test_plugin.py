@@ -65,7 +65,7 @@ def test_the_check_of_itself_fails_when_litert_computes_nonsense(graphs, monkeyp
 
 @pytest.fixture
 def reloaded(monkeypatch):
-    """Imports the framework's room again, with other modules installed: `reloaded(name=module)`."""
+    """Imports the framework's module anew, with others installed: `reloaded(name=module)`."""
 
     def reloaded(**modules):
         with monkeypatch.context() as patch:

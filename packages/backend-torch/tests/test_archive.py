@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tensorkeep_torch import archive as room
+from tensorkeep_torch import archive as module
 from tensorkeep_torch.archive import Archive, MalformedArchive
 
 RECORDS = {"data.pkl": b"a pickle", "code/a.py": b"some source " * 100, "data/0": bytes(range(256))}
@@ -108,7 +108,7 @@ def test_records_outside_the_folder_are_refused():
 
 
 def test_what_would_swell_beyond_measure_is_not_unpacked(archives, monkeypatch):
-    monkeypatch.setattr(room, "_MOST_UNPACKED", 10_000)
+    monkeypatch.setattr(module, "_MOST_UNPACKED", 10_000)
     content = {"a": bytes(9_000)}
 
     assert len(Archive(archives.packed(content, zipfile.ZIP_DEFLATED)).record("a")) == 9_000

@@ -114,8 +114,8 @@ def test_a_number_behind_cpu_changes_nothing_but_the_queue(doubling, load, run):
 def elsewhere(monkeypatch):
     """Has GPUs be the device `meta`, which keeps no elements: there is no other in every torch."""
     meta = torch.device("meta")
-    for room in (model, script):
-        monkeypatch.setattr(room, "torch_device", lambda _: meta)
+    for module in (model, script):
+        monkeypatch.setattr(module, "torch_device", lambda _: meta)
     moved = []
     move = torch.Tensor.to
     monkeypatch.setattr(torch.Tensor, "to", lambda *args: moved.append(args[1]) or move(*args))

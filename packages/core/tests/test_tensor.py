@@ -1,4 +1,4 @@
-"""Tensors: every door in, every door out, and what is refused at each."""
+"""Tensors: every way in, every way out, and what is refused at each."""
 
 import ml_dtypes
 import numpy as np

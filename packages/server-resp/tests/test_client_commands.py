@@ -305,7 +305,7 @@ def test_an_unblock_that_cannot_be_understood_is_refused(wire, arguments, line):
 def test_help_names_every_subcommand(wire):
     lines = wire.read("CLIENT", "HELP")
     assert lines[0] == "CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"
-    assert lines[1:3] == ["GETNAME", "    Answers the connection's name."]
+    assert lines[1:3] == ["GETNAME", "    Returns the connection's name."]
     assert lines[-2:] == ["HELP", "    Prints this help."]
     assert {line for line in lines if line.startswith("NO-")} == {
         "NO-EVICT ON | OFF",

@@ -120,7 +120,7 @@ def test_docs_say_what_a_command_does_and_takes(wire):
     docs = wire.read("COMMAND", "DOCS", "PING", "nosuch")
     assert docs == {
         b"ping": {
-            b"summary": b"Answers PONG, or the message that was sent.",
+            b"summary": b"Returns PONG, or the message that was sent.",
             b"since": b"1.0.0",
             b"group": b"connection",
             b"arguments": [{b"name": b"message", b"type": b"string", b"flags": ["optional"]}],

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tensorkeep_server import scan_order as room
+from tensorkeep_server import scan_order as module
 from tensorkeep_server.scan_order import scan_order, siphash_1_2
 
 NAMES = st.lists(st.binary(max_size=20), unique=True)
@@ -63,14 +63,14 @@ def test_with_one_more_round_the_hash_is_the_one_that_python_has(monkeypatch):
     program = f"print([hash(item) % 2**64 for item in {data}])"
     environment = {**os.environ, "PYTHONHASHSEED": "0"}  # which is an all-zero key
     expected = subprocess.check_output([sys.executable, "-c", program], env=environment, text=True)
-    plain, last = room._round, []
+    plain, last = module._round, []
 
     def extended(a, b, c, d):
         a, b, c, d = plain(a, b, c, d)
         last.append((a, b, c, d))
         return a, b, c, d
 
-    monkeypatch.setattr(room, "_round", extended)
+    monkeypatch.setattr(module, "_round", extended)
     hashes = []
     for item in data:
         siphash_1_2(item)

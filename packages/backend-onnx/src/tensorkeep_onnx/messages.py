@@ -1,7 +1,7 @@
 """What users read when something fails: ONNX Runtime's texts, made fit to be read.
 
 The runtime wraps its texts in codes, and its words change between versions; clients look for
-some of them. This room only words texts. It never decides whether something failed.
+some of them. This module only words texts. It never decides whether something failed.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A model is a protobuf message, `ModelProto` of onnx.proto. It is read here without the `onnx`
 package, and without looking at the weights: a walk over the fields that skips what it does not
-ask for. This room decides what a model may not bring, and never what a model computes.
+ask for. This module decides what a model may not bring, and never what a model computes.
 """
 
 from __future__ import annotations

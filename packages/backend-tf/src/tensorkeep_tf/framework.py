@@ -1,4 +1,4 @@
-"""TensorFlow, imported without the noise that it makes; every other room takes it from here.
+"""TensorFlow, imported without the noise that it makes; every other module takes it from here.
 
 What TensorFlow prints on its way (which instructions the processor has, which CUDA it looked for)
 goes to standard error from C++, where a server's own log goes as well. It is left out unless that

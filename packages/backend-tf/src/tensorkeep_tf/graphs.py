@@ -1,8 +1,8 @@
 """Graphs of TensorFlow, as far as they must be known before TensorFlow builds them.
 
 A graph is cut down to what its outputs need, nodes and functions, and what is left is looked
-through: whatever was not looked at here, TensorFlow never sees. This room decides what a graph may
-not hold, and never what it computes.
+through: whatever was not looked at here, TensorFlow never sees. This module decides what a graph
+may not hold, and never what it computes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What users read when something fails: TensorFlow's texts, made fit to be read.
 
 Texts that begin with ERR are those that clients of RedisAI look for; there, this backend wrote the
-code word itself. This room only words texts. It never decides whether something failed.
+code word itself. This module only words texts. It never decides whether something failed.
 """
 
 from __future__ import annotations

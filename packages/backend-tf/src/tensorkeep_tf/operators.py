@@ -5,7 +5,7 @@ operators, and new ones with each version. Those with effects outside the graph 
 marked as stateful, so of the stateful ones only those named here are allowed; of the others, those
 that reach for a file all the same are refused by name, and so are TensorFlow's internal ones.
 
-This room knows names of operators and nothing of graphs.
+This module knows names of operators and nothing of graphs.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Reading flatbuffers without the `flatbuffers` package, and never outside of their bytes.
 
 A flatbuffer is tables that point at each other by offsets. A table's fields are found through a
-list of offsets, its vtable, by their number, here called slot. This room knows nothing of what
+list of offsets, its vtable, by their number, here called slot. This module knows nothing of what
 the tables mean. What leads out of the bytes raises `MalformedModel`.
 """
 

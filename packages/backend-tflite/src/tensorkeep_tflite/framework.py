@@ -1,4 +1,4 @@
-"""LiteRT, or the runtime that it came from; every other room takes it from here.
+"""LiteRT, or the runtime that it came from; every other module takes it from here.
 
 The interface is the same, but what tflite-runtime was published as last was built for NumPy 1:
 beside NumPy 2 it is imported, and fails at the first model. Whether it works is not decided here.

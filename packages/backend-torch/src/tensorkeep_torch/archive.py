@@ -1,7 +1,7 @@
 """The zip archives in which torch keeps models, read without torch.
 
 What a blob holds is checked here before torch sees it: every record is whole, none is there
-twice, and nothing swells beyond measure. This room knows records, not what they mean.
+twice, and nothing swells beyond measure. This module knows records, not what they mean.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What users read when something fails: torch's texts, made fit to be read.
 
-Many texts are those of RedisAI, slips included: clients look for them. This room only words
+Many texts are those of RedisAI, slips included: clients look for them. This module only words
 texts. It never decides whether something failed.
 """
 

@@ -1,6 +1,6 @@
 """Tensorkeep: an in-memory tensor store and model runner with pluggable backends.
 
-What is named here is public; the rooms behind it may be rearranged.
+What is named here is public; the modules behind it may be rearranged.
 """
 
 from tensorkeep.batching import Batching

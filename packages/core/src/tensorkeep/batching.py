@@ -1,6 +1,6 @@
 """How requests share one run of a model: the options, and stacking and splitting of tensors.
 
-Which requests go together is the run queue's decision; this room only knows tensors.
+Which requests go together is the run queue's decision; this module only knows tensors.
 """
 
 from __future__ import annotations

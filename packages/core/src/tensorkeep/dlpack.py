@@ -1,7 +1,7 @@
 """DLPack in and out for arrays whose type NumPy's own DLPack support lacks.
 
 NumPy exchanges every type of ours but BFLOAT16. A bfloat16 array travels as its uint16 view with
-the type code in the capsule rewritten; nothing is copied. This room touches capsules and knows
+the type code in the capsule rewritten; nothing is copied. This module touches capsules and knows
 nothing of tensors.
 """
 

@@ -1,6 +1,6 @@
 """The engine: joins queues, workers, backends and graphs; owned by one thread, the loop's.
 
-It decides nothing that another room could decide: the run queue says what goes next, the graph
+It decides nothing that another module could decide: the run queue says what goes next, the graph
 what may start, the backend does the work. What keys hold models and where outputs are stored is
 the business of whoever asks.
 """
@@ -191,7 +191,7 @@ class Engine:
         return None
 
     def _end_overdue(self, graph: GraphRun) -> None:
-        """Answers a request whose time is up, and ends its runs that nobody shares."""
+        """Returns a request whose time is up, and ends its runs that nobody shares."""
         if graph.done:
             return
         self._give_up(graph, RunExpired())

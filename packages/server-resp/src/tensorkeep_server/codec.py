@@ -1,10 +1,10 @@
 """Bytes become requests, whatever the pieces in which they arrive.
 
-This room decides what a request is: where it ends, what breaks the protocol, and how much one may
+This module decides what a request is: where it ends, what breaks the protocol, and how much one may
 ask for. It touches no socket, no loop and no clock, and knows no command. Replies are the business
 of `reply`.
 
-Two readers stand behind one door. Whole requests without a line break inside an argument, nearly
+Two readers share one interface. Whole requests without a line break inside an argument, nearly
 all there are, are split at the line breaks, and their lengths are checked afterwards: about 1 us
 for nine arguments. All else (pieces of a request, inline commands, large bulks, whatever breaks
 the rules) is read step by step. The splitter takes only what the other reader would have read the

@@ -324,7 +324,7 @@ class Draft(Generic[_S]):
         self._size += 1
 
     def get(self, name: bytes, form: Form) -> None:
-        """Answers the value that a name has here."""
+        """Returns the value that a name has here."""
         slot = self._slots.get(name)
         if slot is None:
             self._unknown = True

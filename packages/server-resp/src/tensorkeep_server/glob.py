@@ -1,6 +1,6 @@
 r"""Glob patterns, as KEYS and SCAN MATCH take them, become regular expressions.
 
-This room decides which keys a pattern matches. It knows no keyspace and no command.
+This module decides which keys a pattern matches. It knows no keyspace and no command.
 
     *      any bytes, also none
     ?      one byte

@@ -1,6 +1,6 @@
 """Which events on keys clients are told of, and through which channels.
 
-This room decides what a setting such as `KEx` means and what a message of an event looks like. It
+This module decides what a setting such as `KEx` means and what a message of an event looks like. It
 knows no keyspace and no client.
 """
 

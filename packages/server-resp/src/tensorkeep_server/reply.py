@@ -1,6 +1,6 @@
 """Reply values, and how they become RESP2 or RESP3.
 
-This room decides what a reply looks like on the wire, by the type of the value alone: it never
+This module decides what a reply looks like on the wire, by the type of the value alone: it never
 looks into bytes to guess what they are. It knows no command, no socket and no client.
 
 `encode` appends pieces to a list, for one reply or for the replies of a whole pipeline. Everything

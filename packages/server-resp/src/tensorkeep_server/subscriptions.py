@@ -1,6 +1,6 @@
 """Who is subscribed to what, and so who gets a message.
 
-This room knows no socket and no client: a subscriber is whatever can be a key of a dict.
+This module knows no socket and no client: a subscriber is whatever can be a key of a dict.
 """
 
 from __future__ import annotations

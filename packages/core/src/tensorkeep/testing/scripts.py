@@ -52,7 +52,7 @@ class Requests:
         self._refuse = refuse
 
     def execute(self, command: str, arguments: Sequence[bytes]) -> CommandReply:
-        """Answers a command."""
+        """Returns a command."""
         if not self._example.command:
             raise NotImplementedError(f"the suite has no keyspace: {command} {arguments!r}")
         self.commands.append((command.encode(), *arguments))

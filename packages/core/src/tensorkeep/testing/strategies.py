@@ -1,4 +1,4 @@
-"""Hypothesis strategies for tensors of every type, built through every door.
+"""Hypothesis strategies for tensors of every type, built in every way.
 
 Floats come as any bytes, so NaN of every kind, infinities and denormal numbers are among them.
 """

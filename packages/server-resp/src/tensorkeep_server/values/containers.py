@@ -1,6 +1,6 @@
 """Hashes and sets: values that hold many, and that change in place.
 
-This room decides what a hash and a set are and what they find next in a scan. It knows no key, no
+This module decides what a hash and a set are and what they find next in a scan. It knows no key, no
 command and no reply.
 """
 

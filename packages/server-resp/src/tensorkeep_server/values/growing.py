@@ -4,7 +4,7 @@ A stored string never changes: whoever holds one, for a reply that waits to be s
 snapshot of the keyspace, may keep it. To append to it means to store another string that begins
 like it. So that this does not copy what is long (60 ms for 100 MB), a long string that was written
 to is a view of a larger buffer, and the next one a longer view of the same buffer, as long as
-nothing else was written behind its end. This room decides nothing about keys.
+nothing else was written behind its end. This module decides nothing about keys.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What commands on keys of any type must know of each type of value.
 
-This room decides what a type is called, what OBJECT and MEMORY say of its values, and whether they
-can be copied: one row per type of value that a keyspace may hold. It touches no keyspace.
+This module decides what a type is called, what OBJECT and MEMORY say of its values, and whether
+they can be copied: one row per type of value that a keyspace may hold. It touches no keyspace.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Entries that are kept in order, so that ranks and ranges are found fast.
 
 A row of sorted chunks: to add or to remove moves entries within one chunk, and a rank is found by
-adding up the sizes of chunks. This room knows no member, no key and no command.
+adding up the sizes of chunks. This module knows no member, no key and no command.
 
 It does what `sortedcontainers.SortedList` does, about as fast, and two things more that a server
 needs: a copy of a million entries takes 0.05 s and not 0.5, and what is left of them can be freed

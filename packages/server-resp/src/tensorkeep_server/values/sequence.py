@@ -1,6 +1,6 @@
 """Lists: values that hold elements in a row, and that change in place.
 
-This room decides how a list is kept and how its elements are reached. It knows no key, no command
+This module decides how a list is kept and how its elements are reached. It knows no key, no command
 and no reply.
 """
 

@@ -1,7 +1,7 @@
 """Sorted sets: members with scores, in the order of their scores, that change in place.
 
-This room decides what a sorted set is and how its members are reached. It knows no key, no command
-and no reply.
+This module decides what a sorted set is and how its members are reached. It knows no key, no
+command and no reply.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ def store_when_built(
 
 
 def refuse_device(client: Client, backend: str) -> Later:
-    """Answers what a backend says of a device of no known form, for which it must be loaded."""
+    """Returns what a backend says of a device of no known form, for which it must be loaded."""
     later = Later()
 
     def loaded(_: object, error: TensorkeepError | None) -> None:

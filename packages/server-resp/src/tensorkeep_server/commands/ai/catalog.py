@@ -36,7 +36,7 @@ def parse_info(args: Args) -> Info:
 
 
 def info(client: Client, request: Info) -> Reply:
-    """Answers what was counted of a model's or script's runs, or sets the counters back."""
+    """Returns what was counted of a model's or script's runs, or sets the counters back."""
     found = client.server.engine.catalog.get(request.key)
     if found is None:
         raise CommandError("ERR cannot find run info for key")
@@ -122,7 +122,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "ai.info",
         parse_info,
         info,
-        summary="Answers what was counted of the runs of a model or script, or sets it back.",
+        summary="Returns what was counted of the runs of a model or script, or sets it back.",
         group="module",
         flags=(READONLY, MODULE),
         keys=(1, 1, 1),

@@ -208,7 +208,7 @@ def parse_model_get(args: Args) -> ModelGet:
 
 
 def model_get(client: Client, request: ModelGet) -> Reply:
-    """Answers what is known of a model, its blob, or both."""
+    """Returns what is known of a model, its blob, or both."""
     model = stored_model(client, request.key)
     if request.blob and not request.meta:
         return _blob(client.server, model)
@@ -330,7 +330,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "ai.modelget",
         parse_model_get,
         model_get,
-        summary="Answers what is known of a stored model, and its blob.",
+        summary="Returns what is known of a stored model, and its blob.",
         group="module",
         flags=(READONLY, MODULE),
         keys=(1, 1, 1),

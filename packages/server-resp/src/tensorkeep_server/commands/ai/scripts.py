@@ -127,7 +127,7 @@ def parse_script_get(args: Args) -> ScriptGet:
 
 
 def script_get(client: Client, request: ScriptGet) -> Reply:
-    """Answers what is known of a script, its source, or both."""
+    """Returns what is known of a script, its source, or both."""
     script = stored_script(client, request.key)
     if request.source and not request.meta:
         return script.source
@@ -193,7 +193,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "ai.scriptget",
         parse_script_get,
         script_get,
-        summary="Answers what is known of a stored script, and its source.",
+        summary="Returns what is known of a stored script, and its source.",
         group="module",
         flags=(READONLY, MODULE),
         keys=(1, 1, 1),

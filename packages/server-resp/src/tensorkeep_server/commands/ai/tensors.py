@@ -66,7 +66,7 @@ def parse_tensor_get(args: Args) -> TensorGet:
 
 
 def tensor_get(client: Client, request: TensorGet) -> Reply:
-    """Answers a stored tensor in the form that the words ask for."""
+    """Returns a stored tensor in the form that the words ask for."""
     return show_tensor(stored_tensor(client, request.key), read_form(request.words))
 
 
@@ -143,7 +143,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "ai.tensorget",
         parse_tensor_get,
         tensor_get,
-        summary="Answers a stored tensor.",
+        summary="Returns a stored tensor.",
         group="module",
         flags=(READONLY, MODULE),
         keys=(1, 1, 1),

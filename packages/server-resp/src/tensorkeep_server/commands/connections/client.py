@@ -37,12 +37,12 @@ _CHANGING: Final = ("nondeterministic_output",)
 
 # --------------------------------------------------------------------------- what is known
 def client_id(client: Client, _: None) -> Reply:
-    """Answers the connection's number."""
+    """Returns the connection's number."""
     return client.id
 
 
 def get_name(client: Client, _: None) -> Reply:
-    """Answers the connection's name, nothing when it has none."""
+    """Returns the connection's name, nothing when it has none."""
     return client.name.encode() or None
 
 
@@ -229,7 +229,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
                 "getname",
                 nothing,
                 get_name,
-                summary="Answers the connection's name.",
+                summary="Returns the connection's name.",
                 group="connection",
                 arity=2,
                 flags=_PLAIN,
@@ -239,7 +239,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
                 "id",
                 nothing,
                 client_id,
-                summary="Answers the connection's number.",
+                summary="Returns the connection's number.",
                 group="connection",
                 arity=2,
                 flags=_PLAIN,

@@ -149,7 +149,7 @@ def parse_unblock(args: Args) -> None:
 
 
 def unblock(_client: Client, _request: None) -> Reply:
-    """Answers that nobody was let go: who waits for a run goes on waiting, as in RedisAI."""
+    """Says that nobody was let go: who waits for a run goes on waiting, as in RedisAI."""
     return 0
 
 
@@ -170,7 +170,7 @@ SUBCOMMANDS: Final[tuple[Command, ...]] = (
         "unblock",
         parse_unblock,
         unblock,
-        summary="Answers 0: nothing waits that could be told to stop.",
+        summary="Returns 0: nothing waits that could be told to stop.",
         group="connection",
         arity=-3,
         flags=_FLAGS,

@@ -140,19 +140,19 @@ def parse_pattern(args: Args) -> bytes:
 
 
 def show_channels(client: Client, pattern: bytes, *, kind: _Kind) -> Reply:
-    """Answers the channels that somebody is subscribed to, of those that a pattern matches."""
+    """Returns the channels that somebody is subscribed to, of those that a pattern matches."""
     matches = compile_glob(pattern).fullmatch
     return [name for name in kind.topics(client.server.subscriptions) if matches(name)]
 
 
 def count_subscribers(client: Client, names: list[bytes], *, kind: _Kind) -> Reply:
-    """Answers channels, each with how many clients are subscribed to it."""
+    """Returns channels, each with how many clients are subscribed to it."""
     topics = kind.topics(client.server.subscriptions)
     return tuple(item for name in names for item in (name, len(topics.subscribers(name))))
 
 
 def count_patterns(client: Client, _: None) -> Reply:
-    """Answers how many patterns somebody is subscribed to."""
+    """Returns how many patterns somebody is subscribed to."""
     return len(client.server.subscriptions.patterns)
 
 
@@ -161,7 +161,7 @@ _PUBSUB: Final = (
         "channels",
         parse_pattern,
         partial(show_channels, kind=_CHANNEL),
-        summary="Answers the channels that have subscribers.",
+        summary="Returns the channels that have subscribers.",
         group="pubsub",
         arity=-2,
         flags=_ASKING,
@@ -172,7 +172,7 @@ _PUBSUB: Final = (
         "numpat",
         nothing,
         count_patterns,
-        summary="Answers how many patterns have subscribers.",
+        summary="Returns how many patterns have subscribers.",
         group="pubsub",
         arity=2,
         flags=_ASKING,
@@ -182,7 +182,7 @@ _PUBSUB: Final = (
         "numsub",
         Args.take_rest,
         partial(count_subscribers, kind=_CHANNEL),
-        summary="Answers how many subscribers channels have, not counting those of patterns.",
+        summary="Returns how many subscribers channels have, not counting those of patterns.",
         group="pubsub",
         arity=-2,
         flags=_ASKING,
@@ -193,7 +193,7 @@ _PUBSUB: Final = (
         "shardchannels",
         parse_pattern,
         partial(show_channels, kind=_SHARD_CHANNEL),
-        summary="Answers the shard channels that have subscribers.",
+        summary="Returns the shard channels that have subscribers.",
         group="pubsub",
         arity=-2,
         flags=_ASKING,
@@ -204,7 +204,7 @@ _PUBSUB: Final = (
         "shardnumsub",
         Args.take_rest,
         partial(count_subscribers, kind=_SHARD_CHANNEL),
-        summary="Answers how many subscribers shard channels have.",
+        summary="Returns how many subscribers shard channels have.",
         group="pubsub",
         arity=-2,
         flags=_ASKING,

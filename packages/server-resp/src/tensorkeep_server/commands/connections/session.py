@@ -55,14 +55,14 @@ def parse_ping(args: Args) -> bytes | None:
 
 
 def ping(client: Client, message: bytes | None) -> Reply:
-    """Answers PONG, or the message; a subscriber that speaks RESP2 expects a message's form."""
+    """Returns PONG, or the message; a subscriber that speaks RESP2 expects a message's form."""
     if client.subscribed and client.version == RESP2:
         return (b"pong", message or b"")
     return _PONG if message is None else message
 
 
 def echo(_: Client, message: bytes) -> Reply:
-    """Answers the message."""
+    """Returns the message."""
     return message
 
 
@@ -200,7 +200,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "ping",
         parse_ping,
         ping,
-        summary="Answers PONG, or the message that was sent.",
+        summary="Returns PONG, or the message that was sent.",
         group="connection",
         flags=(FAST,),
         syntax="[message]",
@@ -210,7 +210,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "echo",
         Args.take,
         echo,
-        summary="Answers the message that was sent.",
+        summary="Returns the message that was sent.",
         group="connection",
         arity=2,
         flags=(LOADING, STALE, FAST),

@@ -45,7 +45,7 @@ def set_caching(_client: Client, _request: bytes) -> Reply:
 
 
 def redirection(_client: Client, _request: None) -> Reply:
-    """Answers that nothing is tracked, so that nobody is told of it."""
+    """Says that nothing is tracked, so that nobody is told of it."""
     return _NOT_TRACKED
 
 
@@ -79,7 +79,7 @@ SUBCOMMANDS: Final[tuple[Command, ...]] = (
         "getredir",
         nothing,
         redirection,
-        summary="Answers -1: nobody is told of changes to cached keys.",
+        summary="Returns -1: nobody is told of changes to cached keys.",
         group="connection",
         arity=2,
         flags=_FLAGS,
@@ -101,7 +101,7 @@ SUBCOMMANDS: Final[tuple[Command, ...]] = (
         "trackinginfo",
         nothing,
         tracking_info,
-        summary="Answers that it is off.",
+        summary="Says that it is off.",
         group="connection",
         arity=2,
         flags=_FLAGS,

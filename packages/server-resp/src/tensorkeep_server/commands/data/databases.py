@@ -67,12 +67,12 @@ def parse_swap(args: Args) -> Swap:
 
 # --------------------------------------------------------------------------- commands
 def find_keys(client: Client, pattern: bytes) -> Reply:
-    """Answers all keys that a pattern matches."""
+    """Returns all keys that a pattern matches."""
     return matching(client.keys, pattern)
 
 
 def scan(client: Client, request: Scan) -> Reply:
-    """Answers some keys and the cursor to go on with.
+    """Returns some keys and the cursor to go on with.
 
     A key that is there from the beginning of a scan to its end is answered exactly once. Keys are
     filtered after they were counted, so an answer may be empty and the scan not over.
@@ -87,12 +87,12 @@ def scan(client: Client, request: Scan) -> Reply:
 
 
 def random_key(client: Client, _: None) -> Reply:
-    """Answers any key."""
+    """Returns any key."""
     return client.keys.random_key()
 
 
 def size(client: Client, _: None) -> Reply:
-    """Answers how many keys there are, with those that expired and were not yet removed."""
+    """Returns how many keys there are, with those that expired and were not yet removed."""
     return len(client.keys)
 
 
@@ -123,7 +123,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "keys",
         Args.take,
         find_keys,
-        summary="Answers all keys that a pattern matches.",
+        summary="Returns all keys that a pattern matches.",
         group="generic",
         arity=2,
         flags=(READONLY,),
@@ -135,7 +135,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "scan",
         parse_scan,
         scan,
-        summary="Answers the keys page by page.",
+        summary="Returns the keys page by page.",
         group="generic",
         arity=-2,
         flags=(READONLY,),
@@ -147,7 +147,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "randomkey",
         nothing,
         random_key,
-        summary="Answers any key.",
+        summary="Returns any key.",
         group="generic",
         arity=1,
         flags=(READONLY,),
@@ -157,7 +157,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "dbsize",
         nothing,
         size,
-        summary="Answers how many keys the database has.",
+        summary="Returns how many keys the database has.",
         group="server",
         arity=1,
         flags=(READONLY, FAST),

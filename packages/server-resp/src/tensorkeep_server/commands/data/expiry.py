@@ -149,7 +149,7 @@ def persist(client: Client, key: bytes) -> Reply:
 
 # --------------------------------------------------------------------------- asking
 def time_left(client: Client, key: bytes, *, unit_ms: int) -> Reply:
-    """Answers how long a key has to live; -1 when for ever, -2 when there is none."""
+    """Returns how long a key has to live; -1 when for ever, -2 when there is none."""
     deadline = _deadline_ms(client.keys, key)
     if deadline < 0:
         return deadline
@@ -157,7 +157,7 @@ def time_left(client: Client, key: bytes, *, unit_ms: int) -> Reply:
 
 
 def time_of_expiry(client: Client, key: bytes, *, unit_ms: int) -> Reply:
-    """Answers when a key vanishes; -1 when never, -2 when there is none."""
+    """Returns when a key vanishes; -1 when never, -2 when there is none."""
     deadline = _deadline_ms(client.keys, key)
     return deadline if deadline < 0 else _rounded(deadline, unit_ms)
 
@@ -235,7 +235,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "ttl",
         Args.take,
         partial(time_left, unit_ms=_SECOND_MS),
-        summary="Answers how many seconds a key has to live.",
+        summary="Returns how many seconds a key has to live.",
         group="generic",
         arity=2,
         flags=(READONLY, FAST),
@@ -247,7 +247,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "pttl",
         Args.take,
         partial(time_left, unit_ms=1),
-        summary="Answers how many milliseconds a key has to live.",
+        summary="Returns how many milliseconds a key has to live.",
         group="generic",
         arity=2,
         flags=(READONLY, FAST),
@@ -260,7 +260,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "expiretime",
         Args.take,
         partial(time_of_expiry, unit_ms=_SECOND_MS),
-        summary="Answers the Unix time in seconds at which a key vanishes.",
+        summary="Returns the Unix time in seconds at which a key vanishes.",
         group="generic",
         arity=2,
         flags=(READONLY, FAST),
@@ -272,7 +272,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "pexpiretime",
         Args.take,
         partial(time_of_expiry, unit_ms=1),
-        summary="Answers the Unix time in milliseconds at which a key vanishes.",
+        summary="Returns the Unix time in milliseconds at which a key vanishes.",
         group="generic",
         arity=2,
         flags=(READONLY, FAST),

@@ -90,14 +90,14 @@ def remove_fields(client: Client, words: list[bytes]) -> Reply:
 
 # --------------------------------------------------------------------------- reading
 def get_field(client: Client, words: list[bytes]) -> Reply:
-    """Answers the value of a field."""
+    """Returns the value of a field."""
     key, field = words
     value = client.keys.find(key, Hash)
     return None if value is None else value.content.get(field)
 
 
 def get_fields(client: Client, words: list[bytes]) -> Reply:
-    """Answers the values of several fields."""
+    """Returns the values of several fields."""
     key, *fields = words
     value = client.keys.find(key, Hash)
     content = {} if value is None else value.content
@@ -105,45 +105,45 @@ def get_fields(client: Client, words: list[bytes]) -> Reply:
 
 
 def get_all(client: Client, key: bytes) -> Reply:
-    """Answers all fields with their values."""
+    """Returns all fields with their values."""
     value = client.keys.find(key, Hash)
     return _EMPTY if value is None else Map(tuple(value.content.items()))
 
 
 def names(client: Client, key: bytes) -> Reply:
-    """Answers the names of all fields."""
+    """Returns the names of all fields."""
     value = client.keys.find(key, Hash)
     return [] if value is None else [*value.content]
 
 
 def values(client: Client, key: bytes) -> Reply:
-    """Answers the values of all fields."""
+    """Returns the values of all fields."""
     value = client.keys.find(key, Hash)
     return [] if value is None else [*value.content.values()]
 
 
 def size(client: Client, key: bytes) -> Reply:
-    """Answers how many fields a hash has."""
+    """Returns how many fields a hash has."""
     value = client.keys.find(key, Hash)
     return 0 if value is None else len(value.content)
 
 
 def has_field(client: Client, words: list[bytes]) -> Reply:
-    """Answers whether a hash has a field."""
+    """Returns whether a hash has a field."""
     key, field = words
     value = client.keys.find(key, Hash)
     return int(value is not None and field in value.content)
 
 
 def value_size(client: Client, words: list[bytes]) -> Reply:
-    """Answers how many bytes the value of a field has; 0 when there is none."""
+    """Returns how many bytes the value of a field has; 0 when there is none."""
     key, field = words
     value = client.keys.find(key, Hash)
     return 0 if value is None else len(value.content.get(field, b""))
 
 
 def random_fields(client: Client, request: Draw) -> Reply:
-    """Answers fields at random, alone or with their values."""
+    """Returns fields at random, alone or with their values."""
     key, count, with_values = request
     value = client.keys.find(key, Hash)
     if count is None:
@@ -156,7 +156,7 @@ def random_fields(client: Client, request: Draw) -> Reply:
 
 
 def scan_fields(client: Client, request: ElementScan) -> Reply:
-    """Answers some fields with their values, and the cursor to go on with."""
+    """Returns some fields with their values, and the cursor to go on with."""
     value = client.keys.find(request.key, Hash)
     if value is None:
         return (b"0", [])
@@ -217,7 +217,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "hget",
         Args.take_rest,
         get_field,
-        summary="Answers the value of a field of a hash.",
+        summary="Returns the value of a field of a hash.",
         group="hash",
         arity=3,
         flags=(READONLY, FAST),
@@ -229,7 +229,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "hmget",
         Args.take_rest,
         get_fields,
-        summary="Answers the values of several fields of a hash.",
+        summary="Returns the values of several fields of a hash.",
         group="hash",
         arity=-3,
         flags=(READONLY, FAST),
@@ -241,7 +241,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "hgetall",
         Args.take,
         get_all,
-        summary="Answers all fields of a hash with their values.",
+        summary="Returns all fields of a hash with their values.",
         group="hash",
         arity=2,
         flags=(READONLY,),
@@ -254,7 +254,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "hkeys",
         Args.take,
         names,
-        summary="Answers the names of all fields of a hash.",
+        summary="Returns the names of all fields of a hash.",
         group="hash",
         arity=2,
         flags=(READONLY,),
@@ -267,7 +267,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "hvals",
         Args.take,
         values,
-        summary="Answers the values of all fields of a hash.",
+        summary="Returns the values of all fields of a hash.",
         group="hash",
         arity=2,
         flags=(READONLY,),
@@ -280,7 +280,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "hlen",
         Args.take,
         size,
-        summary="Answers how many fields a hash has.",
+        summary="Returns how many fields a hash has.",
         group="hash",
         arity=2,
         flags=(READONLY, FAST),
@@ -292,7 +292,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "hexists",
         Args.take_rest,
         has_field,
-        summary="Answers whether a hash has a field.",
+        summary="Returns whether a hash has a field.",
         group="hash",
         arity=3,
         flags=(READONLY, FAST),
@@ -304,7 +304,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "hstrlen",
         Args.take_rest,
         value_size,
-        summary="Answers how many bytes the value of a field has.",
+        summary="Returns how many bytes the value of a field has.",
         group="hash",
         arity=3,
         flags=(READONLY, FAST),
@@ -316,7 +316,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "hrandfield",
         partial(parse_draw, values=b"WITHVALUES"),
         random_fields,
-        summary="Answers fields of a hash at random, alone or with their values.",
+        summary="Returns fields of a hash at random, alone or with their values.",
         group="hash",
         arity=-2,
         flags=(READONLY,),
@@ -329,7 +329,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "hscan",
         parse_scan,
         scan_fields,
-        summary="Answers the fields of a hash page by page, with their values.",
+        summary="Returns the fields of a hash page by page, with their values.",
         group="hash",
         arity=-3,
         flags=(READONLY,),

@@ -97,7 +97,7 @@ def delete(client: Client, keys: list[bytes]) -> Reply:
 
 
 def exists(client: Client, keys: list[bytes]) -> Reply:
-    """Answers how many of the keys there are; one that is named twice counts twice."""
+    """Returns how many of the keys there are; one that is named twice counts twice."""
     return sum(key in client.keys for key in keys)
 
 
@@ -107,7 +107,7 @@ def touch(client: Client, keys: list[bytes]) -> Reply:
 
 
 def type_name(client: Client, key: bytes) -> Reply:
-    """Answers the type of the value under a key, or `none`."""
+    """Returns the type of the value under a key, or `none`."""
     value = client.keys.get(key, touch=False)
     return _NONE if value is None else Simple(type_of(value).name)
 
@@ -204,7 +204,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "exists",
         Args.take_rest,
         exists,
-        summary="Answers how many of the keys there are.",
+        summary="Returns how many of the keys there are.",
         group="generic",
         arity=-2,
         flags=(READONLY, FAST),
@@ -229,7 +229,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "type",
         Args.take,
         type_name,
-        summary="Answers the type of the value under a key.",
+        summary="Returns the type of the value under a key.",
         group="generic",
         arity=2,
         flags=(READONLY, FAST),

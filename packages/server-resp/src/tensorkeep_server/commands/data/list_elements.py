@@ -147,7 +147,7 @@ def parse_position(args: Args) -> Position:
 
 # --------------------------------------------------------------------------- reading
 def get_range(client: Client, request: Range) -> Reply:
-    """Answers elements from one index to another."""
+    """Returns elements from one index to another."""
     key, first, last = request
     elements = client.keys.find(key, List)
     if elements is None:
@@ -156,7 +156,7 @@ def get_range(client: Client, request: Range) -> Reply:
 
 
 def get_element(client: Client, request: At) -> Reply:
-    """Answers the element at an index, nothing when there is none."""
+    """Returns the element at an index, nothing when there is none."""
     elements = client.keys.find(request.key, List)
     if elements is None:
         return None
@@ -172,7 +172,7 @@ def _index(request: At) -> int:
 
 
 def position(client: Client, request: Position) -> Reply:
-    """Answers where an element is found: one index or nothing, or as many as are asked for."""
+    """Returns where an element is found: one index or nothing, or as many as are asked for."""
     key, element, rank, most, limit = request
     elements = client.keys.find(key, List)
     if elements is None:
@@ -238,7 +238,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "lrange",
         parse_range,
         get_range,
-        summary="Answers some elements of a list.",
+        summary="Returns some elements of a list.",
         group="list",
         arity=4,
         flags=(READONLY,),
@@ -249,7 +249,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "lindex",
         parse_index,
         get_element,
-        summary="Answers one element of a list.",
+        summary="Returns one element of a list.",
         group="list",
         arity=3,
         flags=(READONLY,),
@@ -305,7 +305,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "lpos",
         parse_position,
         position,
-        summary="Answers where an element is found in a list.",
+        summary="Returns where an element is found in a list.",
         group="list",
         arity=-3,
         flags=(READONLY,),

@@ -172,7 +172,7 @@ def shrunk(keys: Keyspace, key: bytes, elements: List, event: str) -> None:
 
 
 def length(client: Client, key: bytes) -> Reply:
-    """Answers how many elements a list has; 0 when there is none."""
+    """Returns how many elements a list has; 0 when there is none."""
     return len(client.keys.find(key, List) or ())
 
 
@@ -249,7 +249,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "llen",
         Args.take,
         length,
-        summary="Answers how many elements a list has.",
+        summary="Returns how many elements a list has.",
         group="list",
         arity=2,
         flags=(READONLY, FAST),

@@ -27,24 +27,24 @@ _NO_FREQUENCY: Final = (
 
 
 def encoding(client: Client, key: bytes) -> Reply:
-    """Answers how a value is kept."""
+    """Returns how a value is kept."""
     value = client.keys.get(key, touch=False)
     return None if value is None else type_of(value).encoding(value)
 
 
 def reference_count(client: Client, key: bytes) -> Reply:
-    """Answers 1: what else refers to a value is nobody's business."""
+    """Returns 1: what else refers to a value is nobody's business."""
     return 1 if key in client.keys else None
 
 
 def idle_time(client: Client, key: bytes) -> Reply:
-    """Answers the seconds since a key was last used."""
+    """Returns the seconds since a key was last used."""
     entry = client.keys.entry(key)
     return None if entry is None else max(int(client.keys.time() - entry.touched), 0)
 
 
 def frequency(client: Client, key: bytes) -> Reply:
-    """Answers that how often a key is used is not counted, as Redis does unless told to.
+    """Says that how often a key is used is not counted, as Redis does unless told to.
 
     Raises:
         CommandError: The key is there.
@@ -59,7 +59,7 @@ _OBJECT: Final = (
         "encoding",
         Args.take,
         encoding,
-        summary="Answers how the value under a key is kept.",
+        summary="Returns how the value under a key is kept.",
         group="generic",
         arity=3,
         flags=(READONLY,),
@@ -72,7 +72,7 @@ _OBJECT: Final = (
         "freq",
         Args.take,
         frequency,
-        summary="Answers an error: how often a key is used is not counted.",
+        summary="Returns an error: how often a key is used is not counted.",
         group="generic",
         arity=3,
         flags=(READONLY,),
@@ -85,7 +85,7 @@ _OBJECT: Final = (
         "idletime",
         Args.take,
         idle_time,
-        summary="Answers the seconds since a key was last used.",
+        summary="Returns the seconds since a key was last used.",
         group="generic",
         arity=3,
         flags=(READONLY,),
@@ -98,7 +98,7 @@ _OBJECT: Final = (
         "refcount",
         Args.take,
         reference_count,
-        summary="Answers 1 for every key.",
+        summary="Returns 1 for every key.",
         differences=(
             Difference(
                 "2147483647 for small integers, which are one object wherever they stand.",

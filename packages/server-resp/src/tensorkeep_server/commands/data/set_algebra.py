@@ -103,7 +103,7 @@ def _difference(contents: Sequence[set[bytes]]) -> set[bytes]:
 
 
 def combine(client: Client, keys: list[bytes], *, how: _Combine) -> Reply:
-    """Answers what comes of several sets."""
+    """Returns what comes of several sets."""
     return SetReply(tuple(how(_contents(client, keys))))
 
 
@@ -118,7 +118,7 @@ def store_combined(client: Client, request: Combination, *, how: _Combine, event
 
 
 def count_common(client: Client, request: Cardinality) -> Reply:
-    """Answers how many members several sets have in common."""
+    """Returns how many members several sets have in common."""
     common = len(_intersection(_contents(client, request.keys)))
     return min(common, request.limit) if request.limit else common
 
@@ -128,7 +128,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "sunion",
         Args.take_rest,
         partial(combine, how=_union),
-        summary="Answers what is in any of several sets.",
+        summary="Returns what is in any of several sets.",
         group="set",
         arity=-2,
         flags=(READONLY,),
@@ -140,7 +140,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "sinter",
         Args.take_rest,
         partial(combine, how=_intersection),
-        summary="Answers what is in all of several sets.",
+        summary="Returns what is in all of several sets.",
         group="set",
         arity=-2,
         flags=(READONLY,),
@@ -152,7 +152,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "sdiff",
         Args.take_rest,
         partial(combine, how=_difference),
-        summary="Answers what is in the first set and in no other.",
+        summary="Returns what is in the first set and in no other.",
         group="set",
         arity=-2,
         flags=(READONLY,),
@@ -197,7 +197,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "sintercard",
         parse_cardinality,
         count_common,
-        summary="Answers how many members several sets have in common.",
+        summary="Returns how many members several sets have in common.",
         group="set",
         arity=-3,
         flags=(READONLY, MOVABLE),

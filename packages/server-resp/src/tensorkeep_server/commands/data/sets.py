@@ -87,26 +87,26 @@ def move(client: Client, words: list[bytes]) -> Reply:
 
 
 def members(client: Client, key: bytes) -> Reply:
-    """Answers all members of a set."""
+    """Returns all members of a set."""
     value = client.keys.find(key, Set)
     return _EMPTY if value is None else SetReply(tuple(value.content))
 
 
 def size(client: Client, key: bytes) -> Reply:
-    """Answers how many members a set has."""
+    """Returns how many members a set has."""
     value = client.keys.find(key, Set)
     return 0 if value is None else len(value.content)
 
 
 def contains(client: Client, words: list[bytes]) -> Reply:
-    """Answers whether something is a member of a set."""
+    """Returns whether something is a member of a set."""
     key, member = words
     value = client.keys.find(key, Set)
     return int(value is not None and member in value.content)
 
 
 def contains_each(client: Client, words: list[bytes]) -> Reply:
-    """Answers of each of several things whether it is a member of a set."""
+    """Returns of each of several things whether it is a member of a set."""
     key, *asked = words
     value = client.keys.find(key, Set)
     if value is None:
@@ -140,7 +140,7 @@ def pop(client: Client, request: Draw) -> Reply:
 
 
 def random_members(client: Client, request: Draw) -> Reply:
-    """Answers members at random."""
+    """Returns members at random."""
     key, count, _ = request
     value = client.keys.find(key, Set)
     if count is None:
@@ -149,7 +149,7 @@ def random_members(client: Client, request: Draw) -> Reply:
 
 
 def scan_members(client: Client, request: ElementScan) -> Reply:
-    """Answers some members and the cursor to go on with."""
+    """Returns some members and the cursor to go on with."""
     value = client.keys.find(request.key, Set)
     return (b"0", []) if value is None else scan(value, request)
 
@@ -192,7 +192,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "smembers",
         Args.take,
         members,
-        summary="Answers all members of a set.",
+        summary="Returns all members of a set.",
         group="set",
         arity=2,
         flags=(READONLY,),
@@ -204,7 +204,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "scard",
         Args.take,
         size,
-        summary="Answers how many members a set has.",
+        summary="Returns how many members a set has.",
         group="set",
         arity=2,
         flags=(READONLY, FAST),
@@ -215,7 +215,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "sismember",
         Args.take_rest,
         contains,
-        summary="Answers whether something is a member of a set.",
+        summary="Returns whether something is a member of a set.",
         group="set",
         arity=3,
         flags=(READONLY, FAST),
@@ -226,7 +226,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "smismember",
         Args.take_rest,
         contains_each,
-        summary="Answers of several things whether they are members of a set.",
+        summary="Returns of several things whether they are members of a set.",
         group="set",
         arity=-3,
         flags=(READONLY, FAST),
@@ -250,7 +250,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "srandmember",
         parse_draw,
         random_members,
-        summary="Answers members at random.",
+        summary="Returns members at random.",
         group="set",
         arity=-2,
         flags=(READONLY,),
@@ -262,7 +262,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "sscan",
         parse_scan,
         scan_members,
-        summary="Answers the members page by page.",
+        summary="Returns the members page by page.",
         group="set",
         arity=-3,
         flags=(READONLY,),

@@ -230,7 +230,7 @@ def _combined(
 
 
 def combine(client: Client, request: Reading, *, how: _Combine) -> Reply:
-    """Answers what comes of several sorted sets."""
+    """Returns what comes of several sorted sets."""
     result, with_scores = _combined(client, request, how, shows=True)
     entries = sorted((score, member) for member, score in result.items())
     return entries_reply(client, entries, scores=with_scores)
@@ -247,7 +247,7 @@ def store_combined(client: Client, request: Combination, *, how: _Combine, event
 
 
 def count_common(client: Client, request: Reading) -> Reply:
-    """Answers how many members several sorted sets have in common, up to a limit."""
+    """Returns how many members several sorted sets have in common, up to a limit."""
     sources = _members(client, request.keys)
     limit = 0
     while len(request.options):
@@ -267,7 +267,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "zunion",
         parse_reading,
         partial(combine, how=union),
-        summary="Answers what is in any of several sorted sets.",
+        summary="Returns what is in any of several sorted sets.",
         group="sorted-set",
         arity=-3,
         flags=(READONLY, MOVABLE),
@@ -279,7 +279,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "zinter",
         parse_reading,
         partial(combine, how=intersection),
-        summary="Answers what is in all of several sorted sets.",
+        summary="Returns what is in all of several sorted sets.",
         group="sorted-set",
         arity=-3,
         flags=(READONLY, MOVABLE),
@@ -291,7 +291,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "zdiff",
         parse_reading,
         partial(combine, how=difference),
-        summary="Answers what is in the first sorted set and in no other.",
+        summary="Returns what is in the first sorted set and in no other.",
         group="sorted-set",
         arity=-3,
         flags=(READONLY, MOVABLE),
@@ -342,7 +342,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "zintercard",
         parse_reading,
         count_common,
-        summary="Answers how many members several sorted sets have in common.",
+        summary="Returns how many members several sorted sets have in common.",
         group="sorted-set",
         arity=-3,
         flags=(READONLY, MOVABLE),

@@ -150,7 +150,7 @@ def _chosen(client: Client, request: Range) -> list[Entry]:
 
 
 def show(client: Client, request: Range) -> Reply:
-    """Answers the members in a range."""
+    """Returns the members in a range."""
     return entries_reply(client, _chosen(client, request), scores=request.with_scores)
 
 
@@ -166,7 +166,7 @@ def store(client: Client, request: RangeStore) -> Reply:
 
 
 def count(client: Client, request: Part) -> Reply:
-    """Answers how many members are in a range."""
+    """Returns how many members are in a range."""
     value = client.keys.find(request.key, SortedSet)
     if value is None:
         return 0
@@ -191,7 +191,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "zrange",
         parse_range,
         show,
-        summary="Answers the members in a range of ranks, scores or words.",
+        summary="Returns the members in a range of ranks, scores or words.",
         group="sorted-set",
         arity=-4,
         flags=(READONLY,),
@@ -203,7 +203,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "zrevrange",
         partial(parse_range, by=take_ranks, backwards=True),
         show,
-        summary="Answers the members in a range of ranks, the greatest first.",
+        summary="Returns the members in a range of ranks, the greatest first.",
         group="sorted-set",
         arity=-4,
         flags=(READONLY,),
@@ -215,7 +215,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "zrangebyscore",
         partial(parse_range, by=take_scores, backwards=False),
         show,
-        summary="Answers the members in a range of scores.",
+        summary="Returns the members in a range of scores.",
         group="sorted-set",
         arity=-4,
         flags=(READONLY,),
@@ -227,7 +227,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "zrevrangebyscore",
         partial(parse_range, by=take_scores, backwards=True),
         show,
-        summary="Answers the members in a range of scores, the greatest first.",
+        summary="Returns the members in a range of scores, the greatest first.",
         group="sorted-set",
         arity=-4,
         flags=(READONLY,),
@@ -239,7 +239,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "zrangebylex",
         partial(parse_range, by=take_words, backwards=False),
         show,
-        summary="Answers the members in a range of words, if all have one score.",
+        summary="Returns the members in a range of words, if all have one score.",
         group="sorted-set",
         arity=-4,
         flags=(READONLY,),
@@ -251,7 +251,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "zrevrangebylex",
         partial(parse_range, by=take_words, backwards=True),
         show,
-        summary="Answers the members in a range of words, the greatest first.",
+        summary="Returns the members in a range of words, the greatest first.",
         group="sorted-set",
         arity=-4,
         flags=(READONLY,),
@@ -275,7 +275,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "zcount",
         partial(parse_part, by=take_scores),
         count,
-        summary="Answers how many members are in a range of scores.",
+        summary="Returns how many members are in a range of scores.",
         group="sorted-set",
         arity=4,
         flags=(READONLY, FAST),
@@ -287,7 +287,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "zlexcount",
         partial(parse_part, by=take_words),
         count,
-        summary="Answers how many members are in a range of words.",
+        summary="Returns how many members are in a range of words.",
         group="sorted-set",
         arity=4,
         flags=(READONLY, FAST),

@@ -100,7 +100,7 @@ def entries_reply(client: Client, entries: Sequence[Entry], *, scores: bool) -> 
 def add(client: Client, request: Addition) -> Reply:
     """Adds members or changes their scores.
 
-    Answers how many are new, with CH how many are new or changed, and with INCR the score, or
+    Returns how many are new, with CH how many are new or changed, and with INCR the score, or
     null when an option kept it as it was.
 
     Raises:
@@ -164,27 +164,27 @@ def remove(client: Client, words: list[bytes]) -> Reply:
 
 
 def size(client: Client, key: bytes) -> Reply:
-    """Answers how many members a sorted set has."""
+    """Returns how many members a sorted set has."""
     value = client.keys.find(key, SortedSet)
     return 0 if value is None else len(value)
 
 
 def score(client: Client, words: list[bytes]) -> Reply:
-    """Answers the score of a member."""
+    """Returns the score of a member."""
     key, member = words
     value = client.keys.find(key, SortedSet)
     return None if value is None else value.score(member)
 
 
 def scores(client: Client, words: list[bytes]) -> Reply:
-    """Answers the scores of several members."""
+    """Returns the scores of several members."""
     key, *members = words
     value = client.keys.find(key, SortedSet)
     return tuple([None if value is None else value.score(member) for member in members])
 
 
 def rank(client: Client, words: list[bytes], *, backwards: bool) -> Reply:
-    """Answers how many members come before one, or after it."""
+    """Returns how many members come before one, or after it."""
     key, member = words
     value = client.keys.find(key, SortedSet)
     found = None if value is None else value.rank(member)
@@ -231,7 +231,7 @@ def cut(  # noqa: PLR0913, PLR0917 - a range of ranks, and what settle takes
 
 # --------------------------------------------------------------------------- at random, in pieces
 def random_members(client: Client, request: Draw) -> Reply:
-    """Answers members at random, alone or with their scores."""
+    """Returns members at random, alone or with their scores."""
     key, count, with_scores = request
     value = client.keys.find(key, SortedSet)
     if count is None:
@@ -243,7 +243,7 @@ def random_members(client: Client, request: Draw) -> Reply:
 
 
 def scan_members(client: Client, request: ElementScan) -> Reply:
-    """Answers some members with their scores, and the cursor to go on with."""
+    """Returns some members with their scores, and the cursor to go on with."""
     value = client.keys.find(request.key, SortedSet)
     if value is None:
         return (b"0", [])
@@ -307,7 +307,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "zcard",
         Args.take,
         size,
-        summary="Answers how many members a sorted set has.",
+        summary="Returns how many members a sorted set has.",
         group="sorted-set",
         arity=2,
         flags=(READONLY, FAST),
@@ -319,7 +319,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "zscore",
         Args.take_rest,
         score,
-        summary="Answers the score of a member.",
+        summary="Returns the score of a member.",
         group="sorted-set",
         arity=3,
         flags=(READONLY, FAST),
@@ -331,7 +331,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "zmscore",
         Args.take_rest,
         scores,
-        summary="Answers the scores of several members.",
+        summary="Returns the scores of several members.",
         group="sorted-set",
         arity=-3,
         flags=(READONLY, FAST),
@@ -343,7 +343,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "zrank",
         Args.take_rest,
         partial(rank, backwards=False),
-        summary="Answers how many members come before one.",
+        summary="Returns how many members come before one.",
         group="sorted-set",
         arity=3,
         flags=(READONLY, FAST),
@@ -355,7 +355,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "zrevrank",
         Args.take_rest,
         partial(rank, backwards=True),
-        summary="Answers how many members come after one.",
+        summary="Returns how many members come after one.",
         group="sorted-set",
         arity=3,
         flags=(READONLY, FAST),
@@ -391,7 +391,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "zrandmember",
         partial(parse_draw, values=b"WITHSCORES"),
         random_members,
-        summary="Answers members at random, alone or with their scores.",
+        summary="Returns members at random, alone or with their scores.",
         group="sorted-set",
         arity=-2,
         flags=(READONLY,),
@@ -404,7 +404,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "zscan",
         parse_scan,
         scan_members,
-        summary="Answers the members page by page, with their scores.",
+        summary="Returns the members page by page, with their scores.",
         group="sorted-set",
         arity=-3,
         flags=(READONLY,),

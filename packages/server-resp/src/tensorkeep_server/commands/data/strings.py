@@ -160,7 +160,7 @@ def get(client: Client, key: bytes) -> Argument | None:
 
 
 def get_many(client: Client, keys: list[bytes]) -> Reply:
-    """Answers the strings under keys, nothing for each that holds none."""
+    """Returns the strings under keys, nothing for each that holds none."""
     found: list[Reply] = []
     for key in keys:
         try:
@@ -171,7 +171,7 @@ def get_many(client: Client, keys: list[bytes]) -> Reply:
 
 
 def get_and_delete(client: Client, key: bytes) -> Reply:
-    """Answers a string and removes its key."""
+    """Returns a string and removes its key."""
     value = get(client, key)
     if value is not None:
         client.keys.delete(key)
@@ -179,7 +179,7 @@ def get_and_delete(client: Client, key: bytes) -> Reply:
 
 
 def get_and_expire(client: Client, request: GetEx) -> Reply:
-    """Answers a string, and sets or takes away when its key vanishes."""
+    """Returns a string, and sets or takes away when its key vanishes."""
     if not request.options.expiry:
         return get(client, request.key)
     with client.server.one_moment():  # what was read must not expire before its time is moved
@@ -296,7 +296,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "get",
         Args.take,
         get,
-        summary="Answers a string.",
+        summary="Returns a string.",
         group="string",
         arity=2,
         flags=(READONLY, FAST),
@@ -318,7 +318,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "getdel",
         Args.take,
         get_and_delete,
-        summary="Answers a string and removes its key.",
+        summary="Returns a string and removes its key.",
         group="string",
         arity=2,
         flags=(WRITE, FAST),
@@ -330,7 +330,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "getex",
         parse_get_ex,
         get_and_expire,
-        summary="Answers a string, and sets or takes away when its key vanishes.",
+        summary="Returns a string, and sets or takes away when its key vanishes.",
         group="string",
         arity=-2,
         flags=(WRITE, FAST),
@@ -343,7 +343,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "mget",
         Args.take_rest,
         get_many,
-        summary="Answers several strings, nothing for each that is not there.",
+        summary="Returns several strings, nothing for each that is not there.",
         group="string",
         arity=-2,
         flags=(READONLY, FAST),

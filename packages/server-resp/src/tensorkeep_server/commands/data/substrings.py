@@ -48,12 +48,12 @@ def parse_set_range(args: Args) -> SetRange:
 
 
 def length(client: Client, key: bytes) -> Reply:
-    """Answers how many bytes a string has; 0 when there is none."""
+    """Returns how many bytes a string has; 0 when there is none."""
     return len(get(client, key) or b"")
 
 
 def get_range(client: Client, request: Range) -> Reply:
-    """Answers a part of a string."""
+    """Returns a part of a string."""
     value = get(client, request.key) or b""
     size = len(value)
     first, last = request.first, request.last
@@ -116,7 +116,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "strlen",
         Args.take,
         length,
-        summary="Answers how many bytes a string has.",
+        summary="Returns how many bytes a string has.",
         group="string",
         arity=2,
         flags=(READONLY, FAST),
@@ -140,7 +140,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "getrange",
         parse_range,
         get_range,
-        summary="Answers a part of a string.",
+        summary="Returns a part of a string.",
         group="string",
         arity=4,
         flags=(READONLY,),

@@ -35,7 +35,7 @@ def parse_any(args: Args) -> None:
 
 
 def refuse(_client: Client, _request: None) -> Reply:
-    """Answers as Redis does that is no part of a cluster."""
+    """Returns as Redis does that is no part of a cluster."""
     raise CommandError(_NO_CLUSTER)
 
 

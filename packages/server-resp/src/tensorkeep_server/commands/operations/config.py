@@ -133,7 +133,7 @@ def parse_get(args: Args) -> list[bytes]:
 
 
 def get(client: Client, patterns: list[bytes]) -> Reply:
-    """Answers the settings whose names match one of the patterns."""
+    """Returns the settings whose names match one of the patterns."""
     matches = [compile_glob(pattern).fullmatch for pattern in patterns]
     return Map(
         tuple(
@@ -216,7 +216,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
                 "get",
                 parse_get,
                 get,
-                summary="Answers the settings whose names match a pattern.",
+                summary="Returns the settings whose names match a pattern.",
                 differences=(
                     Difference(
                         "Has all of Redis' settings.",

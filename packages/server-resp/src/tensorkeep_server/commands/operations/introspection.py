@@ -177,7 +177,7 @@ def _spec(kind: bytes, values: tuple[tuple[Reply, Reply], ...]) -> Reply:
 
 # --------------------------------------------------------------------------- COUNT, LIST
 def count(client: Client, _: None) -> Reply:
-    """Answers how many commands there are, a container counting once."""
+    """Returns how many commands there are, a container counting once."""
     return len(client.server.commands)
 
 
@@ -202,7 +202,7 @@ def parse_list(args: Args) -> Callable[[Command], bool]:
 
 
 def list_(client: Client, wanted: Callable[[Command], bool]) -> Reply:
-    """Answers the names of commands."""
+    """Returns the names of commands."""
     table = client.server.commands
     return [item.full_name.encode() for item in _everything(table) if wanted(item)]
 
@@ -261,7 +261,7 @@ def parse_get_keys(args: Args) -> Request:
 
 
 def get_keys(client: Client, request: Request) -> Reply:
-    """Answers the keys of a request that is not done."""
+    """Returns the keys of a request that is not done."""
     table = client.server.commands
     found = table.get(request[0])
     if found is not None and found.subcommands and len(request) > 1:
@@ -304,7 +304,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
                 "count",
                 nothing,
                 count,
-                summary="Answers the number of commands.",
+                summary="Returns the number of commands.",
                 group="server",
                 arity=2,
                 flags=_ANY_TIME,
@@ -335,7 +335,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
                 "getkeys",
                 parse_get_keys,
                 get_keys,
-                summary="Answers the keys of a request.",
+                summary="Returns the keys of a request.",
                 differences=(
                     Difference(
                         "Leaves out the last OUTPUTS of AI.SCRIPTEXECUTE.",
@@ -367,7 +367,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
                 "list",
                 parse_list,
                 list_,
-                summary="Answers the names of commands.",
+                summary="Returns the names of commands.",
                 group="server",
                 arity=-2,
                 flags=_ANY_TIME,

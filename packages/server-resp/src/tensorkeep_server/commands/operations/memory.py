@@ -46,7 +46,7 @@ def parse_usage(args: Args) -> bytes:
 
 
 def usage(client: Client, key: bytes) -> Reply:
-    """Answers about how many bytes a key takes, with its value's data.
+    """Returns about how many bytes a key takes, with its value's data.
 
     RedisAI told Redis nothing of what its values held, so the original answers the key's overhead
     alone, some 32 bytes for a tensor of any size. Whoever asks wants to know what the data takes:
@@ -57,7 +57,7 @@ def usage(client: Client, key: bytes) -> Reply:
 
 
 def statistics(client: Client, _: None) -> Reply:
-    """Answers what the whole process takes, by Redis' names for it.
+    """Returns what the whole process takes, by Redis' names for it.
 
     What Redis counts of its own data structures is left out.
     """
@@ -80,7 +80,7 @@ def advise(_client: Client, _request: None) -> Reply:
 
 
 def no_statistics(_client: Client, _request: None) -> Reply:
-    """Answers as Redis does where it cannot ask its allocator."""
+    """Returns as Redis does where it cannot ask its allocator."""
     return _NO_STATISTICS
 
 
@@ -112,7 +112,7 @@ _MEMORY: Final = (
         "malloc-stats",
         nothing,
         no_statistics,
-        summary="Answers that there are no statistics of the allocator.",
+        summary="Says that there are no statistics of the allocator.",
         group="server",
         arity=2,
         since="4.0.0",
@@ -132,7 +132,7 @@ _MEMORY: Final = (
         "stats",
         nothing,
         statistics,
-        summary="Answers how many bytes the process takes, and how many keys there are.",
+        summary="Returns how many bytes the process takes, and how many keys there are.",
         differences=_LESS,
         group="server",
         arity=2,
@@ -143,7 +143,7 @@ _MEMORY: Final = (
         "usage",
         parse_usage,
         usage,
-        summary="Answers about how many bytes a key and its value take.",
+        summary="Returns about how many bytes a key and its value take.",
         differences=(
             Difference(
                 "Some 32 bytes for tensors, models and scripts of any size.",

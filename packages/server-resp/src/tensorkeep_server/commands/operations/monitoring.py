@@ -61,7 +61,7 @@ def parse_get(args: Args) -> int | None:
 
 
 def slow_commands(client: Client, count: int | None) -> Reply:
-    """Answers the last commands that took long, the newest first."""
+    """Returns the last commands that took long, the newest first."""
     return tuple(
         (
             *(entry.id, entry.ended_at, entry.microseconds, entry.arguments),
@@ -72,7 +72,7 @@ def slow_commands(client: Client, count: int | None) -> Reply:
 
 
 def count_slow_commands(client: Client, _: None) -> Reply:
-    """Answers how many commands are kept."""
+    """Returns how many commands are kept."""
     return len(client.server.slow_log)
 
 
@@ -84,12 +84,12 @@ def forget_slow_commands(client: Client, _: None) -> Reply:
 
 # --------------------------------------------------------------------------- LATENCY
 def no_events(_client: Client, _request: object) -> Reply:
-    """Answers that there are none, as Redis does where they are not recorded."""
+    """Says that there are none, as Redis does where they are not recorded."""
     return ()
 
 
 def no_resets(_client: Client, _request: object) -> Reply:
-    """Answers that nothing was reset."""
+    """Says that nothing was reset."""
     return 0
 
 
@@ -103,7 +103,7 @@ _SLOWLOG: Final = (
         "get",
         parse_get,
         slow_commands,
-        summary="Answers the last commands that took long: number, time, microseconds, arguments,"
+        summary="Returns the last commands that took long: number, time, microseconds, arguments,"
         " address and name of the client.",
         group="server",
         arity=-2,
@@ -116,7 +116,7 @@ _SLOWLOG: Final = (
         "len",
         nothing,
         count_slow_commands,
-        summary="Answers how many commands that took long are kept.",
+        summary="Returns how many commands that took long are kept.",
         group="server",
         arity=2,
         flags=_LOOKING,
@@ -159,7 +159,7 @@ _LATENCY: Final = (
         "history",
         Args.take,
         no_events,
-        summary="Answers nothing: latency events are not recorded.",
+        summary="Returns nothing: latency events are not recorded.",
         group="server",
         arity=3,
         flags=_WATCHING,
@@ -172,7 +172,7 @@ _LATENCY: Final = (
         "latest",
         nothing,
         no_events,
-        summary="Answers nothing: latency events are not recorded.",
+        summary="Returns nothing: latency events are not recorded.",
         group="server",
         arity=2,
         flags=_WATCHING,
@@ -184,7 +184,7 @@ _LATENCY: Final = (
         "reset",
         Args.take_rest,
         no_resets,
-        summary="Answers 0: latency events are not recorded.",
+        summary="Returns 0: latency events are not recorded.",
         group="server",
         arity=-2,
         flags=_WATCHING,

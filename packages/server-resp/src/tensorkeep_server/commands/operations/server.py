@@ -79,7 +79,7 @@ def shutdown(client: Client, request: Shutdown) -> Later:
 
 # --------------------------------------------------------------------------- TIME
 def time_(_client: Client, _request: None) -> Reply:
-    """Answers the time: seconds, and microseconds of the second."""
+    """Returns the time: seconds, and microseconds of the second."""
     seconds, nanoseconds = divmod(time.time_ns(), 10**9)
     return (b"%d" % seconds, b"%d" % (nanoseconds // 1000))
 
@@ -105,7 +105,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "time",
         nothing,
         time_,
-        summary="Answers the server's time in seconds and microseconds.",
+        summary="Returns the server's time in seconds and microseconds.",
         group="server",
         arity=1,
         flags=(LOADING, STALE, FAST),
