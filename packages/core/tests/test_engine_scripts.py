@@ -3,6 +3,7 @@
 import gc
 import math
 import weakref
+from threading import current_thread
 
 import numpy as np
 import pytest
@@ -241,10 +242,23 @@ def test_calls_of_one_script_never_share_a_run(bench):
 
 # ---------------------------------------------------------------------- commands
 def test_a_command_is_done_on_the_loop_and_its_reply_goes_to_the_script(bench):
-    bench.store.answers = [lambda done: done(b"PONG")]
+    bench.store.answers = [lambda done: done(lambda: b"PONG")]
     graph = bench.start(bench.create(), "execute", arguments=[b"PING", b"\xff"])
     assert bench.finish(graph) == [[b"PONG"]]
     assert bench.store.requests == [[b"PING", b"\xff"]]
+
+
+def test_the_script_s_own_thread_makes_the_reply(bench):
+    makers = []
+
+    def make():
+        makers.append(current_thread().name)
+        return b"long"
+
+    bench.store.answers = [lambda done: done(make)]
+
+    assert bench.call(bench.create(), "execute", arguments=[b"LRANGE"]) == [[b"long"]]
+    assert makers == ["CPU-1"]
 
 
 def test_a_reply_may_come_later_and_the_loop_goes_on_meanwhile(bench):
@@ -253,17 +267,19 @@ def test_a_reply_may_come_later_and_the_loop_goes_on_meanwhile(bench):
     graph = bench.start(bench.create(), "execute", arguments=[b"SLOW"])
     bench.loop.run_until(lambda: waiting)
     assert not graph.done
-    waiting[0](42)
+    waiting[0](lambda: 42)
     assert bench.finish(graph) == [[b"42"]]
 
 
 @pytest.mark.parametrize("later", [True, False])
 def test_an_error_is_raised_in_the_script(bench, later):
     def refuse(done):
-        error = CommandFailed("not today")
+        def fail():
+            raise CommandFailed("not today")
+
         if not later:
-            raise error
-        done(error)
+            fail()
+        done(fail)
 
     bench.store.answers = [refuse]
     script = bench.create()
@@ -280,7 +296,7 @@ def test_who_waits_for_a_reply_when_the_engine_ends_is_told(bench):
     bench.loop.run_until(lambda: waiting)
     bench.close()
     assert isinstance(bench.finish(graph), EngineClosed)
-    waiting[0](b"too late")  # nobody minds
+    waiting[0](lambda: b"too late")  # nobody minds
 
 
 def test_no_command_is_done_after_the_end(make):

@@ -13,15 +13,15 @@ from tensorkeep_server.reply import (
     NULL_ARRAY,
     OK,
     BigNumber,
-    Blob,
     Error,
     Map,
+    Piece,
     Push,
     Set,
     Simple,
     Verbatim,
     encode,
-    joined,
+    take,
 )
 
 # Whole, so that the splitter sees it; and in the smallest pieces, so that only the reader that
@@ -385,9 +385,15 @@ class TestInlineCommands:
 
 
 def encoded(reply, version):
-    out: list[Blob] = []
+    out: list[Piece] = []
     encode(reply, version, out)
-    return b"".join(out)
+    return b"".join(all_of(out))
+
+
+def all_of(out: list[Piece]):
+    """Gives everything that waits to be sent."""
+    while out:
+        yield from take(out)
 
 
 class TestReplies:
@@ -497,11 +503,11 @@ class TestReplies:
     @pytest.mark.parametrize("kind", [bytes, bytearray, lambda blob: memoryview(blob).cast("d")])
     def test_a_large_bulk_stands_alone_and_is_not_copied(self, kind):
         blob = kind(bytes(range(256)) * (LARGE_BULK // 256))
-        out: list[Blob] = []
+        out: list[Piece] = []
 
         encode([b"blob", blob], 2, out)
         encode(OK, 2, out)
-        before, large, after = joined(out)
+        before, large, after = take(out)
 
         assert before == b"*2\r\n$4\r\nblob\r\n$%d\r\n" % LARGE_BULK
         assert large == bytes(blob)
@@ -510,11 +516,13 @@ class TestReplies:
         assert after == b"\r\n+OK\r\n"
 
     def test_replies_without_a_large_bulk_are_joined_into_one_buffer(self):
-        out: list[Blob] = []
+        out: list[Piece] = []
         for reply in (OK, b"x" * (LARGE_BULK - 1), [1, 2.5], memoryview(b"abc"), None):
             encode(reply, 2, out)
+        whole = b"".join(out)
 
-        assert joined(out) == [b"".join(out)]
+        assert take(out) == [whole]
+        assert not out
 
     def test_a_view_of_anything_contiguous_is_sent_as_bytes(self):
         assert encoded(memoryview(bytes(16)).cast("d"), 2) == b"$16\r\n%b\r\n" % bytes(16)

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tensorkeep.backends import Backends
-    from tensorkeep.errors import CommandFailed
     from tensorkeep.hookspecs import CommandReply
     from tensorkeep.loop import Loop
     from tensorkeep.model import Model
@@ -30,17 +29,18 @@ class Access(Protocol):
     """What the scripts of one request may reach. Only called on the loop's thread."""
 
     def execute(
-        self, request: Sequence[bytes], done: Callable[[CommandReply | CommandFailed], None]
+        self, request: Sequence[bytes], done: Callable[[Callable[[], CommandReply]], None]
     ) -> None:
-        """Does a command, then calls `done(reply)`, at once or later.
+        """Does a command, then calls `done(make)`, at once or later.
 
         Args:
             request: The command's name and its arguments.
-            done: Called once on the loop's thread, with the error if there was one, unless that
-                was raised.
+            done: Called once on the loop's thread with what makes the plain reply, or raises
+                `CommandFailed` if that is an error. The script's thread calls it: to make a long
+                reply takes long.
 
         Raises:
-            CommandFailed: The command is refused, or its reply is an error.
+            CommandFailed: The command is refused.
         """
 
     def model(self, key: bytes, inputs: int, outputs: int) -> Model:
@@ -143,8 +143,10 @@ class ScriptCommands:
     def execute(self, command: str, arguments: Sequence[bytes]) -> CommandReply:
         """See `hookspecs.Commands.execute`."""
         request = [command.encode("utf-8", "surrogateescape"), *arguments]
-        reply: CommandReply = self._errands.ask(lambda done: self._access.execute(request, done))
-        return reply
+        make: Callable[[], CommandReply] = self._errands.ask(
+            lambda done: self._access.execute(request, done)
+        )
+        return make()
 
     def model_execute(self, key: str, inputs: Sequence[Tensor], outputs: int) -> Sequence[Tensor]:
         """See `hookspecs.Commands.model_execute`."""

@@ -3,6 +3,8 @@
 It moves bytes between the transport and the codec, lets the command table find what is asked for,
 and decides only when to go on: a client whose reply is still to come is not served further, one
 that does not read its replies is not either, and one that sends much meanwhile is read no further.
+A long reply is made in portions: one in a turn of the loop, and none before the client has taken
+those before.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from tensorkeep_server.command import NO_MULTI
 from tensorkeep_server.errors import CommandError, Refused, error_reply
 from tensorkeep_server.later import Later
 from tensorkeep_server.output_limit import Arrears
-from tensorkeep_server.reply import RESP2, Error, Several, Simple, encode, joined
+from tensorkeep_server.reply import RESP2, Error, Several, Simple, encode, is_long, take
 from tensorkeep_server.state import Client
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from tensorkeep_server.args import Args
     from tensorkeep_server.codec import Request
     from tensorkeep_server.command import Command
-    from tensorkeep_server.reply import Blob, Reply
+    from tensorkeep_server.reply import Piece, Reply
     from tensorkeep_server.state import Server, Transaction
 
 _log = logging.getLogger(__name__)
@@ -42,7 +44,7 @@ no longer than it takes to read this much.
 """
 
 _BACKLOG: Final = 1024 * 1024  # bytes that a client may send ahead while it waits for a reply
-_FLUSH_ABOVE: Final = 64 * 1024  # a longer reply is sent before the next command is done
+_FLUSH_ABOVE: Final = 64 * 1024  # bytes of messages that are sent before the end of the turn
 
 _QUEUED: Final = Simple("QUEUED")
 # What is done at once even between MULTI and EXEC.
@@ -109,7 +111,8 @@ class Connection(asyncio.BufferedProtocol):
         self._due = False  # joined the turn, and was not settled yet
         self._closing = False
         self._later: Later | None = None
-        self._out: list[Blob] = []
+        self._out: list[Piece] = []
+        self._making = False  # a long reply is made in portions, as the client takes them
         self._pushed = 0  # bytes of messages among what is to be sent
         self._arrears = Arrears()
 
@@ -143,7 +146,7 @@ class Connection(asyncio.BufferedProtocol):
         """Lets go of what the client was waiting for."""
         self._closing = True
         self._waiting.clear()
-        self._out.clear()
+        self._let_go()
         self._server.clients.pop(self.client.id, None)
         self._server.counters["total_commands_processed"] += self.client.commands_done
         if self._later is not None:
@@ -167,7 +170,7 @@ class Connection(asyncio.BufferedProtocol):
         else:
             requests = self._parser.feed(self._receive[:nbytes])
         self._waiting.extend(requests)
-        if self._later is not None or not self._writable:
+        if self._busy:
             self._backlog += nbytes
             if self._backlog > _BACKLOG and self._reading:
                 self._reading = False
@@ -187,30 +190,45 @@ class Connection(asyncio.BufferedProtocol):
         self._join_turn()
 
     # ------------------------------------------------------------------ serving
+    @property
+    def _busy(self) -> bool:
+        """Whether what was asked for before must be answered first."""
+        return self._making or self._later is not None or not self._writable
+
     def _join_turn(self) -> None:
         if not self._due:
             self._due = True
             self._turn.join(self)
 
+    @property
+    def _broken(self) -> str:
+        """What the client is still to be told of how it broke the protocol; empty for nothing."""
+        error = self._parser.error
+        return "" if error is None or self._closing else error.line
+
     def serve(self) -> None:
         """Does waiting requests in order, until one's reply is still to come."""
         waiting = self._waiting
-        while waiting and self._later is None and self._writable and not self._closing:
+        while waiting and not self._busy and not self._closing:
             self._do(waiting.popleft())
-        if not waiting and self._later is None and self._parser.error is not None:
-            self._answer(Error(self._parser.error.line))
+        if self._broken and not waiting and self._later is None and not self._making:
+            self._answer(Error(self._broken))
             self._closing = True
 
     def settle(self) -> None:
         """Sends what was answered, and goes on reading or closes."""
         self._due = False
-        self._flush()
-        if self._closing:
-            self._transport.close()
-        elif self._waiting:
-            if self._later is None and self._writable:
+        if self._writable or not self._making:
+            self._flush()
+        if self._making:
+            if self._writable:
                 self._join_turn()
-        elif self._later is None and self._writable:
+        elif self._closing:
+            self._transport.close()
+        elif self._waiting or self._broken:
+            if not self._busy:
+                self._join_turn()
+        elif not self._busy:
             self._backlog = 0
             if not self._reading:
                 self._reading = True
@@ -288,18 +306,17 @@ class Connection(asyncio.BufferedProtocol):
             client.skips -= client.skips > 0
             if type(reply) is not Several:  # those are messages more than replies
                 return
-        out = self._out
-        before = len(out)
+        pieces: list[Piece] = []
         try:
-            encode(reply, client.version, out)
+            encode(reply, client.version, pieces)
         except Exception as error:  # noqa: BLE001 - a bug of ours: no half reply may go out
-            del out[before:]
-            encode(error_reply(error), client.version, out)
-        # What is long comes in more than one piece.
-        if len(out) - before > 1 and sum(map(len, out[before:])) > _FLUSH_ABOVE:
+            pieces.clear()
+            encode(error_reply(error), client.version, pieces)
+        self._out += pieces
+        if is_long(pieces):
             self._flush()
 
-    def push(self, pieces: Sequence[Blob], size: int) -> None:
+    def push(self, pieces: Sequence[Piece], size: int) -> None:
         """Sends a message, behind all that was answered so far.
 
         A client that does not read its messages loses its connection: they come however little it
@@ -313,18 +330,18 @@ class Connection(asyncio.BufferedProtocol):
             return
         self._out += pieces
         self._pushed += size
-        if not self._writable:
+        if self._making or not self._writable:
             waiting = self._transport.get_write_buffer_size() + self._pushed
             if self._arrears.exceed(self._server.output_limit, waiting, time.monotonic()):
                 self._give_up(waiting)
                 return
-        if self._pushed > _FLUSH_ABOVE:
+        if self._pushed > _FLUSH_ABOVE and not self._making:
             self._flush()
         self._join_turn()
 
     def _give_up(self, waiting: int) -> None:
         self._closing = True
-        self._out.clear()
+        self._let_go()
         self._server.counters["client_output_buffer_limit_disconnections"] += 1
         _log.warning(
             "client %d at %s does not read its messages, %d bytes of which wait: disconnected",
@@ -333,24 +350,40 @@ class Connection(asyncio.BufferedProtocol):
         self._transport.abort()
 
     def _flush(self) -> None:
+        """Sends what there is; of a long reply, one portion."""
         out = self._out
         if not out:
             return
-        self._pushed = 0
-        transport = self._transport
-        if len(out) == 1:
-            transport.write(out[0])
-        else:
-            for buffer in joined(out):
-                transport.write(buffer)
-        out.clear()
+        try:
+            buffers = take(out)
+        except Exception:  # noqa: BLE001 - a bug of ours: what was sent already cannot be completed
+            _log.exception("a reply to client %d could not be made", self.client.id)
+            self._closing = True
+            self._let_go()
+            self._transport.abort()
+            return
+        self._making = bool(out)
+        if not out:
+            self._pushed = 0
+        for buffer in buffers:
+            self._transport.write(buffer)
+
+    def _let_go(self) -> None:
+        """Forgets what was to be sent."""
+        self._out.clear()
+        self._making = False
 
     def close(self) -> None:
         """Closes the connection once what was answered has been sent."""
         self._closing = True
-        if not self._due:
+        if self._due:
+            return
+        if not self._making:
             self._flush()
+        if not self._making:
             self._transport.close()
+        elif self._writable:
+            self._join_turn()
 
 
 def _address(peer: object, local: object) -> str:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Final
 
 from tensorkeep_server.command import READONLY
 from tensorkeep_server.notifications import is_silent, messages
-from tensorkeep_server.reply import Push, encode
+from tensorkeep_server.reply import Push, encode, take
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tensorkeep_server.reply import Blob, Reply, Version
+    from tensorkeep_server.reply import Blob, Piece, Reply, Version
     from tensorkeep_server.state import Client, Server
 
 
@@ -50,9 +50,10 @@ def _send(
             items: tuple[Reply, ...] = (kind, channel, message)
             if pattern is not None:
                 items = (b"pmessage", pattern, channel, message)
-            pieces: list[Blob] = []
+            pieces: list[Piece] = []
             encode(Push(items), client.version, pieces)
-            encoded = made[form] = pieces, sum(map(len, pieces))
+            buffers = take(pieces)
+            encoded = made[form] = buffers, sum(map(len, buffers))
         client.push(*encoded)
 
 

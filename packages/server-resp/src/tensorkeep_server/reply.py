@@ -5,15 +5,18 @@ looks into bytes to guess what they are. It knows no command, no socket and no c
 
 `encode` appends pieces to a list, for one reply or for the replies of a whole pipeline. Everything
 small is `bytes`; a bulk of at least `LARGE_BULK` bytes is a `memoryview` of the memory that the
-reply named, never copied. `joined` then joins what is small, so that a burst of replies is one
-buffer and a tensor's memory goes out as it lies.
+reply named, never copied. What has many elements is a generator, which encodes some of them at a
+time: nobody else is served meanwhile, and the text of a tensor takes ten times its memory. So
+`take` makes it in portions, as the client takes them; it also joins what is small, so that a burst
+of replies is one buffer and a tensor's memory goes out as it lies.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 from math import copysign
-from typing import Any, Final, Literal, TypeAlias
+from types import GeneratorType
+from typing import Any, Final, Literal, TypeAlias, cast
 
 from tensorkeep.errors import CommandFailed
 from tensorkeep.hookspecs import CommandReply
@@ -25,10 +28,17 @@ RESP3: Final = 3
 # costs less than more entries in the list of a gathering write (about 1 us for 16 KiB).
 LARGE_BULK: Final = 16 * 1024
 
-# Long lists are formatted by blocks of this many numbers or small bulks, so that the format string
-# and the tuple stay small beside the text that they make.
-_BLOCK: Final = 4096
+BLOCK: Final = 512
+"""Elements that are encoded at once, in at most 0.2 ms. A list of more is encoded in portions."""
+
+PORTION: Final = 64 * 1024
+"""Bytes of a long reply that are made at a time: about 1 ms of work, for numbers."""
+
 _FEW: Final = 32  # bulks that are formatted one by one as fast as together
+# Pieces of one reply from which on lists of more than a few elements, and then all lists, are
+# encoded in portions: a list of many short lists is long, too.
+_MANY_PIECES: Final = 32
+_TOO_MANY_PIECES: Final = 1024
 
 _CRLF: Final = b"\r\n"
 _NAN: Final = b"nan"
@@ -44,10 +54,13 @@ Blob: TypeAlias = bytes | bytearray | memoryview
 # `list` is invariant, so the lists of one type are named on their own. `Sequence[Reply]` would
 # cover them, and also `str`, which is no reply.
 Reply: TypeAlias = (
-    "Blob | int | float | bool | BigNumber | Simple | Error | NullArray | Map | Set | Push"
-    " | Verbatim | InVersion | Several | list[Reply] | list[bytes] | list[bytes | memoryview]"
-    " | list[int] | list[float] | tuple[Reply, ...] | None"
+    "Blob | int | float | bool | BigNumber | Simple | Error | NullArray | LongArray | Map | Set"
+    " | Push | Verbatim | InVersion | Several | list[Reply] | list[bytes]"
+    " | list[bytes | memoryview] | list[int] | list[float] | tuple[Reply, ...] | None"
 )
+Piece: TypeAlias = "Blob | Portions"
+"""What `encode` appends: bytes to be sent, or what makes such pieces in portions."""
+Portions: TypeAlias = "Generator[list[Piece], None, None]"
 
 
 def _one_line(mark: bytes, text: str) -> bytes:
@@ -100,6 +113,19 @@ class BigNumber:
 @dataclass(frozen=True, slots=True)
 class NullArray:
     """The array that is not there, which RESP2 tells from the bulk that is not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class LongArray:
+    """An array whose elements are made while it is sent, such as the values of a large tensor.
+
+    Attributes:
+        size: Number of elements.
+        blocks: Makes the elements, in lists of up to `BLOCK`. They must not change meanwhile.
+    """
+
+    size: int
+    blocks: Callable[[], Iterable["list[Reply]"]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,19 +200,22 @@ OK: Final = Simple("OK")
 NULL_ARRAY: Final = NullArray()
 
 
-def encode(reply: Reply, version: Version, out: list[Blob]) -> None:
-    """Appends a reply, encoded, to the pieces that wait to be sent.
+def encode(reply: Reply, version: Version, out: list[Piece]) -> None:
+    """Appends a reply, encoded, to a list of pieces that are to be sent.
 
-    The memory of a bulk of `LARGE_BULK` bytes or more must not change until it has been sent.
+    The memory of a bulk of `LARGE_BULK` bytes or more, and lists, must not change until they have
+    been sent.
 
     Args:
         reply: The value.
         version: Of the protocol that this client speaks.
-        out: Grows by `bytes`, and by one `memoryview` for each large bulk.
+        out: Grows by `bytes`, by one `memoryview` for each large bulk, and by one generator for
+            whatever has many elements. How much it holds decides what counts as many, so a new
+            list is best for each reply.
 
     Raises:
         TypeError: The value, or one inside it, is of a type that is no reply, such as `str`. In
-            the latter case `out` holds half a reply.
+            the latter case `out` holds half a reply. What is encoded in portions raises it then.
     """
     encoder = _ENCODERS.get(type(reply))
     if encoder is None:
@@ -220,23 +249,65 @@ def plain(reply: "Reply") -> CommandReply:  # noqa: C901, PLR0911 - one for each
             return [*map(plain, items)]
         case list() | tuple():
             return [*map(plain, reply)]
+        case LongArray(_, blocks):
+            return [*map(plain, chain.from_iterable(blocks()))]
         case InVersion(_, inner):
             return plain(inner)
         case _:  # the two kinds of null
             return None
 
 
-def joined(pieces: list[Blob]) -> list[Blob]:
-    """Joins what is small among pieces that `encode` made.
+def is_long(pieces: list[Piece]) -> bool:
+    """Returns whether a reply is better sent before the next one is made.
 
     Args:
-        pieces: What was appended, in order.
+        pieces: What `encode` appended for it. What is long has more than one piece, or is made in
+            portions.
+    """
+    if GeneratorType in map(type, pieces):
+        return True
+    return len(pieces) > 1 and sum(map(len, cast("list[Blob]", pieces))) > PORTION
+
+
+def take(out: list[Piece], enough: int = PORTION) -> list[Blob]:
+    """Takes from the front of what waits to be sent what is to be sent next.
+
+    That is all of it; or, if something is to be made in portions, some of it.
+
+    Args:
+        out: What `encode` appended. What is taken is removed.
+        enough: Bytes after which no more is made.
 
     Returns:
-        Buffers to be written in order. Only the large bulks among `pieces` stand alone.
+        Buffers to be written in order. Only large bulks stand alone.
+
+    Raises:
+        TypeError: See `encode`; what was sent of that reply cannot be completed.
     """
+    if GeneratorType not in map(type, out):
+        buffers = _joined(out)
+        out.clear()
+        return buffers
+    taken: list[Any] = []
+    size = 0
+    while out and size < enough:
+        piece = out.pop(0)
+        if isinstance(piece, Generator):
+            made = next(piece, None)
+            if made is not None:
+                out[:0] = (*made, piece)
+        else:
+            taken.append(piece)
+            size += len(piece)
+    return _joined(taken)
+
+
+def _joined(pieces: list[Any]) -> list[Blob]:
+    """Joins what is small among pieces, of which none is to be made in portions."""
+    if len(pieces) == 1:
+        return [*pieces]
     buffers: list[Blob] = []
-    small: list[Blob] = pieces
+    small = pieces
     if memoryview in map(type, pieces):
         small = []
         for piece in pieces:
@@ -249,15 +320,15 @@ def joined(pieces: list[Blob]) -> list[Blob]:
     return buffers
 
 
-def _simple(reply: Simple, _version: Version, out: list[Blob]) -> None:
+def _simple(reply: Simple, _version: Version, out: list[Piece]) -> None:
     out.append(reply.wire)
 
 
-def _error(reply: Error, _version: Version, out: list[Blob]) -> None:
+def _error(reply: Error, _version: Version, out: list[Piece]) -> None:
     out.append(_one_line(b"-", reply.line))
 
 
-def _bulk(reply: bytes, _version: Version, out: list[Blob]) -> None:
+def _bulk(reply: bytes, _version: Version, out: list[Piece]) -> None:
     size = len(reply)
     if size < LARGE_BULK:
         out.append(b"$%d\r\n%b\r\n" % (size, reply))
@@ -265,18 +336,18 @@ def _bulk(reply: bytes, _version: Version, out: list[Blob]) -> None:
         out += (b"$%d\r\n" % size, memoryview(reply), _CRLF)
 
 
-def _bytearray(reply: bytearray, version: Version, out: list[Blob]) -> None:
+def _bytearray(reply: bytearray, version: Version, out: list[Piece]) -> None:
     _view(memoryview(reply), version, out)
 
 
-def _view(reply: memoryview, version: Version, out: list[Blob]) -> None:
+def _view(reply: memoryview, version: Version, out: list[Piece]) -> None:
     if reply.nbytes < LARGE_BULK:
         _bulk(reply.tobytes(), version, out)
     else:
         out += (b"$%d\r\n" % reply.nbytes, reply.cast("B"), _CRLF)
 
 
-def _verbatim(reply: Verbatim, version: Version, out: list[Blob]) -> None:
+def _verbatim(reply: Verbatim, version: Version, out: list[Piece]) -> None:
     text = reply.text.encode("utf-8", "surrogateescape")
     if version == RESP2:
         _bulk(text, version, out)
@@ -284,51 +355,65 @@ def _verbatim(reply: Verbatim, version: Version, out: list[Blob]) -> None:
         out.append(b"=%d\r\ntxt:%b\r\n" % (len(text) + 4, text))
 
 
-def _integer(reply: int, _version: Version, out: list[Blob]) -> None:
+def _integer(reply: int, _version: Version, out: list[Piece]) -> None:
     out.append(b":%d\r\n" % reply)
 
 
-def _big_number(reply: BigNumber, version: Version, out: list[Blob]) -> None:
+def _big_number(reply: BigNumber, version: Version, out: list[Piece]) -> None:
     text = b"%d" % reply.number
     out.append(b"$%d\r\n%b\r\n" % (len(text), text) if version == RESP2 else b"(%b\r\n" % text)
 
 
-def _boolean(reply: bool, version: Version, out: list[Blob]) -> None:  # noqa: FBT001, it is the value
+def _boolean(reply: bool, version: Version, out: list[Piece]) -> None:  # noqa: FBT001, it is the value
     if version == RESP2:
         out.append(b":1\r\n" if reply else b":0\r\n")
     else:
         out.append(b"#t\r\n" if reply else b"#f\r\n")
 
 
-def _double(reply: float, version: Version, out: list[Blob]) -> None:
+def _double(reply: float, version: Version, out: list[Piece]) -> None:
     text = _digits(reply)
     out.append(b"$%d\r\n%b\r\n" % (len(text), text) if version == RESP2 else b",%b\r\n" % text)
 
 
-def _null(_reply: None, version: Version, out: list[Blob]) -> None:
+def _null(_reply: None, version: Version, out: list[Piece]) -> None:
     out.append(b"$-1\r\n" if version == RESP2 else b"_\r\n")
 
 
-def _null_array(_reply: NullArray, version: Version, out: list[Blob]) -> None:
+def _null_array(_reply: NullArray, version: Version, out: list[Piece]) -> None:
     out.append(b"*-1\r\n" if version == RESP2 else b"_\r\n")
 
 
-def _array(reply: list[Any] | tuple[Any, ...], version: Version, out: list[Blob]) -> None:
-    out.append(b"*%d\r\n" % len(reply))
-    kind = type(reply[0]) if reply else None
-    # The VALUES of a tensor: thousands of numbers of one type, formatted by the block.
-    if (kind is not float and kind is not int) or {*map(type, reply)} != {kind}:
-        _elements(reply, version, out)
-    elif kind is float:
-        for start in range(0, len(reply), _BLOCK):
-            _doubles(reply[start : start + _BLOCK], version, out)
+def _array(reply: list[Any] | tuple[Any, ...], version: Version, out: list[Piece]) -> None:
+    size = len(reply)
+    if size > BLOCK or (len(out) > _MANY_PIECES and (size > _FEW or len(out) > _TOO_MANY_PIECES)):
+        out.append(_portions(b"*%d\r\n" % size, _blocks(reply), version))
     else:
-        for start in range(0, len(reply), _BLOCK):
-            block = tuple(reply[start : start + _BLOCK])
-            out.append(b":%d\r\n" * len(block) % block)
+        out.append(b"*%d\r\n" % size)
+        _elements(reply, version, out)
 
 
-def _doubles(numbers: list[float] | tuple[float, ...], version: Version, out: list[Blob]) -> None:
+def _long_array(reply: LongArray, version: Version, out: list[Piece]) -> None:
+    out.append(_portions(b"*%d\r\n" % reply.size, reply.blocks(), version))
+
+
+def _blocks(items: list[Any] | tuple[Any, ...]) -> Iterator[list[Any] | tuple[Any, ...]]:
+    """Cuts a list into blocks."""
+    return (items[start : start + BLOCK] for start in range(0, len(items), BLOCK))
+
+
+def _portions(
+    head: bytes, blocks: Iterable[list[Any] | tuple[Any, ...]], version: Version
+) -> Portions:
+    """Encodes an array block by block, each when it is asked for."""
+    yield [head]
+    for block in blocks:
+        made: list[Piece] = []
+        _elements(block, version, made)
+        yield made
+
+
+def _doubles(numbers: list[float] | tuple[float, ...], version: Version, out: list[Piece]) -> None:
     """Appends doubles as Redis 7.0 prints them: C's `%.17g`, in RESP2 as bulks."""
     whole = b",%.17g\r\n" * len(numbers) % tuple(numbers)
     if _NAN in whole:
@@ -345,53 +430,62 @@ def _digits(number: float) -> bytes:
     return b"-nan" if text == _NAN and copysign(1.0, number) < 0 else text
 
 
-def _map(reply: Map, version: Version, out: list[Blob]) -> None:
+def _map(reply: Map, version: Version, out: list[Piece]) -> None:
     size = len(reply.pairs)
-    out.append(b"*%d\r\n" % (2 * size) if version == RESP2 else b"%%%d\r\n" % size)
-    _elements([*chain.from_iterable(reply.pairs)], version, out)
+    head = b"*%d\r\n" % (2 * size) if version == RESP2 else b"%%%d\r\n" % size
+    if 2 * size > BLOCK:
+        blocks = ([*chain.from_iterable(block)] for block in _blocks(reply.pairs))
+        out.append(_portions(head, blocks, version))
+    else:
+        out.append(head)
+        _elements([*chain.from_iterable(reply.pairs)], version, out)
 
 
-def _set(reply: Set, version: Version, out: list[Blob]) -> None:
+def _set(reply: Set, version: Version, out: list[Piece]) -> None:
     _items(b"~", reply.items, version, out)
 
 
-def _push(reply: Push, version: Version, out: list[Blob]) -> None:
+def _push(reply: Push, version: Version, out: list[Piece]) -> None:
     _items(b">", reply.items, version, out)
 
 
-def _in_version(reply: InVersion, _version: Version, out: list[Blob]) -> None:
+def _in_version(reply: InVersion, _version: Version, out: list[Piece]) -> None:
     encode(reply.reply, reply.version, out)
 
 
-def _several(reply: Several, version: Version, out: list[Blob]) -> None:
+def _several(reply: Several, version: Version, out: list[Piece]) -> None:
     for item in reply.items:
         _push(item, version, out)
 
 
-def _items(mark: bytes, items: tuple[Reply, ...], version: Version, out: list[Blob]) -> None:
+def _items(mark: bytes, items: tuple[Reply, ...], version: Version, out: list[Piece]) -> None:
     """Appends what only RESP3 tells from an array."""
-    out.append(b"%b%d\r\n" % (b"*" if version == RESP2 else mark, len(items)))
-    _elements(items, version, out)
-
-
-def _elements(items: list[Any] | tuple[Any, ...], version: Version, out: list[Blob]) -> None:
-    """Appends replies of any kind; many small bulks, such as members of a set, by the block."""
-    if len(items) > _FEW:
-        for start in range(0, len(items), _BLOCK):
-            block = items[start : start + _BLOCK]
-            if {*map(type, block)} == {bytes} and max(map(len, block)) < len(_INNER_HEADS):
-                pieces = [_CRLF] * (2 * len(block) + 1)
-                pieces[:-1:2] = [_INNER_HEADS[size] for size in map(len, block)]
-                pieces[1::2] = block
-                pieces[0] = pieces[0].removeprefix(_CRLF)
-                out.append(b"".join(pieces))
-            else:
-                _one_by_one(block, version, out)
+    head = b"%b%d\r\n" % (b"*" if version == RESP2 else mark, len(items))
+    if len(items) > BLOCK:
+        out.append(_portions(head, _blocks(items), version))
     else:
-        _one_by_one(items, version, out)
+        out.append(head)
+        _elements(items, version, out)
 
 
-def _one_by_one(items: list[Any] | tuple[Any, ...], version: Version, out: list[Blob]) -> None:
+def _elements(items: list[Any] | tuple[Any, ...], version: Version, out: list[Piece]) -> None:
+    """Appends replies of any kind; numbers of one type, and many small bulks, all together."""
+    kind = type(items[0]) if items else None
+    if kind is bytes and len(items) > _FEW:
+        if {*map(type, items)} == {bytes} and max(map(len, items)) < len(_INNER_HEADS):
+            pieces = [_CRLF] * (2 * len(items) + 1)
+            pieces[:-1:2] = [_INNER_HEADS[size] for size in map(len, items)]
+            pieces[1::2] = items
+            pieces[0] = pieces[0].removeprefix(_CRLF)
+            out.append(b"".join(pieces))
+            return
+    # The VALUES of a tensor.
+    elif (kind is float or kind is int) and {*map(type, items)} == {kind}:
+        if kind is float:
+            _doubles(items, version, out)
+        else:
+            out.append(b":%d\r\n" * len(items) % tuple(items))
+        return
     for item in items:
         if type(item) is bytes and len(item) < LARGE_BULK:
             out.append(b"$%d\r\n%b\r\n" % (len(item), item))
@@ -400,7 +494,7 @@ def _one_by_one(items: list[Any] | tuple[Any, ...], version: Version, out: list[
 
 
 # By the exact type, so that `bool` is not `int`. Any: each function takes its own key.
-_ENCODERS: Final[dict[type, Callable[[Any, Version, list[Blob]], None]]] = {
+_ENCODERS: Final[dict[type, Callable[[Any, Version, list[Piece]], None]]] = {
     Simple: _simple,
     Error: _error,
     bytes: _bulk,
@@ -415,6 +509,7 @@ _ENCODERS: Final[dict[type, Callable[[Any, Version, list[Blob]], None]]] = {
     NullArray: _null_array,
     list: _array,
     tuple: _array,
+    LongArray: _long_array,
     Map: _map,
     Set: _set,
     Push: _push,

@@ -6,16 +6,17 @@ Nothing here is stored or looked up, and no command is known but by the name tha
 from __future__ import annotations
 
 from array import array
-from typing import TYPE_CHECKING, Final, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tensorkeep.tensor import NUL, DType, Tensor, element_count
 from tensorkeep_server.args import Args, keyword, parse_integer
 from tensorkeep_server.errors import CommandError
 from tensorkeep_server.numerals import parse_doubles, parse_integers
-from tensorkeep_server.reply import BigNumber
+from tensorkeep_server.reply import BLOCK, PORTION, BigNumber, LongArray
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from tensorkeep_server.codec import Argument
     from tensorkeep_server.reply import Reply
@@ -156,10 +157,40 @@ def show_tensor(tensor: Tensor, form: Form) -> Reply:
     return shown
 
 
-def _values(tensor: Tensor) -> list[Reply]:
-    values = tensor.values()
-    if tensor.dtype is DType.BOOL:
+def _values(tensor: Tensor) -> Reply:
+    count = element_count(tensor.shape)
+    if count > BLOCK:
+        blocks = _strings if tensor.dtype is DType.STRING else _numbers
+        return LongArray(count, partial(blocks, tensor))
+    return _shown(tensor.dtype, tensor.values())
+
+
+def _numbers(tensor: Tensor) -> Iterator[list[Reply]]:
+    """Gives the elements of a tensor of numbers in blocks."""
+    array = tensor.numpy().reshape(-1)
+    for start in range(0, len(array), BLOCK):
+        yield _shown(tensor.dtype, array[start : start + BLOCK].tolist())
+
+
+def _shown(dtype: DType, values: list[Any]) -> list[Reply]:
+    """Returns elements as they are shown: booleans as numbers, large ones as what can hold them."""
+    if dtype is DType.BOOL:
         return [int(value) for value in values]
-    if tensor.dtype is DType.UINT64 and max(values, default=0) > _LARGEST_INTEGER:
+    if dtype is DType.UINT64 and max(values, default=0) > _LARGEST_INTEGER:
         return [value if value <= _LARGEST_INTEGER else BigNumber(value) for value in values]
     return values
+
+
+def _strings(tensor: Tensor) -> Iterator[list[Reply]]:
+    """Gives the elements of a tensor of strings in blocks, without cutting all of it at once."""
+    blob = memoryview(tensor.blob)
+    start = 0
+    while start < len(blob):
+        # A portion is looked at; an element that is longer is looked for with its end.
+        size = PORTION
+        while (end := bytes(blob[start : start + size]).rfind(NUL) + 1) == 0:
+            size *= 2
+        strings = bytes(blob[start : start + end]).split(NUL)[:-1]
+        start += end
+        for first in range(0, len(strings), BLOCK):
+            yield [*strings[first : first + BLOCK]]

@@ -7,6 +7,7 @@ models or scripts in turn: its own worker may be the one that would have to.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from tensorkeep.errors import CommandFailed, TensorkeepError
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
     from tensorkeep.hookspecs import CommandReply
     from tensorkeep.model import Model
-    from tensorkeep_server.reply import Reply
     from tensorkeep_server.state import Client
 
 _NOT_FROM_SCRIPT: Final = "ERR This Redis command is not allowed from script"
@@ -53,7 +53,7 @@ class ClientAccess:
         )
 
     def execute(
-        self, request: Sequence[bytes], done: Callable[[CommandReply | CommandFailed], None]
+        self, request: Sequence[bytes], done: Callable[[Callable[[], CommandReply]], None]
     ) -> None:
         """See `script_access.Access.execute`."""
         server = self._client.server
@@ -69,12 +69,12 @@ class ClientAccess:
         except Exception as error:  # noqa: BLE001 - the table names it, or logs it
             reply = error_reply(error)
         if not isinstance(reply, Later):
-            done(plain_reply(reply))
+            done(partial(plain, reply))
         elif reply.resolved:
-            done(plain_reply(reply.finish()))
+            done(partial(plain, reply.finish()))
         else:
             later = reply
-            later.then(lambda: done(plain_reply(later.finish())))
+            later.then(lambda: done(partial(plain, later.finish())))
 
     def model(self, key: bytes, inputs: int, outputs: int) -> Model:
         """See `script_access.Access.model`."""
@@ -87,14 +87,6 @@ class ClientAccess:
         except (CommandError, TensorkeepError) as error:
             raise CommandFailed(error_reply(error).line) from error
         return model
-
-
-def plain_reply(reply: Reply) -> CommandReply | CommandFailed:
-    """Returns a reply as a value; the error if it is one, or has one inside."""
-    try:
-        return plain(reply)
-    except CommandFailed as error:
-        return error
 
 
 def _nothing() -> None:
