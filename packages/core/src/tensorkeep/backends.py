@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pluggy
 
-from tensorkeep.errors import BackendNotInstalled, BackendUnavailable, DeviceUnavailable, RunFailed
+from tensorkeep import hook_results
+from tensorkeep.errors import (
+    BackendNotInstalled,
+    BackendUnavailable,
+    DeviceUnavailable,
+    RunFailed,
+    text_of,
+)
+from tensorkeep.hook_results import WrongResult, broken, is_ours
 from tensorkeep.hookspecs import (
     API_VERSION,
     ENTRY_POINT_GROUP,
@@ -23,15 +31,15 @@ from tensorkeep.hookspecs import (
     OptionalHooks,
     ScriptHooks,
 )
+from tensorkeep.tensor import Tensor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from tensorkeep.config import BackendOptions
     from tensorkeep.device import Device
-    from tensorkeep.hookspecs import BackendInfo, DeviceInfo, RunContext, ScriptCall
+    from tensorkeep.hookspecs import BackendInfo, RunContext, ScriptCall
     from tensorkeep.model import LoadedModel, ModelSpec, ScriptSpec
-    from tensorkeep.tensor import Tensor
 
 _log = logging.getLogger(__name__)
 
@@ -67,23 +75,17 @@ class Backend:
         self._model_run = _shortest_way(hooks.model_run, ("model", "inputs", "run"))
         self._hooks = hooks
         self._serializes = bool(hooks.serialize.get_hookimpls())
-        info: BackendInfo | None = hooks.backend_info()
-        if info is None:
-            raise BackendUnavailable(name, "its hook backend_info returned None")
-        if info.api_version != API_VERSION:
-            reason = (
-                f"it was written for version {info.api_version} of the backend contract, "
-                f"this Tensorkeep has version {API_VERSION}"
-            )
-            raise BackendUnavailable(name, reason)
-        if info.scripts:
-            _require(name, manager, _SCRIPTS)
-        hooks.self_check()
-        devices: Sequence[DeviceInfo] | None = hooks.devices()
-        if not devices:
-            raise BackendUnavailable(name, "its hook devices returned no device")
+        try:
+            info = hook_results.info(hooks.backend_info())
+            _check_version(name, info)
+            if info.scripts:
+                _require(name, manager, _SCRIPTS)
+            hook_results.nothing("self_check", hooks.self_check())
+            devices = hook_results.devices(hooks.devices())
+        except WrongResult as error:
+            raise BackendUnavailable(name, f"its hook {error}") from error
         self.info: Final = info
-        self.devices: Final = tuple(devices)
+        self.devices: Final = devices
 
     def check_device(self, device: Device) -> None:
         """Checks that models of this backend can run on a device.
@@ -99,52 +101,107 @@ class Backend:
         raise DeviceUnavailable(self.name, device.name)
 
     def model_create(self, spec: ModelSpec, blob: bytes, options: BackendOptions) -> LoadedModel:
-        """See `hookspecs.BackendHooks.model_create`."""
-        loaded: LoadedModel | None = self._model_create(spec=spec, blob=blob, options=options)
-        if loaded is None:
-            raise BackendUnavailable(self.name, "its hook model_create returned None")
-        return loaded
+        """See `hookspecs.BackendHooks.model_create`.
+
+        Raises:
+            BackendUnavailable: The hook returned no model.
+            Exception: The plugin's own.
+        """
+        returned = self._model_create(spec=spec, blob=blob, options=options)
+        try:
+            return hook_results.loaded_model(returned)
+        except WrongResult as error:
+            raise BackendUnavailable(self.name, f"its hook {error}") from error
 
     def model_run(
         self, model: LoadedModel, inputs: Sequence[Tensor], run: RunContext
     ) -> Sequence[Tensor | None]:
-        """See `hookspecs.BackendHooks.model_run`."""
-        outputs: Sequence[Tensor | None] | None = self._model_run(model, inputs, run)
-        if outputs is None:
-            msg = f"backend {self.name} broke its contract: model_run returned None"
-            raise RunFailed(msg)
-        return outputs
+        """See `hookspecs.BackendHooks.model_run`.
+
+        Raises:
+            RunFailed: The hook returned no sequence of tensors.
+            Exception: The plugin's own.
+        """
+        outputs = self._model_run(model, inputs, run)
+        if type(outputs) is list:  # as of most backends: 50 ns
+            for each in outputs:
+                if type(each) is not Tensor and each is not None:
+                    break
+            else:
+                return outputs
+        try:
+            return hook_results.tensors("model_run", outputs, or_none=True)
+        except BaseException as error:  # the plugin's own code may stand behind a sequence
+            raise broken(self.name, error) from error
 
     def serialize(self, model: LoadedModel, blob: bytes) -> bytes:
-        """Returns the bytes of a model: the stored blob, unless the backend has its own way."""
-        return self._hooks.serialize(model=model) if self._serializes else blob
+        """Returns the bytes of a model: the stored blob, unless the backend has its own way.
+
+        Raises:
+            RunFailed: The backend failed, or returned no bytes.
+        """
+        if not self._serializes:
+            return blob
+        try:
+            return hook_results.blob(self._hooks.serialize(model=model))
+        except WrongResult as error:
+            raise broken(self.name, error) from error
+        except BaseException as error:  # a plugin may raise anything
+            if is_ours(error):
+                raise
+            raise RunFailed(text_of(error)) from error
 
     def model_free(self, model: LoadedModel) -> None:
         """See `hookspecs.OptionalHooks.model_free`."""
-        self._hooks.model_free(model=model)
+        hook_results.nothing("model_free", self._hooks.model_free(model=model))
 
     def backend_stats(self) -> Mapping[str, int]:
-        """See `hookspecs.OptionalHooks.backend_stats`; empty when the backend has none."""
-        return self._hooks.backend_stats() or {}
+        """See `hookspecs.OptionalHooks.backend_stats`; empty when the backend has none.
+
+        Raises:
+            RunFailed: The backend failed, or returned something else.
+        """
+        try:
+            return hook_results.stats(self._hooks.backend_stats())
+        except WrongResult as error:
+            raise broken(self.name, error) from error
+        except BaseException as error:  # a plugin may raise anything
+            if is_ours(error):
+                raise
+            raise RunFailed(text_of(error)) from error
 
     def script_create(self, spec: ScriptSpec, source: bytes, options: BackendOptions) -> object:
-        """See `hookspecs.ScriptHooks.script_create`."""
-        script: object = self._hooks.script_create(spec=spec, source=source, options=options)
-        if script is None:
-            raise BackendUnavailable(self.name, "its hook script_create returned None")
-        return script
+        """See `hookspecs.ScriptHooks.script_create`.
+
+        Raises:
+            BackendUnavailable: The hook returned no script.
+            Exception: The plugin's own.
+        """
+        returned = self._hooks.script_create(spec=spec, source=source, options=options)
+        try:
+            return hook_results.script(returned)
+        except WrongResult as error:
+            raise BackendUnavailable(self.name, f"its hook {error}") from error
 
     def script_run(self, script: object, call: ScriptCall, run: RunContext) -> Sequence[Tensor]:
-        """See `hookspecs.ScriptHooks.script_run`."""
-        outputs: Sequence[Tensor] | None = self._hooks.script_run(script=script, call=call, run=run)
-        if outputs is None:
-            msg = f"backend {self.name} broke its contract: script_run returned None"
-            raise RunFailed(msg)
-        return outputs
+        """See `hookspecs.ScriptHooks.script_run`; nothing where outputs are not asked for.
+
+        Raises:
+            RunFailed: The hook returned no sequence of tensors, or has not called the function yet.
+            Exception: The plugin's own.
+        """
+        outputs = self._hooks.script_run(script=script, call=call, run=run)
+        try:
+            if outputs is not None and call.outputs is None:
+                hook_results.done("script_run", outputs)
+                return []
+            return hook_results.tensors("script_run", outputs, or_none=False)
+        except BaseException as error:  # the plugin's own code may stand behind a sequence
+            raise broken(self.name, error) from error
 
     def script_free(self, script: object) -> None:
         """See `hookspecs.ScriptHooks.script_free`."""
-        self._hooks.script_free(script=script)
+        hook_results.nothing("script_free", self._hooks.script_free(script=script))
 
     def __repr__(self) -> str:
         return f"Backend({self.name}, {self.info.framework} {self.info.framework_version})"
@@ -179,6 +236,15 @@ def _shortest_way(hook: pluggy.HookCaller, names: tuple[str, ...]) -> Callable[.
     if len(implementations) == 1 and tuple(implementations[0].argnames) == names:
         return implementations[0].function
     return lambda *arguments: hook(**dict(zip(names, arguments, strict=True)))
+
+
+def _check_version(name: str, info: BackendInfo) -> None:
+    if info.api_version != API_VERSION:
+        reason = (
+            f"it was written for version {info.api_version} of the backend contract, "
+            f"this Tensorkeep has version {API_VERSION}"
+        )
+        raise BackendUnavailable(name, reason)
 
 
 def _require(name: str, manager: pluggy.PluginManager, hooks: Iterable[str]) -> None:
@@ -257,7 +323,7 @@ class Backends:
                     raise
                 except BaseException as error:  # the plugin's own code: anything may come
                     _log.exception("backend %s does not work", name)
-                    self._reasons[name] = reason = f"{type(error).__name__}: {error}"
+                    self._reasons[name] = reason = _reason(error)
                     raise BackendUnavailable(name, reason) from error
                 self._reasons.pop(name, None)
                 self.loaded[name] = backend
@@ -284,6 +350,11 @@ class Backends:
             )
             for name in self.names()
         ]
+
+
+def _reason(error: BaseException) -> str:
+    name, text = type(error).__name__, text_of(error)
+    return name if text == name else f"{name}: {text}"
 
 
 def _distribution(point: EntryPoint | None) -> str:

@@ -12,7 +12,8 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 from weakref import finalize, ref
 
-from tensorkeep.errors import EngineClosed, ModelRejected, TensorkeepError
+from tensorkeep.errors import EngineClosed, InternalError, ModelRejected, TensorkeepError, text_of
+from tensorkeep.hook_results import is_ours
 from tensorkeep.model import Model, Runnable, Script
 from tensorkeep.worker import Loader
 
@@ -110,10 +111,10 @@ class Builder:
             backend.check_device(spec.device)
             try:
                 return build(backend)
-            except TensorkeepError:
-                raise
             except BaseException as error:  # a plugin may raise anything
-                raise ModelRejected(str(error) or type(error).__name__) from error
+                if is_ours(error):
+                    raise
+                raise ModelRejected(text_of(error)) from error
 
         def created(runnable: _R | None, error: TensorkeepError | None) -> None:
             if runnable is not None:
@@ -132,11 +133,13 @@ class Builder:
 
         def finished(result: object, failure: BaseException | None) -> None:
             self._pending -= 1
-            if failure is not None and not isinstance(failure, TensorkeepError):
-                _log.error("loading failed", exc_info=failure)
-                failure = TensorkeepError("internal error while loading")
-            done(result, failure)
-            self._on_idle()
+            try:
+                if failure is not None and not isinstance(failure, TensorkeepError):
+                    _log.error("loading failed", exc_info=failure)
+                    failure = InternalError()
+                done(result, failure)
+            finally:
+                self._on_idle()
 
         self._pending += 1
         self._loader.submit(job, finished)

@@ -7,6 +7,7 @@ the business of whoever asks.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Final, TypeVar
 from weakref import WeakValueDictionary
 
@@ -16,13 +17,14 @@ from tensorkeep.config import EngineConfig
 from tensorkeep.device import CPU
 from tensorkeep.errors import (
     EngineClosed,
+    InternalError,
     QueueFull,
     RunAbandoned,
     RunExpired,
     RunFailed,
     TensorkeepError,
 )
-from tensorkeep.execution import Outcome, execute, let_go
+from tensorkeep.execution import Outcome, execute, let_go, lost
 from tensorkeep.hookspecs import RunContext
 from tensorkeep.lane import Handed, Lane
 from tensorkeep.model import Model, Script
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
     from tensorkeep.model import ModelSpec, Runnable, ScriptSpec
     from tensorkeep.script_access import Access
     from tensorkeep.worker import Worker
+
+_log = logging.getLogger(__name__)
 
 _R = TypeVar("_R", Model, Script)
 
@@ -133,7 +137,11 @@ class Engine:
 
         def created(runnable: _R | None, error: TensorkeepError | None) -> None:
             if runnable is not None:
-                self.lane(runnable.spec.device)
+                try:
+                    self.lane(runnable.spec.device)
+                except Exception:  # noqa: BLE001 - no thread could be started, for example
+                    _log.exception("no worker for device %s", runnable.spec.device)
+                    runnable, error = None, InternalError()
             done(runnable, error)
 
         return created
@@ -231,7 +239,7 @@ class Engine:
         stayed = 0
         while todo:
             if stayed == _STAY_PER_TURN:
-                self._loop.call_soon(self._start, graph, todo)
+                self._loop.call_soon(self._start_safely, graph, todo)
                 return
             index = todo.pop(0)
             if graph.failed:  # by an operation that could start together with this one
@@ -241,7 +249,8 @@ class Engine:
             operation = graph.graph.operations[index]
             runnable = operation.runnable
             try:
-                inputs = graph.inputs(index)
+                # A backend could change a list, at which others look afterwards.
+                inputs = tuple(graph.inputs(index))
             except RunFailed as error:
                 runnable.stats.fail()
                 # Its traceback would hold this frame, and with it the graph that holds the error.
@@ -310,17 +319,26 @@ class Engine:
             batch = queue.next_batch(now, ahead=not idle)
             if not batch:
                 break
-            if self._may_stay(lane, *batch):
-                for outcome in self._run_inline(lane, batch):
-                    self._start(outcome.run.graph, self._settle_outcome(outcome))
-            else:
-                self._hand(lane, worker, batch)
+            self._do(lane, worker, batch)
         if lane.timer is not None:
             lane.timer.cancel()
             lane.timer = None
         wake_at = queue.wake_at(now)
         if wake_at is not None:
             lane.timer = self._loop.call_at(wake_at, self._pump, lane)
+
+    def _do(self, lane: Lane, worker: Worker, batch: Sequence[Run]) -> None:
+        """Runs a batch here or hands it to a worker."""
+        try:
+            if self._may_stay(lane, *batch):
+                outcomes = self._run_inline(lane, batch)
+            else:
+                self._hand(lane, worker, batch)
+                return
+        except Exception as error:  # noqa: BLE001 - `lost` logs it; other batches wait behind
+            outcomes = lost(batch, error)
+        for outcome in outcomes:
+            self._go_on(outcome)
 
     def _hand(self, lane: Lane, worker: Worker, batch: Sequence[Run]) -> None:
         runnable = batch[0].runnable
@@ -330,7 +348,12 @@ class Engine:
         lane.running += 1
         now = self._loop.time()
         lane.waited += sum(now - run.queued_at for run in batch)
-        worker.hand(self.backends.loaded[runnable.spec.backend], batch, context)
+        try:
+            worker.hand(self.backends.loaded[runnable.spec.backend], batch, context)
+        except BaseException:
+            lane.workers[worker].pop()
+            lane.running -= 1
+            raise
 
     # ------------------------------------------------------------------ running on the loop
     def _may_stay(self, lane: Lane, *batch: Run) -> bool:
@@ -345,10 +368,14 @@ class Engine:
     def _run_inline(self, lane: Lane, batch: Sequence[Run]) -> list[Outcome]:
         self._inline = context = self._context(lane.device)
         runnable = batch[0].runnable
-        outcomes = execute(self.backends.loaded[runnable.spec.backend], batch, context)
-        self._inline = None
-        runnable.stats.note(_shapes(batch), outcomes[0].seconds)
-        lane.batches[len(batch)] += 1
+        try:
+            outcomes = execute(self.backends.loaded[runnable.spec.backend], batch, context)
+        finally:
+            self._inline = None
+        self._note(lane, batch, outcomes[0].seconds)
+        for outcome in outcomes:
+            if outcome.error is not None:  # once the frames have ended that hold the request
+                self._loop.call_soon(let_go, outcome.error)
         return outcomes
 
     # ------------------------------------------------------------------ what comes back
@@ -358,12 +385,45 @@ class Engine:
         lane = self.lanes[first.runnable.spec.device.queue]
         lane.workers[worker].popleft()
         lane.running -= 1
-        lane.batches[len(outcomes)] += 1
-        first.runnable.stats.note(_shapes([o.run for o in outcomes]), outcomes[0].seconds)
-        for outcome in outcomes:
-            self._start(outcome.run.graph, self._settle_outcome(outcome))
-        self._pump(lane)
-        self._close_if_idle()
+        try:
+            self._note(lane, [outcome.run for outcome in outcomes], outcomes[0].seconds)
+            for outcome in outcomes:
+                self._go_on(outcome)
+        finally:  # whatever went wrong, others wait for this worker
+            self._pump(lane)
+            self._close_if_idle()
+
+    def _note(self, lane: Lane, batch: Sequence[Run], seconds: float) -> None:
+        """Notes how long a batch took."""
+        lane.batches[len(batch)] += 1
+        try:
+            batch[0].runnable.stats.note(_shapes(batch), seconds)
+        except Exception:  # noqa: BLE001 - who waits for the batch is still to be told
+            _log.exception("the time of a run could not be noted")
+
+    def _go_on(self, outcome: Outcome) -> None:
+        """Tells a request how a run of it ended, and starts what that frees."""
+        graph = outcome.run.graph
+        try:
+            freed = self._settle_outcome(outcome)
+        except Exception:  # noqa: BLE001 - others of the batch are still to be told
+            _log.exception("a request was lost")
+            self._lose(graph)
+        else:
+            self._start_safely(graph, freed)
+
+    def _start_safely(self, graph: GraphRun, operations: list[int]) -> None:
+        """Does as `_start`; what goes wrong is the end of this request alone."""
+        try:
+            self._start(graph, operations)
+        except Exception:  # noqa: BLE001 - others of the batch are still to be told
+            _log.exception("a request was lost")
+            self._lose(graph)
+
+    def _lose(self, graph: GraphRun) -> None:
+        """Ends a request that a bug of ours left in an unknown state."""
+        graph.running = 0
+        self._give_up(graph, InternalError())
 
     def _settle_outcome(self, outcome: Outcome) -> list[int]:
         """Counts a run and tells its request; returns the operations that it frees."""
@@ -396,7 +456,10 @@ class Engine:
     def _call_back(self, graph: GraphRun) -> None:
         on_done, graph.on_done = graph.on_done, None
         if on_done is not None:
-            on_done(graph)
+            try:
+                on_done(graph)
+            except Exception:  # noqa: BLE001 - other requests are still to be told
+                _log.exception("what was to be done after a request failed")
 
     # ------------------------------------------------------------------ the end
     def close(self, grace: float, done: Callable[[], None]) -> None:

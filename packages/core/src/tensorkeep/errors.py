@@ -11,6 +11,30 @@ class TensorkeepError(Exception):
     """Base of every error raised on purpose; anything else that escapes is a bug."""
 
 
+class InternalError(TensorkeepError):
+    """Something went wrong that is no fault of who asked for it; the log has more."""
+
+    def __init__(self) -> None:
+        super().__init__("internal error, see the log")
+
+
+def text_of(error: BaseException) -> str:
+    """Returns what an exception of any origin says, or its class's name when it says nothing.
+
+    An exception of a plugin may fail when it is asked, or say what cannot be encoded.
+    """
+    name = type(error).__name__
+    try:
+        text = str(error)
+    except BaseException:  # noqa: BLE001 - the plugin's own code: anything may come
+        return name
+    try:
+        text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "backslashreplace").decode()
+    return text or name
+
+
 # --------------------------------------------------------------------------- tensors
 class InvalidTensor(TensorkeepError, ValueError):
     """A tensor cannot be made from what was given."""

@@ -5,22 +5,32 @@ The same steps on a worker thread and on the loop. Nothing here waits for anythi
 
 from __future__ import annotations
 
+import logging
+from contextlib import suppress
 from dataclasses import replace
+from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR
 from time import monotonic, perf_counter
 from traceback import clear_frames
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tensorkeep.batching import split, stack
-from tensorkeep.errors import BatchSizeMismatch, RunFailed, TensorkeepError
+from tensorkeep.errors import BatchSizeMismatch, InternalError, RunFailed, TensorkeepError, text_of
+from tensorkeep.hook_results import is_ours
 from tensorkeep.model import Model, Script
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from types import FrameType
 
     from tensorkeep.backends import Backend
     from tensorkeep.hookspecs import RunContext, ScriptCall
     from tensorkeep.runqueue import Run
     from tensorkeep.tensor import Tensor
+
+_log = logging.getLogger(__name__)
+
+# To clear the frame of a coroutine that waits would be to end it.
+_CAN_BE_SUSPENDED: Final = CO_COROUTINE | CO_GENERATOR | CO_ASYNC_GENERATOR
 
 
 class Outcome(NamedTuple):
@@ -45,6 +55,20 @@ def execute(backend: Backend, batch: Sequence[Run], context: RunContext) -> list
     When a batch fails for another reason than its outputs' shape, its members run one by one, so
     that one bad request fails alone.
     """
+    try:
+        return _execute(backend, batch, context)
+    except BaseException as error:  # noqa: BLE001 - a bug of ours: who waits must hear of it
+        return lost(batch, error)
+
+
+def lost(batch: Sequence[Run], error: BaseException) -> list[Outcome]:
+    """Returns the outcomes of a batch that was lost to a bug of ours, and logs why."""
+    _log.error("a batch of %d runs was lost", len(batch), exc_info=error)
+    let_go(error)
+    return [Outcome(run, (), InternalError(), 0.0) for run in batch]
+
+
+def _execute(backend: Backend, batch: Sequence[Run], context: RunContext) -> list[Outcome]:
     context.begin(monotonic())
     started = perf_counter()
     if len(batch) == 1:
@@ -68,15 +92,33 @@ def execute(backend: Backend, batch: Sequence[Run], context: RunContext) -> list
 
 
 def let_go(error: BaseException) -> None:
-    """Empties the frames in the traceback of a failed run; the traceback can still be printed.
+    """Empties the frames in the traceback of a failure; the traceback can still be printed.
 
-    They hold the run's model and tensors, and the run's request holds the error: without this,
-    all of them would stay until the garbage collector comes by.
+    They, and those that called them, hold the run's model and tensors, and the run's request holds
+    the error: without this, all of them would stay until the garbage collector comes by. Frames
+    that are still running stay as they are.
     """
-    link: BaseException | None = error
-    while link is not None:
+    seen: set[int] = set()
+    links: list[BaseException | None] = [error]
+    while links:
+        link = links.pop()
+        if link is None or id(link) in seen:  # a plugin may link exceptions to a ring
+            continue
+        seen.add(id(link))
         clear_frames(link.__traceback__)
-        link = link.__cause__ or link.__context__
+        if link.__traceback__ is not None:
+            _clear_callers(link.__traceback__.tb_frame)
+        links += (link.__cause__, link.__context__)
+        if isinstance(link, BaseExceptionGroup):
+            links += link.exceptions
+
+
+def _clear_callers(frame: FrameType) -> None:
+    caller = frame.f_back
+    while caller is not None and not caller.f_code.co_flags & _CAN_BE_SUSPENDED:
+        with suppress(RuntimeError):  # it is running
+            caller.clear()
+        caller = caller.f_back
 
 
 def call_model(
@@ -93,10 +135,10 @@ def call_model(
     loaded = model.loaded
     try:
         outputs = backend.model_run(loaded, inputs, context)
-    except TensorkeepError:
-        raise
     except BaseException as error:  # a plugin may raise anything; its thread must go on
-        raise RunFailed(str(error) or type(error).__name__) from error
+        if is_ours(error):
+            raise
+        raise RunFailed(text_of(error)) from error
     if len(outputs) != len(loaded.outputs):
         raise _wrong_count(len(outputs), len(loaded.outputs))
     return outputs
@@ -107,10 +149,10 @@ def _call_script(
 ) -> Sequence[Tensor | None]:
     try:
         outputs = backend.script_run(script.native, call, context)
-    except TensorkeepError:
-        raise
     except BaseException as error:  # a plugin may raise anything; its thread must go on
-        raise RunFailed(str(error) or type(error).__name__) from error
+        if is_ours(error):
+            raise
+        raise RunFailed(text_of(error)) from error
     if call.outputs is None:
         return ()
     if len(outputs) != call.outputs:

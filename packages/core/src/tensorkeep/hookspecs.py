@@ -12,12 +12,15 @@ arguments when the plugin registers, a type checker checks a plugin module again
 below, and the documentation is rendered from them.
 
 A backend never sees commands, keys, queues or batching. It may raise whatever it likes: the
-engine turns that into `ModelRejected` or `RunFailed` with the first argument's text. Calls come
-from several threads at once; only `model_create` and `script_create` come one at a time.
+engine turns that into `ModelRejected` or `RunFailed` with its text. What a hook returns is checked
+once: a result of another kind than is said here (a generator, or what has still to be awaited, from
+`async def`; a subclass of `Tensor`) is an error of that one call. Calls come from several threads
+at once; only `model_create` and `script_create` come one at a time.
 """
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
     from tensorkeep.tensor import DType, Tensor
 
 CommandReply: TypeAlias = "bytes | int | list[CommandReply] | None"
+
+_log = logging.getLogger(__name__)
 
 PROJECT: Final = "tensorkeep"
 ENTRY_POINT_GROUP: Final = "tensorkeep.backends"
@@ -123,7 +128,10 @@ class RunContext:
         self.cancelled = True
         end = self._on_cancel
         if end is not None:
-            end()
+            try:
+                end()
+            except BaseException:  # noqa: BLE001 - the plugin's own code: whoever cancels has more to do
+                _log.exception("a run on %s could not be cancelled", self.device.queue)
 
 
 class Commands(Protocol):
@@ -277,8 +285,8 @@ class ScriptHooks(Protocol):
             run: The run's device and deadline, and the way to be told to end.
 
         Returns:
-            The tensors that the function returned: as many as `call.outputs` says, or anything
-            when that is None.
+            The tensors that the function returned: as many as `call.outputs` says. When that is
+            None, whatever the hook returns is ignored.
 
         Raises:
             Exception: The function is not there, failed or returned something else; users read

@@ -6,7 +6,8 @@ An engine on a thread of its own, reached from any thread by plain calls or as f
 from __future__ import annotations
 
 import time
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -80,7 +81,7 @@ class Tensorkeep:
         with self._lock:
             unfinished = list(self._futures)
         for future in unfinished:
-            future.set_exception(EngineClosed())
+            _fail(future, EngineClosed())
 
     # ------------------------------------------------------------------ tensors
     def tensor_set(self, key: str, value: Tensor | ArrayLike) -> None:
@@ -127,7 +128,7 @@ class Tensorkeep:
 
         def built(model: Model | None, error: TensorkeepError | None) -> None:
             if model is None:
-                future.set_exception(error or RunFailed("the model was not built"))
+                _fail(future, error or RunFailed("the model was not built"))
             else:
                 _resolve(future, lambda: self._store_model(key, model))
 
@@ -307,8 +308,8 @@ class Tensorkeep:
         def start() -> None:
             try:
                 graph = self._request(key, inputs(), timeout)
-            except Exception as error:  # noqa: BLE001 - handed to whoever waits
-                future.set_exception(error)
+            except BaseException as error:  # noqa: BLE001 - handed to whoever waits
+                _fail(future, error)
                 return
             graph.on_done = done
             self._engine.execute(graph)
@@ -320,10 +321,16 @@ class Tensorkeep:
 def _resolve(future: Future[_T], action: Callable[[], _T]) -> None:
     try:
         result = action()
-    except Exception as error:  # noqa: BLE001 - handed to whoever waits
-        future.set_exception(error)
+    except BaseException as error:  # noqa: BLE001 - handed to whoever waits
+        _fail(future, error)
     else:
-        future.set_result(result)
+        with suppress(InvalidStateError):  # it was cancelled: nobody waits any more
+            future.set_result(result)
+
+
+def _fail(future: Future[Any], error: BaseException) -> None:
+    with suppress(InvalidStateError):  # it was cancelled: nobody waits any more
+        future.set_exception(error)
 
 
 def _name(key: str) -> bytes:

@@ -5,6 +5,7 @@ asyncio's and uvloop's loops fit the protocol as they are.
 
 from __future__ import annotations
 
+import logging
 from heapq import heappop, heappush
 from itertools import count
 from queue import Empty, SimpleQueue
@@ -13,6 +14,9 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+_log = logging.getLogger(__name__)
 
 
 class Handle(Protocol):
@@ -110,13 +114,16 @@ class QueueLoop:
     def run(self) -> None:
         """Runs callbacks until `stop` is called."""
         while self._running:
-            due = self._timers.pop_due(monotonic())
-            if due is not None:
-                due.run()
-                continue
-            when = self._timers.next()
+            call = self._timers.pop_due(monotonic())
+            if call is None:
+                when = self._timers.next()
+                try:
+                    timeout = None if when is None else max(0.0, when - monotonic())
+                    call = self._calls.get(timeout=timeout)
+                except Empty:
+                    continue
             try:
-                timeout = None if when is None else max(0.0, when - monotonic())
-                self._calls.get(timeout=timeout).run()
-            except Empty:
-                continue
+                call.run()
+            except BaseException:  # noqa: BLE001 - the others' callbacks are still to come
+                _log.exception("a callback failed")
+            del call

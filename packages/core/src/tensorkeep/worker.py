@@ -11,8 +11,8 @@ import logging
 from collections import deque
 from queue import SimpleQueue
 from threading import Event, Thread
-from time import clock_gettime, monotonic, pthread_getcpuclockid
-from typing import TYPE_CHECKING, Protocol
+from time import clock_gettime, monotonic, pthread_getcpuclockid, sleep
+from typing import TYPE_CHECKING, Final, Protocol
 from weakref import WeakSet
 
 from tensorkeep.execution import Outcome, execute
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from tensorkeep.runqueue import Run
 
 _log = logging.getLogger(__name__)
+
+_PATIENCE: Final = 0.01  # seconds until it is tried again where there was no memory
 
 
 class Worker(Protocol):
@@ -66,7 +68,11 @@ class Outbox:
         # Cleared first: what is added from here on announces itself again.
         self._announced = False
         while self._items:
-            self._deliver(*self._items.popleft())
+            outcomes, worker = self._items.popleft()
+            try:
+                self._deliver(outcomes, worker)
+            except BaseException:  # noqa: BLE001 - what came with it is still to be delivered
+                _log.exception("outcomes of %d runs could not be delivered", len(outcomes))
 
 
 class ThreadWorker:
@@ -169,15 +175,18 @@ class Watchdog:
     def _watch(self) -> None:
         while not self._stopped.wait(self._interval):
             now = monotonic()
-            for context in self._running():
-                if context.deadline is None or context.deadline > now:
-                    continue
-                if context.cancelled:
-                    self._report(context)
-                try:
+            try:
+                overdue = [
+                    context
+                    for context in self._running()
+                    if context.deadline is not None and context.deadline <= now
+                ]
+                for context in overdue:
+                    if context.cancelled:
+                        self._report(context)
                     context.cancel()
-                except Exception:  # noqa: BLE001 - a plugin's own code; the watch goes on
-                    _log.exception("cancelling a run failed")
+            except Exception:  # noqa: BLE001 - the next look may succeed
+                _log.exception("looking for runs beyond their time failed")
 
     def _report(self, context: RunContext) -> None:
         if context not in self._reported:
@@ -190,10 +199,15 @@ class Watchdog:
 
 def _tell(loop: Loop, callback: Callable[..., object], *args: object) -> None:
     """Calls back on the loop's thread; once the loop is closed, nobody is left to be told."""
-    try:
-        loop.call_soon_threadsafe(callback, *args)
-    except RuntimeError:  # what asyncio and uvloop raise then, and only then
-        _log.debug("the loop was closed before it could be told of %r", callback)
+    while True:
+        try:
+            loop.call_soon_threadsafe(callback, *args)
+        except RuntimeError:  # what asyncio and uvloop raise then, and only then
+            _log.debug("the loop was closed before it could be told of %r", callback)
+        except MemoryError:  # a client waits for what nobody else would tell
+            sleep(_PATIENCE)
+            continue
+        return
 
 
 def start_thread(name: str, target: Callable[[], None]) -> Thread:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+INTERNAL: Final = "ERR internal error, see the server's log"
 WRONG_TYPE: Final = "WRONGTYPE Operation against a key holding the wrong kind of value"
 
 # What the original's backends said when CUDA was asked for and not there; sic, without `ERR` where
@@ -80,6 +81,7 @@ _LINES: Final[tuple[tuple[type[Exception], Callable[[Any], str]], ...]] = (
     (core.BatchSizeMismatch, _batch_size),
     (core.QueueFull, lambda error: f"ERR {error}"),
     (core.EngineClosed, lambda _: "ERR the server is shutting down"),
+    (core.InternalError, lambda _: INTERNAL),
     (MemoryError, lambda _: "OOM not enough memory for this command"),
     # The words of the framework, or of a command that a script asked for, as they are.
     (core.ModelRejected, str),
@@ -98,4 +100,4 @@ def error_reply(error: Exception) -> Error:
         if isinstance(error, kind):
             return Error(line(error))
     _log.error("a command failed unexpectedly", exc_info=error)
-    return Error("ERR internal error, see the server's log")
+    return Error(INTERNAL)
