@@ -3,7 +3,11 @@
 The graphs are made in this process with TensorFlow, which is imported when the first one is.
 """
 
+import io
+import shutil
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -117,6 +121,57 @@ def test_what_is_no_graph_and_where_it_cannot_run_is_told(wire, store, product, 
         "ERR GPU requested but TF couldn't find CUDA"
     )
     assert wire.ask("EXISTS", "bad") == b":0\r\n"
+
+
+def zipped(**members):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("names", [AB_MUL, []])
+def test_an_archive_that_is_no_saved_model_is_told_in_the_words_that_clients_look_for(store, names):
+    for archive in (
+        zipped(weights="1"),
+        zipped(weights="1")[:-9],
+        zipped(**{"a/saved_model.pb": "x"}),
+    ):
+        assert b"Invalid GraphDef" in store("bad", archive, *names)
+
+
+def test_of_a_saved_model_a_signature_is_chosen_and_tensors_named_as_its_tool_prints_them(
+    tf, wire, store, tmp_path
+):
+    class Two(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "x")])
+        def double(self, x):
+            return {"doubled": 2 * x}
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "x")])
+        def split(self, x):
+            return {"minus": -x, "plus": x}
+
+    module = Two()
+    signatures = {"serving_default": module.double, "split": module.split}
+    tf.saved_model.save(module, str(tmp_path / "model"), signatures=signatures)
+    blob = Path(shutil.make_archive(str(tmp_path / "zip"), "zip", tmp_path / "model")).read_bytes()
+    put(wire, "x", "FLOAT", [2], 1, 2)
+
+    assert store("m", blob) == OK
+    assert wire.read("AI.MODELGET", "m", "META")[13] == [b"doubled"]
+    assert store("m", blob, "SIGNATURE", "none") == error(
+        'Invalid SavedModel: it has no signature "none" (signatures: serving_default, split)'
+    )
+    assert store("m", blob, "TAG", "t", "signature", "split") == OK
+    meta = wire.read("AI.MODELGET", "m", "META")
+    assert (len(meta), meta[11], meta[13]) == (16, [b"x"], [b"minus", b"plus"])
+    run = ("AI.MODELEXECUTE", "m", "INPUTS", 1, "x", "OUTPUTS", 1, "y")
+    names = ("INPUTS", 1, "split_x:0", "OUTPUTS", 1, "PartitionedCall_1:1")
+    assert store("m", blob, *names) == OK
+    assert wire.ask(*run) == OK
+    assert wire.read("AI.TENSORGET", "y", "VALUES") == [b"1", b"2"]
 
 
 def test_variables_that_were_not_frozen_are_told_on_one_line(tf, graph, store):

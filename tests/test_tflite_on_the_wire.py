@@ -1,5 +1,6 @@
 """What is special to TFLITE, byte for byte: counts, types, shapes, shared runs."""
 
+import copy
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -97,6 +98,25 @@ def test_a_model_names_its_ends_itself_and_keeps_its_options_and_its_blob(wire, 
     assert known[b"blob"] == two
     assert len(known[b"inputs"]) == 1
     assert len(known[b"outputs"]) == len({*known[b"outputs"]}) == 2
+
+
+def test_a_signature_is_chosen_by_its_name(wire, store, two):
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(two))
+    (signature,) = model.signatureDefs
+    other = copy.deepcopy(signature)
+    other.signatureKey = b"other"
+    other.inputs[0].name = b"image"
+    model.signatureDefs = [signature, other]
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    blob = bytes(builder.Output())
+
+    assert store("m", blob, "SIGNATURE", "none") == error(
+        'The model has no signature "none" (signatures: other, serving_default)'
+    )
+    assert store("m", blob, "SIGNATURE", "other") == OK
+    assert len(wire.read("AI.MODELGET", "m", "META")) == 16
+    assert wire.ask(*run("m", "x", "y z")) == OK
 
 
 def test_names_are_not_to_be_given(store, blob):

@@ -133,12 +133,13 @@ def saved(tmp_path):
 def load():
     """Creates a model: `load(blob, "x y", "z", device="CPU", **options)`; names default to x, y."""
 
-    def load(blob, inputs="x", outputs="y", device="CPU", **options):
+    def load(blob, inputs="x", outputs="y", device="CPU", signature="", **options):
         spec = ModelSpec(
             "TF",
             Device.parse(device),
             inputs=tuple(inputs.split()),
             outputs=tuple(outputs.split()),
+            signature=signature,
         )
         return plugin.model_create(spec, blob, BackendOptions(**options))
 

@@ -24,6 +24,25 @@ def test_bytes_that_are_no_graph_are_refused(refusal, blob):
     assert refusal(blob) == "Invalid GraphDef"
 
 
+OTHER_KINDS = {
+    "nothing": b"",
+    "ONNX": bytes.fromhex("0807") + b"\x42\x02\x10\x0d" + b"\x3a\x05\x12\x03abc",
+    "a SavedModel's graph alone": b"\x08\x01\x12\x06\x0a\x04\x22\x02ab",
+    "HDF5": b"\x89HDF\r\n\x1a\n" + bytes(40),
+    "TFLITE": b"\x1c\0\0\0TFL3" + bytes(24),
+    "gzip": b"\x1f\x8b\x08\0" + bytes(16),
+    "a pickle": b"\x80\x04\x95\x01\0\0\0\0\0\0\0N.",
+    "an empty archive": b"PK\x05\x06" + bytes(18),
+    "an archive cut short": b"PK\x03\x04" + bytes(26),
+    "text": b'{"class_name": "Functional"}',
+}
+
+
+@pytest.mark.parametrize("kind", OTHER_KINDS)
+def test_a_file_of_another_kind_is_an_invalid_graph(refusal, kind):
+    assert "Invalid GraphDef" in refusal(OTHER_KINDS[kind])
+
+
 def test_a_graph_that_was_cut_short_anywhere_is_refused(graphs, refusal):
     blob = graphs.product()
 
@@ -34,10 +53,30 @@ def test_a_graph_that_was_cut_short_anywhere_is_refused(graphs, refusal):
 def test_an_input_that_is_no_placeholder_of_the_graph_is_refused(graphs, refusal):
     blob = graphs.product()
 
-    for name in ("c", "mul", "a:0", ""):
+    for name in ("c", "mul", "mul:0", "a:1", "a:", ":0", ""):
         assert refusal(blob, f"a {name or '?'}", "mul") == (
             f'ERR Input node named "{name or "?"}" not found in TF graph.'
         )
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), [("a:0 b", "mul:0"), ("a b:0", "mul")])
+def test_tensors_may_be_named_as_saved_model_cli_prints_them(graphs, load, run, inputs, outputs):
+    model = load(graphs.product(), inputs, outputs)
+
+    assert (model.inputs, model.outputs) == (tuple(inputs.split()), tuple(outputs.split()))
+    assert run(model, [2], [3])[0].values() == [6]
+
+
+def test_of_a_node_with_several_tensors_each_can_be_an_output(graphs, load, run):
+    blob = graphs.graph(lambda: tf.unstack(graphs.given(shape=[3]), name="parts"))
+
+    found = run(load(blob, "x", "parts:2 parts parts:1"), [1, 2, 3])
+
+    assert [each.values() for each in found] == [[3], [1], [2]]
+
+
+def test_an_output_that_its_node_does_not_have_is_refused(graphs, refusal):
+    assert refusal(graphs.product(), "a b", "mul:1") == 'Output node "mul:1" gives no tensor'
 
 
 def test_an_output_that_is_not_in_the_graph_is_refused(graphs, refusal):

@@ -137,9 +137,9 @@ class Graph:
         self._graph.outputs = [names.index(name) for name in outputs]
         return self
 
-    def signature(self, inputs, outputs):
-        """Gives names to tensors of the first subgraph: dictionaries from tensors to names."""
-        names = [each.name for each in self.model.subgraphs[0].tensors]
+    def signature(self, inputs, outputs, key="serving_default", subgraph=0):
+        """Gives names to tensors of a subgraph: dictionaries from tensors to names."""
+        names = [each.name for each in self.model.subgraphs[subgraph].tensors]
 
         def maps(given):
             made = []
@@ -149,9 +149,9 @@ class Graph:
             return made
 
         signature = schema.SignatureDefT()
-        signature.signatureKey = "serving_default"
+        signature.signatureKey, signature.subgraphIndex = key, subgraph
         signature.inputs, signature.outputs = maps(inputs), maps(outputs)
-        self.model.signatureDefs = [signature]
+        self.model.signatureDefs = [*(self.model.signatureDefs or ()), signature]
         return self
 
     @property
@@ -219,10 +219,10 @@ def graphs():
 
 @pytest.fixture
 def load():
-    """Creates a model: `load(graph or blob, device="CPU", **options)`."""
+    """Creates a model: `load(graph or blob, device="CPU", signature="", **options)`."""
 
-    def load(model, device="CPU", **options):
-        spec = ModelSpec("TFLITE", Device.parse(device))
+    def load(model, device="CPU", signature="", **options):
+        spec = ModelSpec("TFLITE", Device.parse(device), signature=signature)
         blob = model.blob if isinstance(model, Graph) else model
         return plugin.model_create(spec, blob, BackendOptions(**options))
 

@@ -78,7 +78,7 @@ def test_an_interpreter_that_cannot_be_built_fails_only_its_run(graphs, load, ru
     model = load(graphs.unary())
     taken = model.native._idle.pop()
     with monkeypatch.context() as patch:
-        patch.setattr(model_module, "open_interpreter", lambda blob, threads: 1 / 0)
+        patch.setattr(model_module, "open_interpreter", lambda *_: 1 / 0)
         with pytest.raises(RunFailed, match="Failed to construct interpreter: division by zero"):
             run(model, [4.0])
     model.native._idle.append(taken)

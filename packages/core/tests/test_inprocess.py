@@ -97,6 +97,20 @@ def test_mistakes_are_named(keep):
         keep.tensor_set("x", np.array([1j]))
 
 
+def test_a_signature_is_chosen_by_its_name():
+    backends = Backends(installed=lambda: ())
+    backends.add("SIGNED", FakeBackend(signatures=True))
+    with Tensorkeep(backends=backends) as keep:
+        double = blob("multiply", by=2)
+        keep.model_store("m", double, backend="signed", signature="other")
+        assert keep.model_run("m", np.int32([3]))[0].values() == [6]
+
+
+def test_a_signature_of_a_backend_that_knows_none_is_refused(keep):
+    with pytest.raises(ModelRejected, match="models of backend FAKE have no signatures"):
+        keep.model_store("m", blob("identity"), backend="fake", signature="other")
+
+
 def test_a_model_that_cannot_be_stored_changes_nothing(keep):
     for options, kind in (
         ({"backend": "FAKE", "device": "TPU"}, InvalidDevice),

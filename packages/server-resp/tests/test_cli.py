@@ -125,6 +125,13 @@ def test_names_of_inputs_and_outputs_are_counted(server, model):
     assert "INPUTS argument should not be specified for this backend" in result.output
 
 
+def test_the_name_of_a_signature_is_sent(server, model):
+    where = ("--backend", "ONNX", "--port", port_of(server))
+    result = run("store-model", model, "--key", "m", "--signature", "other", *where)
+    assert result.exit_code == 1
+    assert "models of backend ONNX have no signatures" in result.output
+
+
 MIB = 1024 * 1024
 
 

@@ -19,6 +19,9 @@ NOT_LOADED = "ERR Could not load backend"
 NO_DEVICE = "ERR Invalid DEVICE"
 NO_BLOB = "ERR Insufficient arguments, missing model BLOB"
 NOT_BLOB = "ERR Invalid argument, expected BLOB"
+NO_SIGNATURES = (
+    "signature must be left out: models of backend ONNX have no signatures to choose from"
+)
 NO_MINIMUM = "ERR MINBATCHTIMEOUT specified without MINBATCHSIZE"
 TOO_FEW = "ERR number of model {}s does not match the number of given arguments"
 
@@ -51,6 +54,7 @@ def backends(backends):
     backends.add("TF", Unpacking())
     backends.add("TFLITE", FakeBackend(devices=[fake_gpu(0)]))
     backends.add("OTHER", FakeBackend())
+    backends.add("SIGNED", FakeBackend(signatures=True))
     backends.add("BROKEN", Broken())
     return backends
 
@@ -163,6 +167,14 @@ def test_a_blob_comes_in_pieces_and_the_last_one_is_not_full(wire, size, pieces)
     assert wire.read("AI.MODELGET", "m")[-1] == pieces
 
 
+def test_a_signature_is_chosen_by_its_name(wire):
+    options = ("TAG", "t", "MINBATCHTIMEOUT", 0, "signature", "SIGNATURE")
+    assert wire.ask("AI.MODELSTORE", "m", "signed", "CPU", *options, "BLOB", DOUBLE) == OK
+    meta = wire.read("AI.MODELGET", "m", "META")
+    assert len(meta) == 16
+    assert meta[11] == [b"SIGNATURE_input0"]
+
+
 @pytest.mark.parametrize("names", [["INPUTS", 1, "a", "OUTPUTS", 1, "b"], []])
 def test_an_unknown_backend_decides_itself_whether_it_takes_names(wire, names):
     assert wire.ask("AI.MODELSTORE", "m", "other", "CPU", *names, "BLOB", DOUBLE) == OK
@@ -251,6 +263,12 @@ STORE_ERRORS = [
     # 8 over 9
     ("x ONNX CPU MINBATCHTIMEOUT 1", NO_MINIMUM),
     ("x ONNX CPU BATCHSIZE 1 MINBATCHSIZE 0 MINBATCHTIMEOUT 1", NO_MINIMUM),
+    # the extension SIGNATURE stands between the batch options and the names
+    ("x TF CPU BATCHSIZE 0 SIGNATURE", "ERR Invalid argument for SIGNATURE"),
+    ("x TF CPU SIGNATURE s", NO_BLOB),
+    ("x TF CPU SIGNATURE s BLOB blob", "ERR INPUTS not specified for TF"),
+    ("x ONNX CPU SIGNATURE s TAG tag BLOB blob", NOT_BLOB),
+    ("x ONNX CPU SIGNATURE s BLOB blob", NO_SIGNATURES),
     # 9 over 10
     ("x TF CPU TAG tag", NO_BLOB),
     ("x ONNX CPU BATCHSIZE 1", NO_BLOB),

@@ -28,6 +28,7 @@ try:
     with quiet_import() if _quiet else nullcontext():
         import tensorflow as tf
         from tensorflow.core.protobuf.config_pb2 import CallableOptions
+        from tensorflow.core.protobuf.meta_graph_pb2 import AssetFileDef
         from tensorflow.core.protobuf.saved_model_pb2 import SavedModel as SavedModelProto
         from tensorflow.python.framework import op_def_registry  # nothing public tells of them
         from tensorflow.python.framework.ops import dismantle_graph  # nor ends a graph's cycles
@@ -38,4 +39,11 @@ except ModuleNotFoundError as error:
         "TensorFlow is not installed: install tensorflow-cpu, or tensorflow for GPUs"
     ) from error
 
-__all__ = ["CallableOptions", "SavedModelProto", "dismantle_graph", "op_def_registry", "tf"]
+__all__ = [
+    "AssetFileDef",
+    "CallableOptions",
+    "SavedModelProto",
+    "dismantle_graph",
+    "op_def_registry",
+    "tf",
+]

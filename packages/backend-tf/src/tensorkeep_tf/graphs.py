@@ -7,6 +7,7 @@ may not hold, and never what it computes.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -31,6 +32,7 @@ _CONSTANT: Final = "Const"
 _DEEPEST: Final = 100  # calls of functions within each other
 _MOST_NODES: Final = 1_000_000  # with all functions written out
 _MOST_COUNTED: Final = 100_000  # inputs or outputs of a node, or turns of a loop side by side
+_OF_NODE: Final = re.compile(r".+:\d{1,9}", re.DOTALL)
 _STRING: Final = 7  # DataType.DT_STRING
 
 
@@ -61,24 +63,32 @@ def parse(blob: bytes) -> GraphDef:
         ModelRejected: The bytes are none.
     """
     try:
-        return tf.compat.v1.GraphDef.FromString(blob)
+        graph = tf.compat.v1.GraphDef.FromString(blob)
     except DecodeError as error:
         raise ModelRejected(INVALID_GRAPH) from error
+    if not graph.node:  # messages of other kinds read as one in which nothing is known
+        raise ModelRejected(f"{INVALID_GRAPH}: there is no node in it")
+    return graph
 
 
 def check_names(graph: GraphDef, inputs: Iterable[str], outputs: Iterable[str]) -> None:
-    """Checks that inputs name placeholders and outputs name nodes.
+    """Checks that inputs name placeholders and outputs name nodes, or tensors of these.
 
     Raises:
         ModelRejected: The first that does not.
     """
     ops = {node.name: node.op for node in graph.node}
     for name in inputs:
-        if ops.get(name) != _PLACEHOLDER:
+        if ops.get(tensor_of(name).removesuffix(":0")) != _PLACEHOLDER:
             raise ModelRejected(input_not_found(name))
     for name in outputs:
-        if name not in ops:
+        if node_of(name) not in ops:
             raise ModelRejected(output_not_found(name))
+
+
+def tensor_of(name: str) -> str:
+    """Returns the tensor that a user means by `node` or by `node:1`."""
+    return name if _OF_NODE.fullmatch(name) else f"{name}:0"
 
 
 def node_of(tensor: str) -> str:
@@ -99,12 +109,13 @@ def called_by(node: NodeDef, functions: Collection[str]) -> Iterator[str]:
 
 
 # --------------------------------------------------------------------------- cutting and checking
-def cut(graph: GraphDef, roots: Iterable[str]) -> GraphDef:
+def cut(graph: GraphDef, roots: Iterable[str], allowed: Collection[str] = frozenset()) -> GraphDef:
     """Returns what some nodes of a graph need, after a look at every operator in it.
 
     Args:
         graph: The graph; it may be changed.
         roots: Names of nodes of the graph.
+        allowed: Operators that are refused otherwise; the caller sees to what they reach.
 
     Raises:
         ModelRejected: An operator is unknown or not allowed, or something that is needed is not
@@ -114,12 +125,13 @@ def cut(graph: GraphDef, roots: Iterable[str]) -> GraphDef:
     functions = {each.signature.name: each for each in graph.library.function}
     kept = _needed(nodes, roots)
     called = _called([nodes[name] for name in kept], functions)
-    _check([nodes[name] for name in kept], functions, ())
+    _check([nodes[name] for name in kept], functions, (), allowed)
     for name in called:
         _check(
             functions[name].node_def,
             functions,
             [each.name for each in functions[name].signature.attr],
+            allowed,
         )
     if len(kept) < len(graph.node) or len(called) < len(graph.library.function):
         # Into a new graph: nodes cannot be taken out one by one in any bearable time.
@@ -192,9 +204,12 @@ class _Extent(NamedTuple):
 
 
 def _check(
-    nodes: Sequence[NodeDef], functions: Collection[str], parameters: Collection[str]
+    nodes: Sequence[NodeDef],
+    functions: Collection[str],
+    parameters: Collection[str],
+    allowed: Collection[str],
 ) -> None:
-    for op in {node.op for node in nodes} - set(functions):
+    for op in {node.op for node in nodes} - set(functions) - set(allowed):
         why = operators.refusal(op)
         if why:
             raise ModelRejected(why)

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 INVALID_GRAPH: Final = "Invalid GraphDef"
+INVALID_ARCHIVE: Final = f"{INVALID_GRAPH}, and no SavedModel"  # clients look for the first words
 NO_NAMES: Final = "A GraphDef needs the names of its inputs and outputs"
+NO_SIGNATURES: Final = "A GraphDef has no signatures: leave SIGNATURE out"
 CANCELLED: Final = "The run was cancelled"
 TOO_MANY_WEIGHTS: Final = "The weights of all models together exceed the backend's memory limit"
 
@@ -39,11 +41,10 @@ def output_not_found(name: str) -> str:
     return f'ERR Output node named "{name}" not found in TF graph'
 
 
-def not_in_signature(kind: str, name: str, known: Iterable[str]) -> str:
+def not_in_signature(kind: str, name: str, signature: str, known: Iterable[str]) -> str:
     """Returns what is said of a name that is no tensor of a SavedModel's signature or graph."""
-    return (
-        f'{kind} "{name}" is no tensor of the serving signature (there: {", ".join(sorted(known))})'
-    )
+    there = ", ".join(sorted(known))
+    return f'{kind} "{name}" is no tensor of the signature "{signature}" (there: {there})'
 
 
 def not_frozen(name: str) -> str:

@@ -7,6 +7,7 @@ between a run is one call of TensorFlow.
 from __future__ import annotations
 
 import weakref
+from contextlib import nullcontext
 from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -14,17 +15,19 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from tensorkeep.errors import ModelRejected, RunFailed, TensorkeepError
 from tensorkeep.model import LoadedModel
 from tensorkeep.tensor import DType, Tensor
-from tensorkeep_tf import graphs, savedmodel
+from tensorkeep_tf import assets, graphs, savedmodel
 from tensorkeep_tf.devices import node_device, open_session, prepare
 from tensorkeep_tf.framework import dismantle_graph, tf
 from tensorkeep_tf.messages import (
     CANCELLED,
     NO_NAMES,
+    NO_SIGNATURES,
     TOO_MANY_WEIGHTS,
     failed_run,
     not_frozen,
     readable,
 )
+from tensorkeep_tf.signatures import serving_tensors
 from tensorkeep_tf.tensors import dtype_of, from_results
 
 if TYPE_CHECKING:
@@ -131,6 +134,7 @@ class _Source(NamedTuple):
         outputs: The same for the outputs.
         variables: For the node of each variable, the key of its value in the checkpoint.
         starter: The node that is run once before all else; empty when there is none.
+        files: The files that are needed until then; None when there are none.
     """
 
     graph: GraphDef
@@ -139,6 +143,7 @@ class _Source(NamedTuple):
     outputs: list[tuple[str, str]]
     variables: dict[str, bytes]
     starter: str
+    files: savedmodel.Unpacked | None = None
 
 
 def create_model(spec: ModelSpec, blob: bytes, options: BackendOptions) -> LoadedModel:
@@ -162,32 +167,43 @@ def create_model(spec: ModelSpec, blob: bytes, options: BackendOptions) -> Loade
 
 
 def _read_graph(spec: ModelSpec, blob: bytes) -> _Source:
+    whole = graphs.parse(blob)
     if not spec.outputs:
         raise ModelRejected(NO_NAMES)
-    whole = graphs.parse(blob)
+    if spec.signature:
+        raise ModelRejected(NO_SIGNATURES)
     graphs.check_names(whole, spec.inputs, spec.outputs)
-    graph = graphs.cut(whole, {*spec.inputs, *spec.outputs})
+    graph = graphs.cut(whole, {graphs.node_of(each) for each in (*spec.inputs, *spec.outputs)})
     found = graphs.survey(graph)
     if found.unfrozen:
         raise ModelRejected(not_frozen(found.unfrozen))
-    inputs = [(name, f"{name}:0") for name in spec.inputs]
-    outputs = [(name, f"{name}:0") for name in spec.outputs]
+    inputs = [(name, graphs.tensor_of(name)) for name in spec.inputs]
+    outputs = [(name, graphs.tensor_of(name)) for name in spec.outputs]
     return _Source(graph, found, inputs, outputs, {}, "")
 
 
 def _read_archive(spec: ModelSpec, blob: bytes) -> _Source:
     meta = savedmodel.read(blob)
-    inputs, outputs = savedmodel.serving_names(meta, spec.inputs, spec.outputs)
+    inputs, outputs = serving_tensors(meta, spec)
     starter = savedmodel.starter(meta)
     roots = {graphs.node_of(tensor) for _, tensor in (*inputs, *outputs)} | {starter} - {""}
     keys = savedmodel.checkpoint_keys(meta)
-    graph = graphs.cut(meta.graph_def, roots)
+    files = assets.asset_files(meta)
+    for name, tensor in inputs:
+        if graphs.node_of(tensor) in files:
+            raise ModelRejected(f'Input "{name}" names a file of the assets')
+    graph = graphs.cut(meta.graph_def, roots, assets.FILLING)
+    needed = assets.needed_files(graph, files)
+    unpacked = savedmodel.Unpacked(blob, needed.values())
+    assigned = assets.variables_of(graph, needed)
+    assets.write_paths(graph, needed, unpacked.assets)
     found = graphs.survey(graph)
-    missing = [name for name in found.variables if name not in keys]
+    missing = [name for name in found.variables if name not in keys and name not in assigned]
     if missing:
         raise ModelRejected(f'Invalid SavedModel: no value for the variable "{missing[0]}"')
-    variables = {name: keys[name] for name in found.variables}
-    return _Source(graph, found, inputs, outputs, variables, starter)
+    variables = {name: keys[name] for name in found.variables if name not in assigned}
+    files_wanted = unpacked if variables or needed else None
+    return _Source(graph, found, inputs, outputs, variables, starter, files_wanted)
 
 
 def _build(
@@ -199,7 +215,7 @@ def _build(
     """Builds a model in an empty graph; returns it with the bytes of its weights on the CPU."""
     device = spec.device
     read = _read_archive if savedmodel.is_archive(blob) else _read_graph
-    definition, found, inputs, outputs, variables, starter = read(spec, blob)
+    definition, found, inputs, outputs, variables, starter, files = read(spec, blob)
     weights = found.weights if device.kind == "CPU" else 0
     if options.memory_limit and weights_in_use() + weights > options.memory_limit:
         raise ModelRejected(TOO_MANY_WEIGHTS)
@@ -211,15 +227,14 @@ def _build(
     feeds, fetches = ([tensor for _, tensor in each] for each in (inputs, outputs))
     dtypes = [_dtype(graph, "Input", *each) for each in inputs]
     returned = [_dtype(graph, "Output", *each) for each in outputs]
-    archive = blob if restored else b""
 
     def start() -> _Opened:
         session = open_session(graph, device, options)
-        if restored:
-            with savedmodel.unpacked_checkpoint(archive) as path:
-                session.run(restored.done, {restored.path: path})
-        if starter:
-            session.run(graph.get_operation_by_name(starter))
+        with files.there() if files else nullcontext():
+            if restored and files:
+                session.run(restored.done, {restored.path: files.checkpoint})
+            if starter:
+                session.run(graph.get_operation_by_name(starter))
         return _Opened(session, prepare(session, feeds, fetches, options))
 
     model = LoadedModel(

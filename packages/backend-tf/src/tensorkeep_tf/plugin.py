@@ -29,7 +29,12 @@ def backend_info() -> BackendInfo:
 
     Only GraphDefs need names, and say so themselves: a SavedModel brings its own.
     """
-    return BackendInfo(api_version=1, framework="TensorFlow", framework_version=tf.__version__)
+    return BackendInfo(
+        api_version=1,
+        framework="TensorFlow",
+        framework_version=tf.__version__,
+        signatures=True,
+    )
 
 
 @hookimpl

@@ -1,22 +1,24 @@
 """SavedModels, packed as one zip archive: what their graph is, and where the variables' values are.
 
-An archive is not trusted. Of its members only the graph and the files of the checkpoint are read,
-whatever else is there; they are written under names of our own, into a private folder, and only up
-to a limit. Nothing that the archive brings is run to restore it: its graph for restoring is only
-read, to learn which variable is which in the checkpoint.
+An archive is not trusted. Of its members only the graph, the files of the checkpoint and the files
+that its tables are filled from are read, whatever else is there; they are written under names of
+our own, into a private folder, and only up to a limit. Nothing that the archive brings is run to
+restore it: its graph for restoring is only read, to learn which variable is which in the
+checkpoint.
 """
 
 from __future__ import annotations
 
 import io
-import os
 import re
 import struct
 import zipfile
 import zlib
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from secrets import token_hex
+from shutil import rmtree
+from tempfile import gettempdir
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from google.protobuf.message import DecodeError
@@ -24,7 +26,7 @@ from google.protobuf.message import DecodeError
 from tensorkeep.errors import ModelRejected
 from tensorkeep_tf.framework import SavedModelProto
 from tensorkeep_tf.graphs import called_by, node_of
-from tensorkeep_tf.messages import not_in_signature
+from tensorkeep_tf.messages import INVALID_ARCHIVE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -37,7 +39,7 @@ NodeDef = Any
 _MAGIC: Final = b"PK\x03\x04"
 _GRAPH: Final = "saved_model.pb"
 _SERVE: Final = "serve"
-_SIGNATURE: Final = "serving_default"
+_ASSETS: Final = "assets/"
 _VARIABLES: Final = re.compile(r"variables/(variables\.(?:index|data-\d{5}-of-\d{5}))")
 _ASSIGN: Final = frozenset({"Assign", "AssignVariableOp"})
 
@@ -74,26 +76,52 @@ def read(blob: bytes) -> MetaGraph:
     try:
         model = SavedModelProto.FromString(content)
     except DecodeError as error:
-        raise ModelRejected(f"Invalid SavedModel: {_GRAPH} cannot be read") from error
-    for graph in model.meta_graphs:
-        if _SERVE in graph.meta_info_def.tags:
-            return graph
+        raise ModelRejected(f"{INVALID_ARCHIVE}: {_GRAPH} cannot be read") from error
+    serving = [each for each in model.meta_graphs if _SERVE in each.meta_info_def.tags]
+    if serving:  # others have more tags: for a GPU, say
+        return min(serving, key=lambda each: len(each.meta_info_def.tags))
     raise ModelRejected(f'Invalid SavedModel: it has no graph with the tag "{_SERVE}"')
 
 
-@contextmanager
-def unpacked_checkpoint(blob: bytes) -> Iterator[str]:
-    """Unpacks the checkpoint of an archive and gives its path; it is removed in the end.
+class Unpacked:
+    """The files of an archive that TensorFlow reads, while they are needed.
 
-    Raises:
-        ModelRejected: The archive is damaged or too large.
+    Args:
+        blob: The archive.
+        assets: Names of the files among its assets that are wanted.
+
+    Attributes:
+        checkpoint: Where TensorFlow finds the checkpoint.
+        assets: Where it finds each of the assets.
     """
-    with TemporaryDirectory(prefix="tensorkeep-tf-") as folder:  # readable by its owner only
-        with _Archive(blob) as archive:
-            for member, name in archive.variables():
-                with Path(folder, name).open("wb") as file:
-                    file.writelines(archive.pieces(member))
-        yield os.path.join(folder, "variables")  # noqa: PTH118 - TensorFlow takes text
+
+    def __init__(self, blob: bytes, assets: Iterable[str]) -> None:
+        # The same each time, as the graph contains it; and nobody can guess it before.
+        self._folder = Path(gettempdir(), f"tensorkeep-tf-{token_hex(16)}")
+        self._blob = blob
+        self.checkpoint: Final = str(self._folder / "variables")
+        self.assets: Final = {
+            name: str(self._folder / f"asset-{number}")  # whatever names the archive gives
+            for number, name in enumerate(sorted(set(assets)))
+        }
+
+    @contextmanager
+    def there(self) -> Iterator[None]:
+        """Writes the files, and removes them in the end.
+
+        Raises:
+            ModelRejected: The archive is damaged or too large, or lacks an asset.
+        """
+        self._folder.mkdir(mode=0o700)  # readable by its owner only; an error if it is there
+        try:
+            with _Archive(self._blob) as archive:
+                for member, name in archive.variables():
+                    archive.write(member, self._folder / name)
+                for name, path in self.assets.items():
+                    archive.write(archive.asset(name), Path(path))
+            yield
+        finally:
+            rmtree(self._folder)
 
 
 class _Archive:
@@ -107,7 +135,7 @@ class _Archive:
             members = {each.filename: each for each in self._zip.infolist()}
         found = [name for name in members if f"/{name}".endswith(f"/{_GRAPH}")]
         if not found:
-            raise ModelRejected(f"Invalid SavedModel: no {_GRAPH} in the archive")
+            raise ModelRejected(f"{INVALID_ARCHIVE}: no {_GRAPH} in the archive{_hint(members)}")
         name = min(found, key=len)
         self._folder = name.removesuffix(_GRAPH)
         self._members = members
@@ -125,6 +153,22 @@ class _Archive:
             match = _VARIABLES.fullmatch(name.removeprefix(self._folder))
             if match and name.startswith(self._folder):
                 yield member, match[1]
+
+    def asset(self, name: str) -> zipfile.ZipInfo:
+        """Returns the member with an asset.
+
+        Raises:
+            ModelRejected: There is none of this name.
+        """
+        member = self._members.get(f"{self._folder}{_ASSETS}{name}")
+        if member is None:
+            raise ModelRejected(f'Invalid SavedModel: no file "{_ASSETS}{name}" in the archive')
+        return member
+
+    def write(self, member: zipfile.ZipInfo, path: Path) -> None:
+        """Writes the bytes of a member to a file."""
+        with path.open("wb") as file:
+            file.writelines(self.pieces(member))
 
     def pieces(self, member: zipfile.ZipInfo) -> Iterator[bytes]:
         """Gives the bytes of a member, as long as all of them together stay below the limit."""
@@ -152,55 +196,17 @@ def _reading() -> Iterator[None]:
     try:
         yield
     except _DAMAGED as error:
-        raise ModelRejected(f"Invalid SavedModel: the archive cannot be read: {error}") from error
+        raise ModelRejected(f"{INVALID_ARCHIVE}: the archive cannot be read: {error}") from error
 
 
-# --------------------------------------------------------------------------- the signature
-def serving_names(
-    meta: MetaGraph, inputs: Iterable[str], outputs: Iterable[str]
-) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    """Returns the inputs and the outputs: names, each with the tensor that it stands for.
-
-    Args:
-        meta: The graph for serving.
-        inputs: Names in its serving signature, or of nodes; none for all of the signature.
-        outputs: The same for the outputs.
-
-    Raises:
-        ModelRejected: There is no such name, or no serving signature.
-    """
-    signatures = {
-        name: each for name, each in meta.signature_def.items() if not name.startswith("__")
-    }
-    if _SIGNATURE in signatures:
-        signature = signatures[_SIGNATURE]
-    elif len(signatures) == 1:
-        (signature,) = signatures.values()
-    else:
-        known = ", ".join(sorted(signatures)) or "none"
-        raise ModelRejected(
-            f'Invalid SavedModel: it has no signature "{_SIGNATURE}" (signatures: {known})'
-        )
-    nodes = {node.name for node in meta.graph_def.node}
-    return (
-        _tensors("Input", inputs, signature.inputs, nodes),
-        _tensors("Output", outputs, signature.outputs, nodes),
-    )
+def _hint(members: Iterable[str]) -> str:
+    """Returns what is said to those who gave an archive of another kind that is known."""
+    if "config.json" in members and any(name.endswith(".weights.h5") for name in members):
+        return "; it is a model of Keras: model.export(folder) makes a SavedModel of it"
+    return ""
 
 
-def _tensors(
-    kind: str, names: Iterable[str], known: Mapping[str, Any], nodes: set[str]
-) -> list[tuple[str, str]]:
-    found = []
-    # Without an order of their own: by their names.
-    for name in names or sorted(known):
-        tensor = known[name].name if name in known else f"{name}:0"
-        if node_of(tensor) not in nodes:  # in a signature: one that is made of several tensors
-            raise ModelRejected(not_in_signature(kind, name, known))
-        found.append((name, tensor))
-    return found
-
-
+# --------------------------------------------------------------------------- what is run first
 def starter(meta: MetaGraph) -> str:
     """Returns the node to run once before all else, to fill tables; empty when there is none."""
     for name in ("saved_model_main_op", "legacy_init_op"):  # of TensorFlow 1

@@ -23,6 +23,11 @@ _NEXT_REASON: Final = re.compile(r"(?<=\S)(?=Node number \d+ \()")
 _PLACE: Final = re.compile(r"\.?/?(?:[\w.]+/)+\w+\.(?:cc|h)(?::\d+)? ")
 
 
+def no_signature(name: str, known: str) -> str:
+    """Returns what is said of a signature that the model does not have."""
+    return f'The model has no signature "{name}" (signatures: {known})'
+
+
 def because(text: str, reason: object) -> str:
     """Returns a text with the reason behind it, made fit to be read."""
     words = _NEXT_REASON.sub(" ", _PLACE.sub("", str(reason)))

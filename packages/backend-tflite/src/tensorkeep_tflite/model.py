@@ -28,6 +28,7 @@ from tensorkeep_tflite.messages import (
     NO_RESIZE,
     OUTPUT_UNSUPPORTED,
     because,
+    no_signature,
 )
 from tensorkeep_tflite.modelfile import ModelFile, read_model
 from tensorkeep_tflite.soundness import UnsoundModel, check, ranks_to_keep
@@ -38,8 +39,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tensorkeep.config import BackendOptions
-    from tensorkeep.device import Device
     from tensorkeep.hookspecs import RunContext
+    from tensorkeep.model import ModelSpec
     from tensorkeep.tensor import DType, Tensor
 
 # Models that are still held, by the identity of their interpreters. Written by the loader thread,
@@ -63,16 +64,16 @@ class Runner:
 
     def __init__(self, blob: bytes, file: ModelFile, threads: int) -> None:
         try:
-            self._interpreter = open_interpreter(blob, threads)
+            self._interpreter = open_interpreter(blob, threads, file.number)
         except Exception as error:  # LiteRT's exceptions have no base of their own
             raise ModelRejected(because(NO_INTERPRETER, error)) from error
         try:
             self._interpreter.allocate_tensors()
         except Exception as error:
             raise ModelRejected(because(NO_MEMORY, error)) from error
-        graph = file.subgraphs[0]
+        graph = file.graph
         self._inputs = graph.inputs
-        self._outputs = graph.outputs
+        self._outputs = [(each, BY_NUMBER[graph.tensors[each].type]) for each in graph.outputs]
         self._shapes: list[tuple[int, ...]] | None = None
         self._large: set[int] = set()
         self._variables = file.has_variables
@@ -142,7 +143,7 @@ class Interpreters:
     def __init__(
         self, blob: bytes, file: ModelFile, dtypes: tuple[DType, ...], options: BackendOptions
     ) -> None:
-        graph = file.subgraphs[0]
+        graph = file.graph
         fewest = [min(len(graph.tensors[index].shape), 1) for index in graph.inputs]
         self.takes = tuple(zip(dtypes, fewest, strict=True))
         self.ranks = ranks_to_keep(file)
@@ -203,13 +204,13 @@ def _models() -> list[Interpreters]:
 
 
 # --------------------------------------------------------------------------- building
-def create_model(blob: bytes, device: Device, options: BackendOptions) -> LoadedModel:
+def create_model(spec: ModelSpec, blob: bytes, options: BackendOptions) -> LoadedModel:
     """Builds a model from its serialized form.
 
     Raises:
         ModelRejected: It is no model, or none that may or can be built here.
     """
-    if device.kind != "CPU":
+    if spec.device.kind != "CPU":
         raise ModelRejected(NO_GPU)
     try:
         file = read_model(blob)
@@ -219,6 +220,11 @@ def create_model(blob: bytes, device: Device, options: BackendOptions) -> Loaded
         check(file, blob)
     except UnsoundModel as error:
         raise ModelRejected(because(NO_MODEL, error)) from error
+    if spec.signature:
+        try:
+            file = file.choosing(spec.signature)
+        except KeyError as error:
+            raise ModelRejected(no_signature(spec.signature, error.args[0])) from error
     dtypes = _dtypes(file)
     if options.memory_limit:
         most = sum(each.most_memory for each in _models()) + file.weights * options.workers
@@ -231,7 +237,7 @@ def create_model(blob: bytes, device: Device, options: BackendOptions) -> Loaded
 
 def _dtypes(file: ModelFile) -> tuple[DType, ...]:
     """Returns the types of the inputs, and refuses those that tensors cannot have."""
-    graph = file.subgraphs[0]
+    graph = file.graph
     for indices, names, text in (
         (graph.inputs, file.input_names, INPUT_UNSUPPORTED),
         (graph.outputs, file.output_names, OUTPUT_UNSUPPORTED),

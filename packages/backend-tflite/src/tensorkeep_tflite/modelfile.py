@@ -7,7 +7,7 @@ decided in `soundness`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
@@ -61,7 +61,7 @@ SLOTS: Final = {
         "BuiltinOptions2": 12,
     },
     "Buffer": {"Data": 0, "Offset": 1, "Size": 2},
-    "SignatureDef": {"Inputs": 0, "Outputs": 1, "SubgraphIndex": 4},
+    "SignatureDef": {"Inputs": 0, "Outputs": 1, "SignatureKey": 2, "SubgraphIndex": 4},
     "TensorMap": {"Name": 0, "TensorIndex": 1},
 }
 _MODEL, _CODE, _GRAPH, _TENSOR, _SCALING, _OPERATOR, _BUFFER, _SIGNATURE, _MAP = SLOTS.values()
@@ -126,32 +126,78 @@ class Subgraph:
     operators: tuple[Operator, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """Names that a file gives to the inputs and outputs of a subgraph.
+
+    Attributes:
+        key: The signature's own name.
+        subgraph: Number of the subgraph.
+        inputs: The names of inputs, by their tensors.
+        outputs: The names of outputs, by their tensors.
+    """
+
+    key: str
+    subgraph: int
+    inputs: Mapping[int, str]
+    outputs: Mapping[int, str]
+
+    def covers(self, graph: Subgraph) -> bool:
+        """Returns whether all inputs and outputs of its subgraph have names."""
+        return self.inputs.keys() >= {*graph.inputs} and self.outputs.keys() >= {*graph.outputs}
+
+
 @dataclass(frozen=True)
 class ModelFile:
     """What a file says of its graph.
 
     Attributes:
-        subgraphs: The first is the one that is run; others are called by operators.
+        subgraphs: The first is the one that is run unless a signature is chosen; others are called
+            by operators, or are those of other signatures.
         buffers: Where the values of constants start in the file, and how many bytes they are.
-        signatures: Names that the file gives to inputs and outputs, one dictionary each, by the
-            tensors of the first subgraph.
+        signatures: The signatures, in the order of the file.
         external: Whether values lie in other files.
+        chosen: The signature that is run; None for the first subgraph.
     """
 
     subgraphs: tuple[Subgraph, ...]
     buffers: tuple[tuple[int, int], ...]
-    signatures: tuple[tuple[dict[int, str], dict[int, str]], ...]
+    signatures: tuple[Signature, ...]
     external: bool
+    chosen: Signature | None = None
+
+    def choosing(self, key: str) -> ModelFile:
+        """Returns the same for the signature of a name.
+
+        Raises:
+            KeyError: There is no such signature; the text lists those that are there.
+        """
+        for each in self.signatures:
+            if each.key == key and each.subgraph < len(self.subgraphs):
+                return replace(self, chosen=each)
+        raise KeyError(", ".join(sorted(each.key for each in self.signatures)) or "none")
+
+    @property
+    def number(self) -> int:
+        """Number of the subgraph that is run."""
+        return self.chosen.subgraph if self.chosen else 0
+
+    @property
+    def graph(self) -> Subgraph:
+        """The subgraph that is run."""
+        return self.subgraphs[self.number]
 
     @cached_property
     def input_names(self) -> tuple[str, ...]:
         """A name for each input, none twice: from a signature, or the tensor's own."""
-        return self._names(self.subgraphs[0].inputs, "input", 0)
+        naming = self._naming()
+        return self._names(self.graph.inputs, "input", naming.inputs if naming else None)
 
     @cached_property
     def output_names(self) -> tuple[str, ...]:
         """A name for each output, none twice: from a signature, or the tensor's own."""
-        return self._names(self.subgraphs[0].outputs, "output", 1)
+        naming = self._naming()
+        return self._names(self.graph.outputs, "output", naming.outputs if naming else None)
 
     @property
     def weights(self) -> int:
@@ -167,15 +213,22 @@ class ModelFile:
         """Whether a tensor keeps its values from one run to the next."""
         return any(tensor.variable for graph in self.subgraphs for tensor in graph.tensors)
 
-    def _names(self, indices: tuple[int, ...], kind: str, which: int) -> tuple[str, ...]:
-        graph = self.subgraphs[0]
-        own = {index: graph.tensors[index].name for index in indices}
-        full = [each for each in self.signatures if set(graph.inputs) <= each[0].keys()]
-        full = [each for each in full if set(graph.outputs) <= each[1].keys()]
-        chosen = full[0][which] if full else own
+    def _naming(self) -> Signature | None:
+        """Returns the first signature that names all inputs and outputs of what is run."""
+        candidates = (self.chosen,) if self.chosen else self.signatures
+        for each in candidates:
+            if each.subgraph == self.number and each.covers(self.graph):
+                return each
+        return None
+
+    def _names(
+        self, indices: tuple[int, ...], kind: str, given: Mapping[int, str] | None
+    ) -> tuple[str, ...]:
+        if given is None:
+            given = {index: self.graph.tensors[index].name for index in indices}
         names: list[str] = []
         for number, index in enumerate(indices):
-            name = chosen[index] or f"{kind}_{number}"
+            name = given[index] or f"{kind}_{number}"
             names.append(name if name not in names else f"{name}_{number}")
         return tuple(names)
 
@@ -204,11 +257,7 @@ def read_model(blob: bytes) -> ModelFile:
     return ModelFile(
         tuple(_subgraph(blob, *each, codes) for each in zip(graphs, tensors, strict=True)),
         buffers,
-        tuple(
-            _signature(each)
-            for each in model.tables(_MODEL["SignatureDefs"])
-            if each.number(_SIGNATURE["SubgraphIndex"], "I") == 0
-        ),
+        tuple(_signature(each) for each in model.tables(_MODEL["SignatureDefs"])),
         external,
     )
 
@@ -286,11 +335,16 @@ def _options(table: Table, fields: Fields) -> tuple[int, ...] | None:
     return tuple(options.number(slot, "i") for slot in fields.slots)
 
 
-def _signature(table: Table) -> tuple[dict[int, str], dict[int, str]]:
+def _signature(table: Table) -> Signature:
     def names(slot: int) -> dict[int, str]:
         return {
             each.number(_MAP["TensorIndex"], "I"): each.text(_MAP["Name"])
             for each in table.tables(slot)
         }
 
-    return names(_SIGNATURE["Inputs"]), names(_SIGNATURE["Outputs"])
+    return Signature(
+        table.text(_SIGNATURE["SignatureKey"]),
+        table.number(_SIGNATURE["SubgraphIndex"], "I"),
+        names(_SIGNATURE["Inputs"]),
+        names(_SIGNATURE["Outputs"]),
+    )

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 @hookimpl
 def backend_info() -> BackendInfo:
     """Names the contract's version and LiteRT's."""
-    return BackendInfo(api_version=1, framework=FRAMEWORK, framework_version=VERSION)
+    return BackendInfo(
+        api_version=1, framework=FRAMEWORK, framework_version=VERSION, signatures=True
+    )
 
 
 @hookimpl
@@ -43,7 +45,7 @@ def self_check() -> None:
 @hookimpl
 def model_create(spec: ModelSpec, blob: bytes, options: BackendOptions) -> LoadedModel:
     """Builds an interpreter; names come from the model, whatever the specification says."""
-    return create_model(blob, spec.device, options)
+    return create_model(spec, blob, options)
 
 
 @hookimpl

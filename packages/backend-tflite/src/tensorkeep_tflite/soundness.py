@@ -59,7 +59,7 @@ def ranks_to_keep(model: ModelFile) -> list[int] | None:
     """Returns the number of axes that each input must have; None when any will do."""
     if not any(each.code in RIGID for graph in model.subgraphs for each in graph.operators):
         return None
-    main = model.subgraphs[0]
+    main = model.graph
     return [len(main.tensors[index].shape) for index in main.inputs]
 
 

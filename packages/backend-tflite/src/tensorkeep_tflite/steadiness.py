@@ -72,7 +72,7 @@ UNSTEADY: Final = frozenset(
 
 def is_steady(model: ModelFile) -> bool:
     """Returns whether the time of a run can depend on the shapes of the inputs only."""
-    graph = model.subgraphs[0]
+    graph = model.graph
     if any(graph.tensors[index].type == STRING for index in graph.inputs):
         return False  # the time depends on the lengths
     for operator in graph.operators:

@@ -59,12 +59,16 @@ def copy_in(interpreter: Any, indices: Sequence[int], tensors: Sequence[Tensor])
             np.copyto(interpreter.tensor(index)(), array)
 
 
-def copy_out(interpreter: Any, indices: Sequence[int], large: set[int]) -> list[Tensor | None]:  # noqa: ANN401 - LiteRT brings no types
+def copy_out(
+    interpreter: Any,  # noqa: ANN401 - LiteRT brings no types
+    outputs: Sequence[tuple[int, DType]],
+    large: set[int],
+) -> list[Tensor | None]:
     """Copies outputs of an interpreter that has run.
 
     Args:
         interpreter: The interpreter.
-        indices: The outputs.
+        outputs: The outputs, and the type of each.
         large: Those that were large the last time. Which are so now is noted here.
 
     Raises:
@@ -72,15 +76,27 @@ def copy_out(interpreter: Any, indices: Sequence[int], large: set[int]) -> list[
         Exception: LiteRT's own.
     """
     tensors: list[Tensor | None] = []
-    for index in indices:
-        if index in large:
-            array = interpreter.tensor(index)().copy()
-        else:
-            array = interpreter.get_tensor(index)
+    for index, dtype in outputs:
+        try:
+            if index in large:
+                array = interpreter.tensor(index)().copy()
+            else:
+                array = interpreter.get_tensor(index)
+        except ValueError:
+            shape = _shape(interpreter, index)
+            if 0 not in shape:
+                raise
+            tensors.append(Tensor.zeros(dtype, shape))  # LiteRT has no memory for no elements
+            continue
         if array.nbytes >= _LARGE and array.dtype != np.object_:
             large.add(index)
         tensors.append(Tensor.from_numpy(array))
     return tensors
+
+
+def _shape(interpreter: Any, index: int) -> tuple[int, ...]:  # noqa: ANN401 - LiteRT brings no types
+    details = interpreter.get_output_details()
+    return tuple(next(each["shape"].tolist() for each in details if each["index"] == index))
 
 
 def _single(tensor: Tensor) -> NDArray[Any]:

@@ -83,6 +83,11 @@ class Builder:
         """Builds a model, then calls `done(model, error)`."""
 
         def build(backend: Backend) -> Model:
+            if spec.signature and not backend.info.signatures:
+                raise ModelRejected(
+                    f"signature must be left out: models of backend {spec.backend} have no"
+                    f" signatures to choose from"
+                )
             return Model(spec, blob, backend.model_create(spec, blob, self._options))
 
         self._create(spec, build, done)

@@ -57,6 +57,8 @@ class BackendInfo:
         framework_version: Version of the framework that was imported.
         scripts: Whether the script hooks are there.
         needs_names: Whether a model needs the names of its inputs and outputs.
+        signatures: Whether a model may bring several signatures, of which
+            `ModelSpec.signature` chooses one.
     """
 
     api_version: int
@@ -64,6 +66,7 @@ class BackendInfo:
     framework_version: str
     scripts: bool = False
     needs_names: bool = False
+    signatures: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,10 +119,17 @@ class Tensorkeep:
         batching: Batching = UNBATCHED,
         inputs: Sequence[str] = (),
         outputs: Sequence[str] = (),
+        signature: str = "",
     ) -> Future[None]:
         """Builds and stores a model; see `model_store`."""
         spec = ModelSpec(
-            backend.upper(), Device.parse(device), tag, batching, tuple(inputs), tuple(outputs)
+            backend.upper(),
+            Device.parse(device),
+            tag,
+            batching,
+            tuple(inputs),
+            tuple(outputs),
+            signature,
         )
         future: Future[None] = Future()
 
@@ -141,8 +148,8 @@ class Tensorkeep:
         Args:
             key: The key; a model there is replaced once the new one is built.
             blob: The serialized model, in the backend's format.
-            **options: `backend` (required), `device`, `tag`, `batching`, `inputs`, `outputs`, as
-                in `ModelSpec`.
+            **options: `backend` (required), `device`, `tag`, `batching`, `inputs`, `outputs`,
+                `signature`, as in `ModelSpec`.
 
         Raises:
             InvalidDevice: The device name is malformed.

@@ -24,6 +24,7 @@ class ModelSpec:
         batching: How requests may share a run.
         inputs: Names of the graph's inputs; only for backends that ask for names.
         outputs: Names of the graph's outputs; only for backends that ask for names.
+        signature: Which of the signatures that the model brings is run; empty for its default.
     """
 
     backend: str
@@ -32,6 +33,7 @@ class ModelSpec:
     batching: Batching = UNBATCHED
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
+    signature: str = ""
 
 
 @dataclass(frozen=True, slots=True)

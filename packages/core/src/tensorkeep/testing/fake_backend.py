@@ -118,6 +118,8 @@ class FakeBackend:
         devices: The devices that it says it can use.
         needs_names: Whether models need the names of their inputs and outputs.
         scripts: Whether it says that it runs scripts.
+        signatures: Whether models have signatures: of any name, which the names of their inputs
+            and outputs then begin with.
     """
 
     def __init__(
@@ -126,11 +128,19 @@ class FakeBackend:
         *,
         needs_names: bool = False,
         scripts: bool = True,
+        signatures: bool = False,
     ) -> None:
         self.calls: deque[Call] = deque(maxlen=_KEPT_CALLS)
         self.hurry = Event()
         self._devices = tuple(devices)
-        self._info = BackendInfo(1, "fake", "1.0", scripts=scripts, needs_names=needs_names)
+        self._info = BackendInfo(
+            1,
+            "fake",
+            "1.0",
+            scripts=scripts,
+            needs_names=needs_names,
+            signatures=signatures,
+        )
         self._changed = Condition()  # guards what follows
         self._counts: Counter[str] = Counter()
         self._models: set[FakeModel] = set()
@@ -184,8 +194,9 @@ class FakeBackend:
         del options  # a fake needs no threads
         native = parse_model(blob)
         self._record("model_create", native.op, spec.device.name)
-        inputs = _names("input", spec.inputs, native.inputs, required=self._info.needs_names)
-        outputs = _names("output", spec.outputs, native.outputs, required=self._info.needs_names)
+        needed, of = self._info.needs_names, f"{spec.signature}_" if spec.signature else ""
+        inputs = _names(f"{of}input", spec.inputs, native.inputs, required=needed)
+        outputs = _names(f"{of}output", spec.outputs, native.outputs, required=needed)
         if native.op == "slow_create":
             self.hurry.wait(native.fields["seconds"])
         with self._changed:

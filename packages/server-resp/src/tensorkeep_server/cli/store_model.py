@@ -45,6 +45,9 @@ def store_model(  # noqa: PLR0913 - one parameter for each option
     outputs: Annotated[
         list[str] | None, typer.Option(help="Name of an output; may be given several times.")
     ] = None,
+    signature: Annotated[
+        str | None, typer.Option(help="Which of the model's signatures to run, if it has several.")
+    ] = None,
     url: Url = DEFAULT_URL,
     host: Host = None,
     port: Port = None,
@@ -57,6 +60,7 @@ def store_model(  # noqa: PLR0913 - one parameter for each option
         ("BATCHSIZE", batch_size),
         ("MINBATCHSIZE", min_batch_size),
         ("MINBATCHTIMEOUT", min_batch_timeout),
+        ("SIGNATURE", signature),
     ):
         if value is not None:
             head += [word, str(value)]

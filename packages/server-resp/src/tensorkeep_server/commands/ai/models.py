@@ -77,10 +77,13 @@ def read_model_store(args: Args, installed: Iterable[str]) -> NewModel:
     batching = _read_batching(args)
     if not len(args):
         raise CommandError(NO_BLOB)
+    signature = _read_signature(args)
+    if not len(args):
+        raise CommandError(NO_BLOB)
     inputs, outputs = _read_names(args, backend)
     if not args.optional(b"BLOB"):
         raise CommandError("ERR Invalid argument, expected BLOB")
-    spec = ModelSpec(backend, device, tag, batching, inputs, outputs)
+    spec = ModelSpec(backend, device, tag, batching, inputs, outputs, signature)
     return NewModel(spec, read_blob(args))
 
 
@@ -93,6 +96,16 @@ def _read_batching(args: Args) -> Batching:
     if timeout_ms and not minimum:
         raise CommandError("ERR MINBATCHTIMEOUT specified without MINBATCHSIZE")
     return Batching(size, minimum, timeout_ms)
+
+
+def _read_signature(args: Args) -> str:
+    """Reads the extension SIGNATURE, empty when it is absent."""
+    if not args.optional(b"SIGNATURE"):
+        return ""
+    name = text(args.take()) if len(args) else ""
+    if not name:
+        raise CommandError("ERR Invalid argument for SIGNATURE")
+    return name
 
 
 def _read_names(args: Args, backend: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -303,6 +316,12 @@ OF_STORING: Final = (
         "Frameworks have moved on; both are told apart from the old forms by their first bytes.",
     ),
     Difference(
+        "Of a model, one graph can be run.",
+        "`SIGNATURE name`, before INPUTS or BLOB, chooses one of the signatures that a SavedModel"
+        " or a model of TFLITE brings; without it, its default. Only AI.MODELSTORE has the option.",
+        "Models of TensorFlow 2 have several.",
+    ),
+    Difference(
         "A graph may have any operation that its framework has.",
         "Operations that reach files, devices or Python beyond the model are refused, with their"
         " names.",
@@ -321,7 +340,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         keys=(1, 1, 1),
         syntax=(
             "key backend device [TAG tag] [BATCHSIZE n] [MINBATCHSIZE n] [MINBATCHTIMEOUT ms]"
-            " [INPUTS count name ... OUTPUTS count name ...] BLOB data ..."
+            " [SIGNATURE name] [INPUTS count name ... OUTPUTS count name ...] BLOB data ..."
         ),
         prepare=model_store,
         differences=OF_STORING,
