@@ -51,7 +51,11 @@ TEST_TOOLS = [
     "pytest-cov",
     "pytest-randomly",
     "pytest-timeout",
+    "pytest-xdist",
 ]
+# The tests of several cores run side by side; more than four processes, each with frameworks of its
+# own, would want more memory than machines have.
+SIDE_BY_SIDE = ("-n", "auto", "--maxprocesses", "4")
 ALONE_TOOLS = ["numpy", "pytest", "pytest-timeout", "redis"]
 LINT_TOOLS = ["import-linter", "ruff"]
 TYPE_TOOLS = ["mypy"]
@@ -152,7 +156,7 @@ def e2e(session: nox.Session) -> None:
 @nox.session(requires=["wheels"])
 def gpu(session: nox.Session) -> None:
     """Run what needs a GPU, and say what was skipped without one."""
-    run_tests(session, "-m", "gpu")
+    run_tests(session, "-n", "0", "-m", "gpu")  # one GPU: one process
 
 
 @nox.session(requires=["wheels"], python=CLIENTS_PYTHON)
@@ -338,7 +342,7 @@ def run_tests(session: nox.Session, *options: str, constraints: str = CONSTRAINT
     install_wheels(session, *TEST_TOOLS, extras=extras, constraints=constraints)
     install_redis_tools(session)
     left_out = [f"--ignore=packages/backend-{x}/tests" for x in ALL_EXTRAS if x not in extras]
-    session.run("python", "-m", "pytest", *left_out, *options, *session.posargs)
+    session.run("python", "-m", "pytest", *SIDE_BY_SIDE, *left_out, *options, *session.posargs)
 
 
 def tour(session: nox.Session, folder: str, pins: str = "requirements.txt") -> None:
