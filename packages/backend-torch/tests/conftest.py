@@ -41,11 +41,14 @@ class Archives:
         return bytes(module.save_to_buffer({}))
 
     @staticmethod
-    def saved(module, trace=None):
+    def saved(module, trace=None, **options):
         """Makes an archive of TorchScript of a module of Python, scripted or traced."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            compiled = torch.jit.trace(module, trace) if trace else torch.jit.script(module)
+            if trace:
+                compiled = torch.jit.trace(module, trace, **options)
+            else:
+                compiled = torch.jit.script(module)
         return bytes(compiled._c.save_to_buffer({}))
 
     @staticmethod

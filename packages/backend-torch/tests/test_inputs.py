@@ -45,20 +45,15 @@ def test_a_wrong_type_is_told_in_torchs_words_alone(refusal):
 
 
 def test_an_exception_that_a_model_raises_is_told_by_its_text(archives, load, run):
-    source = "def forward(self, x):\n    raise Exception('this cannot be')\n    return x\n"
+    source = (
+        "def forward(self, x):\n"
+        "    if bool(x.sum() > 0):\n"
+        "        raise Exception('this cannot be')\n"
+        "    return x\n"
+    )
 
     with pytest.raises(RunFailed, match=r"^this cannot be$"):
         run(load(archives.scripted(source)), [1])
-
-
-def test_an_argument_that_is_no_tensor_fails_shortly(archives, load, run):
-    model = load(archives.scripted("def forward(self, x, n: str):\n    return x\n"))
-
-    with pytest.raises(RunFailed) as caught:
-        run(model, [1], [1])
-
-    assert "str" in str(caught.value)
-    assert len(str(caught.value)) < 1100
 
 
 def test_gradients_are_off_and_the_callers_own_setting_stays(archives, load, run):

@@ -1,5 +1,7 @@
 """Inputs and outputs of TorchScript modules, counted as in RedisAI and beyond where it failed."""
 
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 import torch
@@ -26,16 +28,80 @@ def test_inputs_are_the_parameters_of_forward_and_outputs_have_no_names(build, r
     assert values(run(model, [5], [3])) == [[2], [5]]
 
 
-def test_a_parameter_with_a_default_is_an_input_too(build, run):
+def test_an_optional_tensor_is_an_input_that_may_be_left_out(build, run):
+    for default in ("=None", ""):
+        model = build(
+            f"def forward(self, x, scale: Optional[Tensor]{default}):\n"
+            "    if scale is None:\n"
+            "        return x\n"
+            "    return x * scale\n"
+        )
+
+        assert model.inputs == ("x", "scale")
+        assert [count for count in range(4) if model.takes(count)] == [1, 2]
+        assert values(run(model, [5], [3])) == [[15]]
+        assert values(run(model, [5])) == [[5]]
+
+
+def test_what_follows_something_optional_may_be_left_out_with_it(build, run):
     model = build(
-        "def forward(self, x, scale: Optional[Tensor]=None):\n"
-        "    if scale is None:\n"
-        "        return x\n"
-        "    return x * scale\n"
+        "def forward(self, x, state: Optional[Tuple[Tensor, Tensor]]=None, n: int=2,\n"
+        "            last: Optional[Tensor]=None):\n"
+        "    y = x * n\n"
+        "    if state is not None:\n"
+        "        y = y + state[0] * state[1]\n"
+        "    if last is not None:\n"
+        "        y = y + last\n"
+        "    return y\n"
     )
 
-    assert model.inputs == ("x", "scale")
-    assert values(run(model, [5], [3])) == [[15]]
+    assert model.inputs == ("x", "state.0", "state.1", "last")
+    assert [count for count in range(6) if model.takes(count)] == [1, 3, 4]
+    assert values(run(model, [1])) == [[2]]
+    assert values(run(model, [1], [3], [5])) == [[17]]
+    assert values(run(model, [1], [3], [5], [100])) == [[117]]
+    with pytest.raises(RunFailed, match=r"^Expected 4 inputs but got 2$"):
+        run(model, [1], [3])
+
+
+@pytest.mark.parametrize("loop", ["", "    while float(x.sum()) < 0:\n        x = x + 1\n"])
+def test_parameters_that_no_tensor_can_be_keep_their_defaults(build, run, loop):
+    model = build(
+        "def forward(self, x, n: int=3, scale: float=0.5, on: bool=True, how: str='sum',\n"
+        "            sizes: Tuple[int, int]=(1, 2), kind: Optional[int]=None,\n"
+        "            device: Optional[Device]=None, y: Optional[Tensor]=None):\n"
+        f"{loop}"
+        "    if on and how == 'sum' and kind is None and device is None:\n"
+        "        x = x * n * scale + sizes[1]\n"
+        "    return x if y is None else x + y\n"
+    )
+
+    assert model.inputs == ("x", "y")
+    assert values(run(model, [2])) == [[5]]
+    assert values(run(model, [2], [10])) == [[15]]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "int",
+        "str",
+        "Dict[str, Tensor]",
+        "List[int]",
+        "Tuple[Tensor, int]",
+        "List[List[Tensor]]",
+        "List[Tuple[Tensor, Tensor]]",
+        "Any",
+    ],
+)
+def test_a_parameter_that_can_be_nothing_is_refused_by_its_name(build, kind):
+    with pytest.raises(ModelRejected) as caught:
+        build(f"def forward(self, x, more: {kind}):\n    return x\n")
+
+    assert str(caught.value) == (
+        "Erorr while trying to retrive model inputs number: forward takes 'more' of type "
+        f"{kind}, which no tensor can be and which has no default"
+    )
 
 
 def test_a_tuple_of_tensors_is_as_many_inputs_as_it_has_members(build, run):
@@ -91,18 +157,175 @@ def test_a_list_whose_length_the_code_does_not_say_is_refused(build, body):
         build(f"def forward(self, x):\n{body}")
 
 
-def test_what_is_no_tensor_is_not_counted_and_fails_in_the_words_of_redisai(build, run):
-    model = build("def forward(self, x):\n    return x, 3\n")
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        ("3", "int"),
+        ("float(x)", "float"),
+        ("'text'", "str"),
+        ("bool(x)", "bool"),
+        ("(x, 2.5)", "float"),
+        ("[1, 2]", "int"),
+        ("[x.size(0)]", "int"),
+        ("{'a': 1}", "int"),
+        ("x.size()", None),
+        ("torch.jit.fork(torch.relu, x)", None),
+    ],
+)
+def test_what_is_no_tensor_is_refused_by_its_type(build, value, kind):
+    with pytest.raises(ModelRejected) as caught:
+        build(f"def forward(self, x):\n    return {value}\n")
 
-    assert len(model.outputs) == 1
-    with pytest.raises(RunFailed, match=r"^Function returned non-tensor valuesforward$"):
-        run(model, [1])
+    assert str(caught.value).startswith(
+        "Erorr while trying to retrive model outputs number: std::exception: forward returns a "
+    )
+    if kind is not None:
+        assert str(caught.value).endswith(f"a value of type {kind}, which is no tensor")
 
 
-def test_a_model_that_returns_something_else_has_no_outputs(build):
-    assert build("def forward(self, x):\n    return {'a': x}\n").outputs == ()
+def test_a_model_that_returns_nothing_is_refused(build):
+    for body in ("pass", "return None", "return (None, None)", "return []"):
+        with pytest.raises(ModelRejected, match=r"forward returns no tensor$"):
+            build(f"def forward(self, x):\n    {body}\n")
 
 
+def test_none_in_a_fixed_place_is_no_output(build, run):
+    model = build("def forward(self, x):\n    return x, None, (None, x + 1)\n")
+
+    assert len(model.outputs) == 2
+    assert values(run(model, [1])) == [[1], [2]]
+
+
+# --------------------------------------------------------------------------- lists that grow
+def test_a_list_that_grows_by_one_at_a_time_is_counted(build, run):
+    model = build(
+        "def forward(self, x):\n"
+        "    out: List[Tensor] = []\n"
+        "    for y in (x, x + 1):\n"  # unrolled, as loops over modules are
+        "        out.append(y)\n"
+        "    out.append(out[0] + out[1])\n"
+        "    return out\n"
+    )
+
+    assert len(model.outputs) == 3
+    assert values(run(model, [1])) == [[1], [2], [3]]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "if bool(x[0] > 0):\n        out.append(x)",
+        "out.pop()",
+        "out.extend(out)",
+        "out += [x]",
+        "both = [out]\n    both[0].append(x)",
+        "del out[0]",
+    ],
+)
+def test_a_list_that_something_else_changes_is_refused(build, change):
+    with pytest.raises(ModelRejected, match=NO_LENGTH):
+        build(f"def forward(self, x):\n    out = [x]\n    {change}\n    return out\n")
+
+
+# --------------------------------------------------------------------------- dicts
+def test_outputs_of_a_dict_have_the_names_and_the_order_of_its_keys(build, run):
+    model = build("def forward(self, x):\n    return {'z': x, 'a': x + 1, 'm': x + 2}\n")
+
+    assert model.outputs == ("z", "a", "m")
+    assert values(run(model, [1])) == [[1], [2], [3]]
+
+
+def test_keys_that_are_set_one_by_one_are_counted_once(build, run):
+    model = build(
+        "def forward(self, x):\n"
+        "    out: Dict[str, Tensor] = {}\n"
+        "    out['z'] = x\n"
+        "    out['a'] = out['z'] + 1\n"
+        "    out['z'] = x * 10\n"
+        "    return out\n"
+    )
+
+    assert model.outputs == ("z", "a")
+    assert values(run(model, [1])) == [[10], [2]]
+
+
+def test_a_dict_that_a_method_makes_is_counted_in_loops_too(build, run):
+    model = build(
+        "def both(self, x: Tensor) -> Dict[str, Tensor]:\n"
+        "    out = {'b': x}\n"
+        "    out['a'] = x + 1\n"
+        "    return out\n"
+        "def forward(self, x):\n"
+        "    while float(x.sum()) < 5:\n"
+        "        x = x + 1\n"
+        "    return self.both(x)\n"
+    )
+
+    assert model.outputs == ("b", "a")
+    assert values(run(model, [1])) == [[5], [6]]
+
+
+def test_dicts_lie_in_tuples_and_have_lists_in_them(build, run):
+    model = build(
+        "def forward(self, x):\n"
+        "    return x, {'a': [x + 1, x + 2], 'b': [x + 3]}, {1: (x + 4, x + 5)}\n"
+    )
+
+    assert model.outputs == ("", "a.0", "a.1", "b.0", "1.0", "1.1")
+    assert values(run(model, [0])) == [[0], [1], [2], [3], [4], [5]]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "out = {'a': x}\n    if bool(x[0] > 0):\n        out['b'] = x\n    return out",
+        "out = {'a': x}\n    out.pop('a')\n    return out",
+        "out = {'a': x}\n    out.update({'b': x})\n    return out",
+        "out = {'a': x}\n    del out['a']\n    return out",
+        "return {str(x.size(0)): x}",
+        "return {'a': x} if bool(x[0] > 0) else {'b': x}",
+        "return dict([('a', x)])",
+    ],
+)
+def test_a_dict_whose_keys_the_code_does_not_say_is_refused(build, body):
+    with pytest.raises(ModelRejected, match="forward returns a dict, and its code does not say"):
+        build(f"def forward(self, x):\n    {body}\n")
+
+
+def test_a_traced_module_may_return_a_dict_and_take_a_list(archives, load, run):
+    class Network(torch.nn.Module):
+        def forward(self, xs, pair):
+            return {"sum": xs[0] + xs[1] * xs[2], "last": pair[0] - pair[1]}
+
+    example = ([torch.ones(1)] * 3, (torch.ones(1), torch.ones(1)))
+    model = load(archives.saved(Network(), example, strict=False))
+
+    assert model.outputs == ("sum", "last")
+    assert len(model.inputs) == 5
+    assert values(run(model, [2], [3], [4], [5], [6])) == [[14], [-1]]
+
+
+def test_a_named_tuple_is_a_tuple(archives, load, run):
+    model = load(archives.saved(Named()))
+
+    assert model.outputs == ("", "")
+    assert values(run(model, np.array([3], np.float32))) == [[3], [4]]
+
+
+class Pair(NamedTuple):
+    first: torch.Tensor
+    second: torch.Tensor
+
+
+Pair.__module__ = "pairs"  # a folder's name with a hyphen is no name in TorchScript
+
+
+class Named(torch.nn.Module):
+    def forward(self, x):
+        return Pair(x, x + 1)
+
+
+# --------------------------------------------------------------------------- what may be missing
 def test_a_tensor_that_may_be_missing_is_an_output_that_may_be_none(build, run):
     model = build(
         "def forward(self, x):\n"

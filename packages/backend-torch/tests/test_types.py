@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tensorkeep.errors import RunFailed
+from tensorkeep.errors import ModelRejected, RunFailed
 from tensorkeep.tensor import DType, Tensor
 from tensorkeep_torch.tensors import DTYPES, from_torch, to_torch
 
@@ -58,26 +58,41 @@ def test_strings_are_refused_in_the_words_of_redisai(build, run):
         run(build("x"), strings)
 
 
-@pytest.mark.filterwarnings("ignore:.*quantized tensor creation")  # pytest's "error" wins over ours
+@pytest.mark.parametrize("name", ["complex64", "complex128"])
+def test_types_that_only_torch_has_cannot_be_returned(build, run, name):
+    cpp = {"complex64": "ComplexFloat", "complex128": "ComplexDouble"}[name]
+
+    with pytest.raises(RunFailed, match=f"^{cpp} is not supported by dlpack$"):
+        run(build(f"x.to(torch.{name})"), [1])
+
+
+@pytest.mark.parametrize("turned", ["_", "_.t() * 2", "torch.cat([x, _])", "torch.stack([_])[0]"])
 @pytest.mark.parametrize(
-    ("value", "name"),
+    ("value", "kind"),
     [
-        ("torch.complex(x, x)", "ComplexFloat"),
-        ("torch.complex(x.to(torch.float64), x.to(torch.float64))", "ComplexDouble"),
-        ("torch.quantize_per_tensor(x, 0.1, 0, torch.quint8)", "QUInt8"),
-        ("torch.quantize_per_tensor(x, 0.1, 0, torch.qint32)", "QInt32"),
+        ("torch.complex(x, x)", "complex"),
+        ("torch.fft.rfft(x)", "complex"),
+        ("torch.polar(x, x)", "complex"),
+        ("torch.quantize_per_tensor(x, 0.1, 0, torch.quint8)", "quantized"),
+        ("x.to_sparse()", "sparse"),
     ],
 )
-def test_types_that_only_torch_has_cannot_be_returned(build, run, value, name):
-    with pytest.raises(RunFailed, match=f"^{name} is not supported by dlpack$"):
-        run(build(value), [1])
+def test_a_model_that_returns_them_for_certain_is_not_stored(build, value, kind, turned):
+    with pytest.raises(ModelRejected, match=f"forward returns a {kind} tensor$"):
+        build(turned.replace("_", value))
+
+
+def test_a_complex_weight_is_not_returned_either(build, run):
+    with pytest.raises(ModelRejected, match=r"forward returns a complex tensor$"):
+        build("x + 1j * self.w * torch.complex(self.w, self.w)", w=torch.ones(1))
+    assert run(build("torch.complex(x, x).real"), [1])[0].values() == [1]
 
 
 def test_tensors_that_are_kept_in_other_ways_cannot_be_returned(build, run):
     with pytest.raises(
         RunFailed, match=r"^A tensor of layout torch\.sparse_coo cannot be returned$"
     ):
-        run(build("x.to_sparse()"), [1])
+        run(build("x.to_sparse().coalesce()"), [1])
 
 
 # --------------------------------------------------------------------------- sharing

@@ -22,7 +22,7 @@ def chain(*operations, given_slots=1):
 
 def test_a_single_run_is_a_graph_of_one():
     two = Model(ModelSpec("FAKE"), b"", LoadedModel(None, ("a", "b"), ("c",)))
-    graph = Graph.of(two)
+    graph = Graph.of(two, 2)
     assert graph == ((Operation(two, (0, 1), (2,)),), 2, 3)
     run = GraphRun(graph, [TENSOR, TENSOR])
     assert run.start() == [0]

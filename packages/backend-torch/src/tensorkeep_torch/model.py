@@ -13,16 +13,18 @@ import torch
 
 from tensorkeep.errors import ModelRejected, RunFailed
 from tensorkeep.model import LoadedModel
-from tensorkeep_torch import exported, signature, torchscript
+from tensorkeep_torch import exported, torchscript
 from tensorkeep_torch.archive import Archive, MalformedArchive
 from tensorkeep_torch.devices import set_threads, torch_device
 from tensorkeep_torch.internals import functions_of
 from tensorkeep_torch.messages import CANCELLED, of_load, of_run
-from tensorkeep_torch.program import Program, flattened, vet
+from tensorkeep_torch.parameters import forward_of, parameters_of
+from tensorkeep_torch.program import Program, vet
+from tensorkeep_torch.returned import returned_of
 from tensorkeep_torch.tensors import from_torch, to_torch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from tensorkeep.config import BackendOptions
     from tensorkeep.device import Device
@@ -47,12 +49,14 @@ class TorchModel:
     Attributes:
         program: The model's function.
         arrange: Makes the function's arguments of tensors; None where they are the arguments.
+        pick: Gives the outputs of what the function returned, unless that is one tensor.
         check: Checks the inputs before a run, None where torch itself does.
         device: Where inputs must be, None for host memory.
     """
 
     program: Program
     arrange: Callable[[Sequence[torch.Tensor]], Sequence[object]] | None
+    pick: Callable[[Any], Iterator[object]]
     check: Callable[[Sequence[Tensor]], None] | None
     device: torch.device | None
 
@@ -97,19 +101,22 @@ def _from_archive(archive: Archive, place: torch.device) -> tuple[LoadedModel, i
 def _from_torchscript(archive: Archive, place: torch.device) -> tuple[LoadedModel, int]:
     module, unit, weights = torchscript.load(archive, place)
     vet(functions_of(unit))
-    forward = signature.forward_of(module)
-    inputs, arrange = signature.inputs_of(forward)
-    count = signature.count_outputs(forward)
+    forward = forward_of(module)
+    graph = forward.inlined_graph
+    taken, returned = parameters_of(forward, graph), returned_of(forward, graph)
     program = Program.of(forward, bound=module)
-    native = TorchModel(program, arrange, None, _elsewhere(place))
-    return LoadedModel(native, inputs, ("",) * count, program.steady), weights
+    native = TorchModel(program, taken.arrange, returned.pick, None, _elsewhere(place))
+    loaded = LoadedModel(
+        native, taken.names, returned.names, program.steady, fewer_inputs=taken.fewer
+    )
+    return loaded, weights
 
 
 def _from_export(archive: Archive, place: torch.device) -> tuple[LoadedModel, int]:
     found = exported.load(archive, place)
     vet([found.function])
     program = Program.of(found.function, found.weights)
-    native = TorchModel(program, None, found.conditions.check, _elsewhere(place))
+    native = TorchModel(program, None, iter, found.conditions.check, _elsewhere(place))
     return LoadedModel(native, found.inputs, found.outputs, program.steady), found.nbytes
 
 
@@ -125,7 +132,7 @@ def run_model(model: LoadedModel, inputs: Sequence[Tensor], run: RunContext) -> 
         RunFailed: The inputs do not fit, the run failed, or it was cancelled.
     """
     native: TorchModel = model.native
-    if len(inputs) != len(model.inputs):
+    if not model.takes(len(inputs)):
         raise RunFailed(f"Expected {len(model.inputs)} inputs but got {len(inputs)}")
     if native.check is not None:
         native.check(inputs)
@@ -136,7 +143,7 @@ def run_model(model: LoadedModel, inputs: Sequence[Tensor], run: RunContext) -> 
         if type(result) is torch.Tensor:  # as of most models
             outputs: list[Tensor | None] = [from_torch(result, given)]
         else:
-            outputs = [_output(each, given) for each in flattened(result)]
+            outputs = [_output(each, given) for each in native.pick(result)]
     except RunFailed:
         raise
     except Exception as error:  # torch's exceptions have no base of their own

@@ -53,11 +53,14 @@ class Graph(NamedTuple):
     slots: int
 
     @classmethod
-    def of(cls, model: Model) -> Graph:
-        """Returns the plan of a single run: inputs first, outputs after them."""
-        loaded = model.loaded
-        inputs, outputs = _slots_of_one(len(loaded.inputs), len(loaded.outputs))
-        given = len(inputs)
+    def of(cls, model: Model, given: int) -> Graph:
+        """Returns the plan of a single run: inputs first, outputs after them.
+
+        Args:
+            model: The model.
+            given: Number of inputs.
+        """
+        inputs, outputs = _slots_of_one(given, len(model.loaded.outputs))
         return cls((Operation(model, inputs, outputs),), given, given + len(outputs))
 
     @classmethod
@@ -228,4 +231,4 @@ def run_of(model: Model, inputs: Sequence[Tensor], expires_at: float | None = No
         inputs: One tensor per input.
         expires_at: Time of the loop's clock from which on it is not started any more.
     """
-    return GraphRun(Graph.of(model), inputs, expires_at)
+    return GraphRun(Graph.of(model, len(inputs)), inputs, expires_at)

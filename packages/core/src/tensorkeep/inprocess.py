@@ -288,8 +288,8 @@ class Tensorkeep:
 
     def _request(self, key: str, inputs: list[Tensor], timeout: float | None) -> GraphRun:
         model = self._keys.typed(_name(key), Model)
-        expected = len(model.loaded.inputs)
-        if len(inputs) != expected:
+        if not model.loaded.takes(len(inputs)):
+            expected = len(model.loaded.inputs)
             msg = f"inputs must be {expected} tensors, not {len(inputs)}"
             raise InvalidValue(msg)
         return run_of(model, inputs, None if timeout is None else self._loop.time() + timeout)

@@ -66,12 +66,19 @@ class LoadedModel:
             where the format has no names for them.
         steady: Whether the time of a run depends on the inputs' shapes only, never on their
             values. Such a run, once known to be short, may be done without a worker thread.
+        fewer_inputs: Other numbers of inputs that a run may be given: so many of the first, for
+            the rest are optional.
     """
 
     native: Any
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     steady: bool = False
+    fewer_inputs: frozenset[int] = frozenset()
+
+    def takes(self, count: int) -> bool:
+        """Returns whether a run may be given so many inputs."""
+        return count == len(self.inputs) or count in self.fewer_inputs
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)

@@ -274,7 +274,7 @@ class BackendContract(ScriptContract):
             given = example.inputs
             with self._loaded(example) as model:
                 for inputs in (given[:-1], (*given, *given[-1:])):
-                    if len(inputs) != len(given):
+                    if not model.takes(len(inputs)):
                         what = f"a run with {len(inputs)} inputs for {len(given)}"
                         check_raises(what, partial(self._subject.run, model, inputs))
                 self._check_answers(model, example)

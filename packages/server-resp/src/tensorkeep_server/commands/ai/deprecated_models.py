@@ -181,7 +181,7 @@ def read_model_run(args: Args, model: Model) -> ModelExecute:
     if b"OUTPUTS" in words:
         middle = words.index(b"OUTPUTS")
         inputs, outputs = inputs[:middle], inputs[middle + 1 :]
-    if len(inputs) != len(model.loaded.inputs):
+    if not model.loaded.takes(len(inputs)):
         raise wrong_count("INPUTS")
     if len(outputs) != len(model.loaded.outputs):
         raise wrong_count("OUTPUTS")

@@ -32,7 +32,7 @@ class ModelExecute(NamedTuple):
     """What a run of a model needs: keys, and how long it may wait.
 
     Attributes:
-        inputs: Names of the inputs, as many as the model has.
+        inputs: Names of the inputs, as many as the model takes.
         outputs: Names for the outputs, as many as the model has.
         timeout_ms: Milliseconds after which the run is not started any more; 0 for never.
     """
@@ -78,8 +78,9 @@ def read_model_execute(args: Args, model: Model) -> ModelExecute:
     Raises:
         CommandError: The first thing that is wrong, from left to right.
     """
-    inputs = _read_names(args, b"INPUTS", "input", "Input", len(model.loaded.inputs))
-    outputs = _read_names(args, b"OUTPUTS", "output", "Output", len(model.loaded.outputs))
+    loaded = model.loaded
+    inputs = _read_names(args, b"INPUTS", "input", "Input", loaded.takes)
+    outputs = _read_names(args, b"OUTPUTS", "output", "Output", len(loaded.outputs).__eq__)
     if args.at == len(args.items):
         return ModelExecute(inputs, outputs, 0)
     if args.peek() != b"TIMEOUT":
@@ -101,7 +102,9 @@ def read_timeout(args: Args) -> int:
     return timeout
 
 
-def _read_names(args: Args, word: bytes, name: str, capital: str, expected: int) -> Sequence[bytes]:
+def _read_names(
+    args: Args, word: bytes, name: str, capital: str, fits: Callable[[int], bool]
+) -> Sequence[bytes]:
     items = args.items
     at = args.at
     if at >= len(items) or (items[at] != word and keyword(items[at]) != word):
@@ -111,7 +114,7 @@ def _read_names(args: Args, word: bytes, name: str, capital: str, expected: int)
         raise CommandError(f"ERR Invalid argument for {name}_count")
     if count <= 0:
         raise CommandError(f"ERR {capital} count must be a positive integer")
-    if count != expected:
+    if not fits(count):
         raise wrong_count(word.decode())
     args.at = at = at + 2 + count
     if at > len(items):

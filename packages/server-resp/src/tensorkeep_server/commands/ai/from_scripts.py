@@ -80,7 +80,7 @@ class ClientAccess:
         """See `script_access.Access.model`."""
         try:
             model = stored_model(self._client, key)
-            if inputs != len(model.loaded.inputs):
+            if not model.loaded.takes(inputs):
                 raise wrong_count("INPUTS")
             if outputs != len(model.loaded.outputs):
                 raise wrong_count("OUTPUTS")

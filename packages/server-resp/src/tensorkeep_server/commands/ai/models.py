@@ -327,6 +327,15 @@ OF_STORING: Final = (
         " names.",
         "Whoever may store a model need not be trusted with the machine.",
     ),
+    Difference(
+        "Stores `TORCH` models that take or return a dict, a number, a string or None, or a list"
+        " or tuple within another; each of their runs fails.",
+        "Tensors in dicts, lists and tuples are outputs, those of a dict with the names of its"
+        " keys. What is optional in `forward` may be left out behind the other INPUTS, and a"
+        " parameter that no tensor can be keeps its default. All others are refused with what is"
+        " in the way.",
+        "What is stored can be run.",
+    ),
 )
 
 COMMANDS: Final[tuple[Command, ...]] = (
