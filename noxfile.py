@@ -272,7 +272,7 @@ def zoo(session: nox.Session, collection: str) -> None:
     *makers, files = ZOO[collection]
     install_wheels(session, *ZOO_TOOLS, *makers, extras=all_extras(session))
     session.install("-c", CONSTRAINTS, "--no-deps", files)
-    session.run("python", "zoo/run.py", collection, *session.posargs)
+    session.run("python", "zoo/run_zoo.py", collection, *session.posargs)
 
 
 @nox.session

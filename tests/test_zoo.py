@@ -102,7 +102,7 @@ def test_the_page_has_a_row_for_each_model_and_a_column_for_each_form(room):
 
 
 def test_the_page_of_the_documentation_is_that_of_the_kept_results(room):
-    run = room("run")
+    run = room("run_zoo")
 
     assert run.PAGE.read_text(encoding="utf-8") == run.kept_page()
 

@@ -13,7 +13,7 @@ To add entries, write a module with a function `entries() -> Iterable[Entry]` an
 
 Rows of the page are models, columns are forms. A form that the framework itself cannot write raises
 `NotWritable`; what this server refuses on purpose says so with `refused`, a pattern that the text
-of the refusal must match. Everything else must work, or `run.py` ends with exit code 1.
+of the refusal must match. Everything else must work, or `run_zoo.py` ends with exit code 1.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ def backend_info() -> BackendInfo:
     return BackendInfo(
         api_version=1,
         framework="PyTorch",
-        framework_version=torch.__version__,
+        framework_version=str(torch.__version__),  # of a class of torch
         scripts=True,
     )
 

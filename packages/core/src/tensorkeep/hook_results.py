@@ -92,7 +92,7 @@ def loaded_model(returned: object) -> LoadedModel:
         names = getattr(returned, what)
         if type(names) not in {tuple, list} or not all(type(each) is str for each in names):
             raise WrongResult(f"{hook} returned {what} that are no tuple of strings")
-    _check_fields(hook, returned, {"steady": bool})
+    _check_fields(hook, returned, {"steady": bool, "fewer_inputs": frozenset})
     if type(returned.inputs) is type(returned.outputs) is tuple:
         return returned
     return replace(returned, inputs=tuple(returned.inputs), outputs=tuple(returned.outputs))
