@@ -5,6 +5,7 @@ import json
 import logging
 import math
 import weakref
+from threading import current_thread
 
 import numpy as np
 import pytest
@@ -117,6 +118,24 @@ def test_a_run_that_fails_tells_the_backends_own_words_and_is_counted(bench):
     assert isinstance(error, RunFailed)
     assert str(error) == "tensor too purple"
     assert (model.stats.calls, model.stats.errors, model.stats.samples) == (1, 1, 0)
+
+
+def test_a_model_in_pieces_is_joined_by_the_thread_that_builds_it(bench, monkeypatch):
+    threads = []
+
+    def join(pieces):
+        threads.append(current_thread().name)
+        return b"".join(pieces)
+
+    monkeypatch.setattr("tensorkeep.builder.join", join)
+    got = []
+    pieces = [b'{"op": ', memoryview(b'"identity"'), bytearray(b"}")]
+    bench.engine.create_model(ModelSpec("FAKE"), pieces, lambda *result: got.append(result))
+    assert not threads
+    bench.loop.run_until(lambda: got)
+
+    assert threads == ["tensorkeep-loader"]
+    assert got[0][0].blob == b'{"op": "identity"}'
 
 
 def test_creation_errors_name_what_is_wrong(bench):

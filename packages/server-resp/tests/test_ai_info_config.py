@@ -202,8 +202,16 @@ def test_why_a_backend_cannot_be_loaded_is_in_the_log(wire, caplog):
         ("LOADBACKEND NOPE path", "ERR unsupported backend"),
         ("BACKENDSPATH", "ERR BACKENDSPATH: missing path argument"),
         ("MODEL_CHUNK_SIZE", "ERR MODEL_CHUNK_SIZE: missing chunk size"),
+        (
+            "MODEL_CHUNK_SIZE 1",
+            "ERR MODEL_CHUNK_SIZE: invalid chunk size, it must be at least 256",
+        ),
         ("MODEL_CHUNK_SIZE 0", "ERR MODEL_CHUNK_SIZE: invalid chunk size"),
         ("MODEL_CHUNK_SIZE -1", "ERR MODEL_CHUNK_SIZE: invalid chunk size"),
+        (
+            "MODEL_CHUNK_SIZE 255",
+            "ERR MODEL_CHUNK_SIZE: invalid chunk size, it must be at least 256",
+        ),
         ("MODEL_CHUNK_SIZE 1.0", "ERR MODEL_CHUNK_SIZE: invalid chunk size"),
         ("MODEL_CHUNK_SIZE none", "ERR MODEL_CHUNK_SIZE: invalid chunk size"),
         ("GET", ARITY.format("AI.CONFIG")),

@@ -109,7 +109,8 @@ def test_a_model_is_stored_with_what_was_said_of_it(server, wire, model):
 
 
 def test_a_model_is_sent_in_the_chunks_that_the_server_wants(server, wire, model):
-    wire.ask("AI.CONFIG", "MODEL_CHUNK_SIZE", 5)
+    model.write_text(model.read_text().ljust(1000 - 1))
+    wire.ask("AI.CONFIG", "MODEL_CHUNK_SIZE", 256)
     result = run("store-model", model, "--key", "m", "--backend", "ONNX", "--port", port_of(server))
     assert result.exit_code == 0, result.output
     wire.ask("AI.CONFIG", "MODEL_CHUNK_SIZE", 1000)

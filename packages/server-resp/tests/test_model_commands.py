@@ -152,19 +152,37 @@ def test_a_large_blob_comes_back_byte_for_byte(wire):
 
 
 @pytest.mark.parametrize(
-    ("size", "pieces"),
-    [
-        (26, [b'{"op": "multiply", "by": 2', b"}"]),
-        (9, [b'{"op": "m', b'ultiply",', b' "by": 2}', b""]),
-        (27, [DOUBLE.encode(), b""]),
-        (28, DOUBLE.encode()),
-    ],
+    ("size", "sizes"),
+    [(899, [899, 1]), (300, [300, 300, 300, 0]), (256, [256, 256, 256, 132]), (900, [900, 0])],
 )
-def test_a_blob_comes_in_pieces_and_the_last_one_is_not_full(wire, size, pieces):
-    assert wire.ask("AI.MODELSTORE", "m", "ONNX", "CPU", "BLOB", DOUBLE) == OK
+def test_a_blob_comes_in_pieces_and_the_last_one_is_not_full(wire, size, sizes):
+    blob = DOUBLE.encode().ljust(900)
+    assert wire.ask("AI.MODELSTORE", "m", "ONNX", "CPU", "BLOB", blob) == OK
     assert wire.ask("AI.CONFIG", "MODEL_CHUNK_SIZE", size) == OK
-    assert wire.read("AI.MODELGET", "m", "BLOB") == pieces
+
+    pieces = wire.read("AI.MODELGET", "m", "BLOB")
+
+    assert [*map(len, pieces)] == sizes
+    assert b"".join(pieces) == blob
     assert wire.read("AI.MODELGET", "m")[-1] == pieces
+
+
+def test_a_blob_below_the_size_of_a_piece_is_no_list(wire):
+    blob = DOUBLE.encode().ljust(900)
+    assert wire.ask("AI.MODELSTORE", "m", "ONNX", "CPU", "BLOB", blob) == OK
+    assert wire.ask("AI.CONFIG", "MODEL_CHUNK_SIZE", 901) == OK
+    assert wire.read("AI.MODELGET", "m", "BLOB") == blob
+
+
+def test_a_blob_in_thousands_of_pieces_comes_whole(wire):
+    blob = DOUBLE.encode().ljust(1_000_000)
+    assert wire.ask("AI.MODELSTORE", "m", "ONNX", "CPU", "BLOB", blob) == OK
+    assert wire.ask("AI.CONFIG", "MODEL_CHUNK_SIZE", 256) == OK
+
+    pieces = wire.read("AI.MODELGET", "m", "BLOB")
+
+    assert {*map(len, pieces[:-1])} == {256}
+    assert b"".join(pieces) == blob
 
 
 def test_a_signature_is_chosen_by_its_name(wire):

@@ -743,13 +743,14 @@ def test_storing_a_model_loads_its_backend_before_the_next_command_asks_for_it(w
 
 def test_settings_change_at_their_place(wire):
     ask(wire, "WATCH k", put("k", 1))
-    change = ("AI.CONFIG MODEL_CHUNK_SIZE 10", "AI.CONFIG GET MODEL_CHUNK_SIZE")
+    change = ("AI.CONFIG MODEL_CHUNK_SIZE 300", "AI.CONFIG GET MODEL_CHUNK_SIZE")
     assert transact(wire, *change) == NOTHING_DONE
-    assert ask(wire, "AI.CONFIG GET MODEL_CHUNK_SIZE") != b":10\r\n"
-    blob = "AI.MODELGET m BLOB"
-    whole, size, cut = b'$17\r\n{"op":"identity"}\r\n', b":10\r\n", b'ty"}'
-    assert transact(wire, store("m"), blob, *change, blob) == array(
-        OK, whole, OK, size, b'*2\r\n$10\r\n{"op":"ide\r\n$7\r\nnti%b\r\n' % cut
+    assert ask(wire, "AI.CONFIG GET MODEL_CHUNK_SIZE") != b":300\r\n"
+    blob, size = b'{"op":"multiply","by":2.%b}' % (b"0" * 400), b":300\r\n"
+    stored = f"AI.MODELSTORE m ONNX CPU BLOB {blob.decode()}"
+    bulks = [b"$%d\r\n%b\r\n" % (len(part), part) for part in (blob, blob[:300], blob[300:])]
+    assert transact(wire, stored, "AI.MODELGET m BLOB", *change, "AI.MODELGET m BLOB") == array(
+        OK, bulks[0], OK, size, array(*bulks[1:])
     )
 
 

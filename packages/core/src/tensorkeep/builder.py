@@ -14,16 +14,18 @@ from weakref import finalize, ref
 
 from tensorkeep.errors import EngineClosed, InternalError, ModelRejected, TensorkeepError, text_of
 from tensorkeep.hook_results import is_ours
+from tensorkeep.memory import join
 from tensorkeep.model import Model, Runnable, Script
 from tensorkeep.worker import Loader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from tensorkeep.backends import Backend, Backends
     from tensorkeep.config import BackendOptions
     from tensorkeep.loop import Loop
     from tensorkeep.model import ModelSpec, ScriptSpec
+    from tensorkeep.tensor import Blob
 
 _log = logging.getLogger(__name__)
 
@@ -77,12 +79,13 @@ class Builder:
     def create_model(
         self,
         spec: ModelSpec,
-        blob: bytes,
+        pieces: Sequence[Blob],
         done: Callable[[Model | None, TensorkeepError | None], None],
     ) -> None:
         """Builds a model, then calls `done(model, error)`."""
 
         def build(backend: Backend) -> Model:
+            blob = join(pieces)
             if spec.signature and not backend.info.signatures:
                 raise ModelRejected(
                     f"signature must be left out: models of backend {spec.backend} have no"

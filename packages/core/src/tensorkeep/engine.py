@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from tensorkeep.loop import Loop
     from tensorkeep.model import ModelSpec, Runnable, ScriptSpec
     from tensorkeep.script_access import Access
+    from tensorkeep.tensor import Blob
     from tensorkeep.worker import Worker
 
 _log = logging.getLogger(__name__)
@@ -108,15 +109,18 @@ class Engine:
     def create_model(
         self,
         spec: ModelSpec,
-        blob: bytes,
+        blob: bytes | Sequence[Blob],
         done: Callable[[Model | None, TensorkeepError | None], None],
     ) -> None:
         """Builds a model on the loader thread, then calls `done(model, error)`.
 
+        A blob may come in pieces, which that thread joins: they must not change meanwhile.
+
         The error is `BackendUnavailable`, `DeviceUnavailable`, `EngineClosed`, or `ModelRejected`
         with the framework's own text.
         """
-        self._builder.create_model(spec, blob, self._with_lane(done))
+        pieces = (blob,) if isinstance(blob, bytes) else blob
+        self._builder.create_model(spec, pieces, self._with_lane(done))
 
     def create_script(
         self,

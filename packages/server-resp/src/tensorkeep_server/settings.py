@@ -12,6 +12,7 @@ from tensorkeep.config import EngineConfig
 from tensorkeep_server.codec import Limits
 
 DEFAULT_CHUNK_SIZE: Final = 511 * 1024 * 1024  # RedisAI's: below Redis' limit for one argument
+LEAST_CHUNK_SIZE: Final = 256  # a piece takes about as many bytes of memory, whatever it holds
 DATABASES: Final = 16  # Redis' default
 MEGABYTE: Final = 1_000_000  # what RedisAI's memory limit counts in
 
@@ -26,7 +27,8 @@ class Settings:
         unix_socket: Path of a Unix socket to listen on as well, empty for none.
         load: Backends to load before the server is ready.
         engine: Settings of the engine.
-        model_chunk_size: Bytes of the pieces in which MODELGET hands out a blob.
+        model_chunk_size: Bytes of the pieces in which MODELGET hands out a blob; at least
+            `LEAST_CHUNK_SIZE`.
         limits: How much one request may be.
         max_clients: Connections beyond it are refused.
         shutdown_grace: Seconds that running work may take when the server ends.

@@ -28,7 +28,7 @@ from tensorkeep_server.cli.sources import place, read_file, unknown_variables
 from tensorkeep_server.codec import Limits
 from tensorkeep_server.garbage import set_aside
 from tensorkeep_server.identity import tensorkeep_version
-from tensorkeep_server.settings import MEGABYTE, Settings
+from tensorkeep_server.settings import LEAST_CHUNK_SIZE, MEGABYTE, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -143,7 +143,7 @@ def serve(  # noqa: PLR0913 - one parameter for each setting is the point
     model_chunk_size: Annotated[
         int,
         _setting(
-            min=1,
+            min=LEAST_CHUNK_SIZE,
             help="Bytes of the pieces in which AI.MODELGET hands out a model.",
         ),
     ] = _DEFAULTS.model_chunk_size,

@@ -11,6 +11,7 @@ from tensorkeep_server.commands.ai.models import encoded, read_backend
 from tensorkeep_server.errors import CommandError
 from tensorkeep_server.later import Later
 from tensorkeep_server.reply import OK, Error
+from tensorkeep_server.settings import LEAST_CHUNK_SIZE
 
 if TYPE_CHECKING:
     from tensorkeep.errors import TensorkeepError
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _CANNOT_LOAD: Final = "ERR error loading backend"
+_INVALID_CHUNK_SIZE: Final = "ERR MODEL_CHUNK_SIZE: invalid chunk size"
 
 
 class LoadBackend(NamedTuple):
@@ -65,7 +67,9 @@ def parse_config(args: Args) -> LoadBackend | SetBackendsPath | SetChunkSize | G
                 raise CommandError("ERR MODEL_CHUNK_SIZE: missing chunk size")
             size = parse_integer(args.take())
             if size is None or size <= 0:
-                raise CommandError("ERR MODEL_CHUNK_SIZE: invalid chunk size")
+                raise CommandError(_INVALID_CHUNK_SIZE)
+            if size < LEAST_CHUNK_SIZE:
+                raise CommandError(f"{_INVALID_CHUNK_SIZE}, it must be at least {LEAST_CHUNK_SIZE}")
             return SetChunkSize(size)
         case b"GET":
             return GetSetting(args.take_keyword())
@@ -140,6 +144,12 @@ COMMANDS: Final[tuple[Command, ...]] = (
                 "BACKENDSPATH sets where libraries are looked for.",
                 "Is kept, answered, and means nothing.",
                 "As above.",
+            ),
+            Difference(
+                "MODEL_CHUNK_SIZE is any number from 1 on.",
+                f"From {LEAST_CHUNK_SIZE} on.",
+                "In pieces of one byte, a model takes hundreds of times its size in memory, and"
+                " millions of replies.",
             ),
         ),
     ),

@@ -30,8 +30,8 @@ from tensorkeep_server.commands.ai.models import (
     brings_names,
     build_model,
     read_backend,
-    read_blob,
     read_option,
+    read_pieces,
     stored_model,
 )
 from tensorkeep_server.errors import CommandError
@@ -62,7 +62,7 @@ class ModelSet(NamedTuple):
         batching: Batch options.
         inputs: Names of the inputs.
         outputs: Names of the outputs.
-        blob: The serialized model.
+        pieces: The serialized model, in one piece or more.
     """
 
     backend: str
@@ -71,12 +71,12 @@ class ModelSet(NamedTuple):
     batching: Batching
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    blob: bytes
+    pieces: Sequence[Argument]
 
     def on(self, device: Device) -> NewModel:
         """Returns the same request as its successor would make it."""
         spec = ModelSpec(self.backend, device, self.tag, self.batching, self.inputs, self.outputs)
-        return NewModel(spec, self.blob)
+        return NewModel(spec, self.pieces)
 
 
 def parse_model_set(args: Args) -> OfModel:
@@ -107,7 +107,7 @@ def read_model_set(args: Args, installed: Iterable[str]) -> ModelSet:
     inputs, outputs = _read_names(args, backend)
     if not args.optional(b"BLOB"):
         raise CommandError(NO_BLOB)
-    return ModelSet(backend, text(device), tag, batching, inputs, outputs, read_blob(args))
+    return ModelSet(backend, text(device), tag, batching, inputs, outputs, read_pieces(args))
 
 
 def _read_batching(args: Args, backend: str) -> Batching:

@@ -13,11 +13,12 @@ from tensorkeep_server.command import DENYOOM, MODULE, READONLY, WRITE, Command,
 from tensorkeep_server.commands.ai.building import store_when_built
 from tensorkeep_server.errors import CommandError
 from tensorkeep_server.numerals import parse_count
-from tensorkeep_server.reply import OK
+from tensorkeep_server.reply import BLOCK, OK, LongArray
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Sequence
 
+    from tensorkeep_server.codec import Argument
     from tensorkeep_server.later import Later
     from tensorkeep_server.reply import Reply
     from tensorkeep_server.state import Client, Server
@@ -44,10 +45,15 @@ class OfModel(NamedTuple):
 
 
 class NewModel(NamedTuple):
-    """A model to be built."""
+    """A model to be built.
+
+    Attributes:
+        spec: What is said of it.
+        pieces: Its blob, in one piece or more.
+    """
 
     spec: ModelSpec
-    blob: bytes
+    pieces: Sequence[Argument]
 
 
 # --------------------------------------------------------------------------- AI.MODELSTORE
@@ -84,7 +90,7 @@ def read_model_store(args: Args, installed: Iterable[str]) -> NewModel:
     if not args.optional(b"BLOB"):
         raise CommandError("ERR Invalid argument, expected BLOB")
     spec = ModelSpec(backend, device, tag, batching, inputs, outputs, signature)
-    return NewModel(spec, read_blob(args))
+    return NewModel(spec, read_pieces(args))
 
 
 def _read_batching(args: Args) -> Batching:
@@ -171,15 +177,15 @@ def read_option(args: Args, word: bytes) -> int:
     return count
 
 
-def read_blob(args: Args) -> bytes:
-    """Reads all that is left as one blob, which may come in any number of pieces.
+def read_pieces(args: Args) -> Sequence[Argument]:
+    """Reads all that is left as the pieces of one blob, of which there may be any number.
 
     Raises:
         CommandError: Nothing is left.
     """
     if not len(args):
         raise CommandError(NO_BLOB)
-    return b"".join(args.items[args.at :])
+    return args.items[args.at :]
 
 
 def model_store(client: Client, request: OfModel) -> Later:
@@ -192,7 +198,7 @@ def build_model(client: Client, key: bytes, new: NewModel) -> Later:
     """Builds a model and stores it."""
     engine = client.server.engine
     return store_when_built(
-        client, key, Model, lambda done: engine.create_model(new.spec, new.blob, done)
+        client, key, Model, lambda done: engine.create_model(new.spec, new.pieces, done)
     )
 
 
@@ -259,7 +265,13 @@ def _blob(server: Server, model: Model) -> Reply:
     size = server.model_chunk_size
     if len(blob) < size:
         return blob
-    return tuple(blob[start : start + size] for start in range(0, len(blob) + 1, size))
+    pieces = range(0, len(blob) + 1, size)
+
+    def cut() -> Iterator[list[Reply]]:
+        for first in range(0, len(pieces), BLOCK):
+            yield [blob[start : start + size] for start in pieces[first : first + BLOCK]]
+
+    return LongArray(len(pieces), cut)
 
 
 def encoded(name: str) -> bytes:
