@@ -328,7 +328,8 @@ def test_an_output_that_is_no_tensor_stays_none_in_a_batch(bench):
 
 
 # ------------------------------------------------------------------------- deadlines
-def test_a_request_that_waits_too_long_is_told_so_at_its_deadline(bench):
+def test_a_request_that_waits_too_long_is_told_so_at_its_deadline(make):
+    bench = make(EngineConfig(inline_limit=0, overtake_after=0))
     blocked = bench.start(bench.create("block"), [0])
     bench.loop.turn()
     late = bench.start(bench.create("identity"), [1], timeout=0.5)
@@ -417,7 +418,8 @@ def test_by_option_a_request_beyond_the_bound_is_refused_at_once_and_nothing_els
     assert model.stats.calls == 3
 
 
-def test_a_device_tells_its_batches_and_how_long_requests_waited(bench):
+def test_a_device_tells_its_batches_and_how_long_requests_waited(make):
+    bench = make(EngineConfig(inline_limit=0, overtake_after=0))
     model, blocker = bench.create("identity", batching=Batching(8)), bench.create("block")
     blocked = bench.start(blocker, [0])
     bench.loop.turn()

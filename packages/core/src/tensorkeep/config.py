@@ -40,6 +40,9 @@ class EngineConfig:
         inline_limit: A run that is known to take less than this many seconds stays on the
             caller's loop when its device is idle, which saves the hop to a worker thread and
             back; 0 sends every run to a worker.
+        overtake_after: Seconds after which a run that goes on no longer keeps runs of other models
+            waiting: they go beside it, on further workers, once they have waited for that long
+            and for as long as they usually take themselves; 0 keeps the order.
         max_waiting: Runs that may wait for one device; a request beyond it is refused at once.
             0 sets no limit.
         deadline_ends_runs: Whether a request that may wait no longer than some time is also
@@ -54,6 +57,7 @@ class EngineConfig:
     model_execution_timeout: float = 5.0
     backend_memory_limit: int = 0
     inline_limit: float = 100e-6
+    overtake_after: float = 0.1
     max_waiting: int = 0
     deadline_ends_runs: bool = False
 

@@ -8,6 +8,7 @@ the business of whoever asks.
 from __future__ import annotations
 
 import logging
+from collections import deque
 from typing import TYPE_CHECKING, Final, TypeVar
 from weakref import WeakValueDictionary
 
@@ -26,14 +27,14 @@ from tensorkeep.errors import (
 )
 from tensorkeep.execution import Outcome, execute, let_go, lost
 from tensorkeep.hookspecs import RunContext
-from tensorkeep.lane import Handed, Lane
+from tensorkeep.lane import Handed, Lane, shapes
 from tensorkeep.model import Model, Script
 from tensorkeep.runqueue import Run
 from tensorkeep.script_access import Errands, ScriptCommands
 from tensorkeep.worker import Outbox, ThreadWorker, Watchdog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Sequence
+    from collections.abc import Callable, Sequence
 
     from tensorkeep.backends import Backend
     from tensorkeep.device import Device
@@ -231,7 +232,8 @@ class Engine:
         if lane is None:
             names = [f"{device.queue}-{n + 1}" for n in range(self.config.threads_per_queue)]
             workers = [self._start_worker(name, self._outbox) for name in names]
-            lane = self.lanes[device.queue] = Lane(device, workers)
+            lane = Lane(device, workers, self.config.overtake_after)
+            self.lanes[device.queue] = lane
         return lane
 
     def _start(self, graph: GraphRun, operations: list[int]) -> None:
@@ -317,19 +319,60 @@ class Engine:
             run.graph.fail(run.operation, RunExpired())
             self._give_up(run.graph, RunExpired())
         while queue:
-            worker, idle = lane.next_worker()
-            if not idle and not lane.may_take_ahead(worker):
+            worker, idle = lane.next_worker(now)
+            if worker is None:
                 break
             batch = queue.next_batch(now, ahead=not idle)
             if not batch:
                 break
             self._do(lane, worker, batch)
+        if queue:
+            self._let_overtake(lane, now)
+        if lane.watch is None:
+            look_at = lane.look_at(now)
+            if look_at is not None:
+                lane.watch = self._loop.call_at(look_at, self._look, lane)
         if lane.timer is not None:
             lane.timer.cancel()
             lane.timer = None
         wake_at = queue.wake_at(now)
         if wake_at is not None:
             lane.timer = self._loop.call_at(wake_at, self._pump, lane)
+
+    def _let_overtake(self, lane: Lane, now: float) -> None:
+        """Hands runs that may overtake others to workers of their own."""
+        while lane.queue:
+            may = lane.may_overtake(now)
+            if may is None:
+                break
+            batch = lane.queue.next_batch(now, may=may)
+            if not batch:
+                break
+            worker = lane.idle_worker() or self._one_more_worker(lane)
+            if worker is None:
+                lane.queue.restore(batch)
+                break
+            self._do(lane, worker, batch)
+
+    def _one_more_worker(self, lane: Lane) -> Worker | None:
+        """Starts a worker beside those that a device always has; None when there can be none."""
+        try:
+            worker = self._start_worker(
+                f"{lane.device.queue}-{len(lane.workers) + 1}", self._outbox
+            )
+        except Exception:  # noqa: BLE001 - no thread could be started; runs wait for one there is
+            _log.exception("no further worker for device %s", lane.device.queue)
+            return None
+        lane.workers[worker] = deque()
+        return worker
+
+    def _look(self, lane: Lane) -> None:
+        """Looks whether a run takes long; what its worker was handed on top goes elsewhere."""
+        lane.watch = None
+        for worker in lane.held_up(self._loop.time()):
+            for handed in lane.taken_back(worker, worker.take_back()):
+                lane.queue.restore(handed.batch)
+        self._pump(lane)
 
     def _do(self, lane: Lane, worker: Worker, batch: Sequence[Run]) -> None:
         """Runs a batch here or hands it to a worker."""
@@ -347,16 +390,12 @@ class Engine:
     def _hand(self, lane: Lane, worker: Worker, batch: Sequence[Run]) -> None:
         runnable = batch[0].runnable
         context = self._context(lane.device)
-        seconds = runnable.stats.usual(_shapes(batch))
-        lane.workers[worker].append(Handed(batch, context, seconds))
-        lane.running += 1
-        now = self._loop.time()
-        lane.waited += sum(now - run.queued_at for run in batch)
+        seconds = runnable.stats.usual(shapes(batch))
+        lane.hand(worker, Handed(batch, context, seconds, self._loop.time()))
         try:
             worker.hand(self.backends.loaded[runnable.spec.backend], batch, context)
         except BaseException:
-            lane.workers[worker].pop()
-            lane.running -= 1
+            lane.taken_back(worker)
             raise
 
     # ------------------------------------------------------------------ running on the loop
@@ -366,7 +405,7 @@ class Engine:
         return (
             runnable.steady
             and not lane.running
-            and runnable.stats.usual(_shapes(batch)) < self.config.inline_limit
+            and runnable.stats.usual(shapes(batch)) < self.config.inline_limit
         )
 
     def _run_inline(self, lane: Lane, batch: Sequence[Run]) -> list[Outcome]:
@@ -387,8 +426,7 @@ class Engine:
         """Takes the outcomes of a batch from a worker."""
         first = outcomes[0].run
         lane = self.lanes[first.runnable.spec.device.queue]
-        lane.workers[worker].popleft()
-        lane.running -= 1
+        lane.returned(worker, self._loop.time())
         try:
             self._note(lane, [outcome.run for outcome in outcomes], outcomes[0].seconds)
             for outcome in outcomes:
@@ -401,7 +439,7 @@ class Engine:
         """Notes how long a batch took."""
         lane.batches[len(batch)] += 1
         try:
-            batch[0].runnable.stats.note(_shapes(batch), seconds)
+            batch[0].runnable.stats.note(shapes(batch), seconds)
         except Exception:  # noqa: BLE001 - who waits for the batch is still to be told
             _log.exception("the time of a run could not be noted")
 
@@ -520,14 +558,3 @@ class Engine:
         running += list(self._within_scripts)
         inline = self._inline
         return running if inline is None else [*running, inline]
-
-
-def _shapes(batch: Sequence[Run]) -> Hashable:
-    """Returns what the time of a batch depends on."""
-    if len(batch) == 1:
-        inputs, call = batch[0].inputs, batch[0].call
-        if call is not None:
-            return (call.function, *[t.shape for t in inputs])
-        return inputs[0].shape if len(inputs) == 1 else tuple([t.shape for t in inputs])
-    first = batch[0].inputs
-    return (sum(run.rows for run in batch), *[t.shape[1:] for t in first])

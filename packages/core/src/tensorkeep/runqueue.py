@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from tensorkeep.batching import UNBATCHED, rows
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Callable, Hashable, Sequence
 
     from tensorkeep.batching import Batching
     from tensorkeep.graph import GraphRun
@@ -67,6 +67,12 @@ class _Group:
     def first(self) -> Run:
         return next(iter(self.runs.values()))
 
+    def first_that(self, may: Callable[[Run], bool]) -> Run | None:
+        """Returns the run that goes first among those that may; those that share go together."""
+        if self.batching is UNBATCHED:
+            return next(filter(may, self.runs.values()), None)
+        return self.first if may(self.first) else None
+
     def remove(self, run: Run) -> None:
         del self.runs[run.serial]
         self.rows -= run.rows
@@ -112,15 +118,29 @@ class RunQueue:
             if 0 < count < batching.size:
                 run.rows = count
                 run.group = (run.runnable, *[(t.dtype, t.shape[1:]) for t in run.inputs])
-        group = self._groups.get(run.group)
-        if group is None:
-            group = _Group(UNBATCHED if run.group is None else batching)
-            self._groups[run.group] = group
+        group = self._group_of(run)
         group.runs[run.serial] = run
         group.rows += run.rows
         self._size += 1
         if run.expires_at is not None:
             heappush(self._expiring, (run.expires_at, run.serial, run))
+
+    def restore(self, batch: Sequence[Run]) -> None:
+        """Puts runs back that were taken out together, to where they stood."""
+        group = self._group_of(batch[0])
+        for run in batch:
+            group.runs[run.serial] = run
+            group.rows += run.rows
+            run.waiting = True
+        group.runs = OrderedDict(sorted(group.runs.items()))
+        self._size += len(batch)
+
+    def _group_of(self, run: Run) -> _Group:
+        group = self._groups.get(run.group)
+        if group is None:
+            batching = UNBATCHED if run.group is None else run.runnable.spec.batching
+            group = self._groups[run.group] = _Group(batching)
+        return group
 
     def discard(self, run: Run) -> bool:
         """Takes a run out wherever it stands; returns whether it was waiting."""
@@ -147,23 +167,27 @@ class RunQueue:
         return expired
 
     # ------------------------------------------------------------------ what goes next
-    def next_batch(self, now: float, *, ahead: bool = False) -> list[Run]:
+    def next_batch(
+        self, now: float, *, ahead: bool = False, may: Callable[[Run], bool] | None = None
+    ) -> list[Run]:
         """Takes out and returns the runs that go next, together; empty when none may go yet.
 
         Args:
             now: Monotonic time in seconds.
             ahead: Whether the batch is for a worker that is still busy. Then it is taken only if
                 waiting cannot make it better: no run could join it, and none of it may expire.
+            may: Whether a run may go; by default each may.
         """
         ready = [
-            (group.first.serial, group)
+            (first.serial, first, group)
             for group in self._groups.values()
             if (held := group.held_until()) is None or held <= now
+            if (first := group.first if may is None else group.first_that(may)) is not None
         ]
         if not ready:
             return []
-        group = min(ready, key=lambda pair: pair[0])[1]
-        batch = [group.first]
+        _, first, group = min(ready, key=lambda each: each[0])
+        batch = [first]
         full = True
         if batch[0].group is not None and group.held_until() is None:
             total = 0

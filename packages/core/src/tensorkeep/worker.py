@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from contextlib import suppress
 from queue import SimpleQueue
 from threading import Event, Thread
 from time import clock_gettime, monotonic, pthread_getcpuclockid, sleep
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+_LOOK, _END = "look", "end"
 _PATIENCE: Final = 0.01  # seconds until it is tried again where there was no memory
 
 
@@ -35,6 +37,14 @@ class Worker(Protocol):
 
     def hand(self, backend: Backend, batch: Sequence[Run], context: RunContext) -> None:
         """Gives the worker a batch; called on the loop's thread."""
+
+    def take_back(self) -> int:
+        """Takes back what the worker has not begun; called on the loop's thread.
+
+        Returns:
+            How many batches, the last that it was handed: it will not return their outcomes. A
+            worker that cannot tell returns 0.
+        """
 
     def stop(self) -> None:
         """Ends the worker once it has done what it was handed."""
@@ -85,17 +95,29 @@ class ThreadWorker:
 
     def __init__(self, name: str, outbox: Outbox) -> None:
         self._outbox = outbox
-        self._batches: SimpleQueue[tuple[Backend, Sequence[Run], RunContext] | None] = SimpleQueue()
+        # A batch is whoever's who takes it out: the thread's, or the loop's that takes it back.
+        self._batches: deque[tuple[Backend, Sequence[Run], RunContext]] = deque()
+        self._calls: SimpleQueue[str] = SimpleQueue()  # one for each batch, and one at the end
         self._thread = Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
     def hand(self, backend: Backend, batch: Sequence[Run], context: RunContext) -> None:
         """See `Worker.hand`."""
-        self._batches.put((backend, batch, context))
+        self._batches.append((backend, batch, context))
+        self._calls.put(_LOOK)
+
+    def take_back(self) -> int:
+        """See `Worker.take_back`."""
+        count = 0
+        with suppress(IndexError):
+            while True:
+                self._batches.pop()
+                count += 1
+        return count
 
     def stop(self) -> None:
         """See `Worker.stop`."""
-        self._batches.put(None)
+        self._calls.put(_END)
 
     def cpu_seconds(self) -> float:
         """See `Worker.cpu_seconds`."""
@@ -105,10 +127,13 @@ class ThreadWorker:
         return clock_gettime(pthread_getcpuclockid(ident))
 
     def _work(self) -> None:
-        while (job := self._batches.get()) is not None:
-            backend, batch, context = job
+        while self._calls.get() is not _END:
+            try:
+                backend, batch, context = self._batches.popleft()
+            except IndexError:  # it was taken back
+                continue
             outcomes = execute(backend, batch, context)
-            del job, batch
+            del batch
             self._outbox.put(outcomes, self)
             del outcomes, context
 

@@ -282,7 +282,7 @@ def _ai_backends_info(server: Server, _process: Process) -> _Fields:
         fields |= _backend_fields(prefix, loaded[name])
         if name == "ONNX":
             fields[f"{prefix}_maximum_run_sessions_number"] = sum(
-                len(lane.workers) for lane in server.engine.lanes.values()
+                lane.regular for lane in server.engine.lanes.values()
             )
     return fields
 
