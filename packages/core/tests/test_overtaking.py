@@ -78,10 +78,10 @@ def test_with_several_workers_each_run_that_takes_long_makes_way_for_one():
     lane = lane_of("w1", "w2")
     hand(lane, "w1", model_of())
     hand(lane, "w2", model_of(), at=0.2)
-    assert may(lane, model_of(0.001), 0.25)
+    assert may(lane, model_of(), 0.25)
     hand(lane, "w3", model_of(), at=0.25)
-    assert not may(lane, model_of(0.001), 0.29)
-    assert may(lane, model_of(0.001), 0.31)
+    assert not may(lane, model_of(), 0.29)
+    assert may(lane, model_of(), 0.31)
 
 
 def test_beside_a_run_that_takes_long_there_is_one_other_at_a_time():
@@ -89,6 +89,18 @@ def test_beside_a_run_that_takes_long_there_is_one_other_at_a_time():
     hand(lane, "w1", model_of())
     hand(lane, "w2", model_of(0.001), at=1.0)
     assert not may(lane, model_of(0.001), 1.01)
+
+
+def test_short_runs_and_others_do_not_wait_for_each_other_beside_one_that_takes_long():
+    lane = lane_of("w1")
+    hand(lane, "w1", model_of())
+    hand(lane, "w2", model_of(), at=1.0)
+    assert may(lane, model_of(0.001), 1.01)
+    assert not may(lane, model_of(), 1.01)
+    hand(lane, "w3", model_of(0.001), at=1.01)
+    assert not may(lane, model_of(0.001), 1.02)
+    assert not may(lane, model_of(), 1.09)
+    assert may(lane, model_of(), 1.11)
 
 
 def test_the_last_worker_is_for_runs_that_are_known_to_be_short():

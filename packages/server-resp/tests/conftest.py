@@ -3,7 +3,9 @@
 import pytest
 
 from tensorkeep.backends import Backends
+from tensorkeep.config import EngineConfig
 from tensorkeep.testing.fake_backend import FakeBackend
+from tensorkeep_server.settings import Settings
 from tensorkeep_server.testing import Wire, port_of, running_server
 
 
@@ -23,8 +25,12 @@ def backends(fake):
 
 @pytest.fixture
 def server(backends):
-    """A server of this test's own."""
-    with running_server(backends=backends) as state:
+    """A server of this test's own.
+
+    Its runs keep their order: one that blocks holds up the others, however slow the machine is.
+    """
+    settings = Settings(engine=EngineConfig(overtake_after=0))
+    with running_server(settings, backends) as state:
         yield state
 
 

@@ -3,7 +3,7 @@
 A device has a fixed number of workers, which take runs in the order in which they came. A run that
 takes long must not block other models, so another may go beside it once it has waited for some time
 and for at least as long as it takes itself; further workers are started for those. Among runs that
-take the same time none ever overtakes: the device does as many at once as it has workers.
+take the same time none ever overtakes.
 
 Pure like the queue itself: the engine asks, hands and takes.
 """
@@ -134,19 +134,21 @@ class Lane:
     def may_overtake(self, now: float) -> Callable[[Run], bool] | None:
         """Returns which runs may go beside those that take long; None when there is no such run.
 
-        The last worker is for runs that are known to be short: whatever else goes on, they get on.
+        Beside those, the device does as many runs at once as it has workers of those that are known
+        to be short, and as many others: neither wait for the other kind. The last worker is for
+        short ones: whatever else goes on, they get on.
         """
         if not self._held_up(now):
             return None
         at_once = [
-            (now - self._since[worker], handed[0].batch[0].runnable)
+            (now - self._since[worker], handed[0].seconds, handed[0].batch[0].runnable)
             for worker, handed in self.workers.items()
             if handed
         ]
         left = self.regular + _MOST_BESIDE - len(at_once)
         if left <= 0:
             return None
-        counts = Counter(id(runnable) for _, runnable in at_once)
+        counts = Counter(id(runnable) for *_, runnable in at_once)
         full = {each for each, count in counts.items() if count >= self.regular}
         after = self._overtake_after
 
@@ -154,10 +156,15 @@ class Lane:
             if id(run.runnable) in full:
                 return False
             usual = run.runnable.stats.usual(shapes([run]))
-            if left == 1 and usual > after:
+            short = usual <= after
+            if left == 1 and not short:
                 return False
             patience = after if usual == inf else max(after, usual)
-            return sum(elapsed < patience for elapsed, _ in at_once) < self.regular
+            before = sum(
+                elapsed < patience and (seconds <= after) is short
+                for elapsed, seconds, _ in at_once
+            )
+            return before < self.regular
 
         return may
 

@@ -155,6 +155,14 @@ def serve(  # noqa: PLR0913 - one parameter for each setting is the point
             " its device is idle; 0 sends every run to one.",
         ),
     ] = round(_ENGINE.inline_limit * _MICROSECONDS, 3),
+    overtake_after: Annotated[
+        int,
+        _setting(
+            min=0,
+            help="Milliseconds after which a run that goes on no longer keeps other models of its"
+            " device waiting: they run beside it. 0 keeps the order, as RedisAI does.",
+        ),
+    ] = round(_ENGINE.overtake_after * _MILLISECONDS),
     deadline_ends_runs: Annotated[
         bool,
         _setting(
@@ -220,6 +228,7 @@ def serve(  # noqa: PLR0913 - one parameter for each setting is the point
             backend_memory_limit=backend_memory_limit * MEGABYTE,
             inline_limit=inline_limit / _MICROSECONDS,
             max_waiting=max_waiting,
+            overtake_after=overtake_after / _MILLISECONDS,
             deadline_ends_runs=deadline_ends_runs,
         ),
         model_chunk_size=model_chunk_size,

@@ -233,6 +233,12 @@ OF_RUNS: Final = (
         "The size is often what a device or a model can take at most.",
     ),
     Difference(
+        "Runs of one device go strictly one after another.",
+        "After 0.1 s, and after as long as it usually takes itself, a run of another model goes"
+        " beside one that goes on; `--overtake-after 0` keeps the order.",
+        "One client's long run must not stop everybody else's models.",
+    ),
+    Difference(
         "Inputs of different types go into one batch, and are read as what they are not.",
         "They do not.",
         "The answers would be wrong.",
