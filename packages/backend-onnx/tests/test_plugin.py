@@ -59,3 +59,14 @@ def test_a_model_of_numbers_and_nothing_odd_is_steady(graphs, load):
 
 def test_a_model_that_takes_strings_is_not_steady(graphs, load):
     assert not load(graphs.identity("string")).steady
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_its_library_is_loaded_before_onnx_runtime_is_imported():
+    program = (
+        "import sys, tensorkeep_onnx;"
+        "assert 'onnxruntime' not in sys.modules;"
+        "assert 'onnxruntime_pybind11_state' in open('/proc/self/maps').read()"
+    )
+
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -131,3 +131,16 @@ def test_what_compiled_modules_print_while_they_are_loaded_is_left_out(tmp_path)
         "other._pywrap_loud prints",
         "tensorflow._pywrap_loud prints",
     ]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_its_libraries_are_loaded_quietly_before_tensorflow_is_imported():
+    program = (
+        "import sys; from tensorkeep_tf.quiet_import import load_libraries;"
+        "load_libraries(quiet=True);"
+        "assert 'tensorflow' not in sys.modules;"
+        "assert 'libtensorflow_cc.so' in open('/proc/self/maps').read()"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+
+    assert run.stderr == b""

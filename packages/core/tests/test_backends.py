@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from contextlib import contextmanager
 from importlib.metadata import EntryPoint
 
 import pytest
@@ -230,3 +231,21 @@ def test_wrappers_stand_around_every_backend():
     found = backends(FakeBackend(), wrappers=[Wrapper()])
     assert found.load("MINE").info.framework == "wrapped fake"
     assert seen == ["fake"]
+
+
+def test_an_import_is_surrounded_by_what_the_host_wants_and_nothing_else_is():
+    seen = []
+
+    @contextmanager
+    def around():
+        seen.append("before")
+        yield
+        seen.append("after")
+
+    backends = Backends(installed=lambda: (), around_import=around)
+    backends.add("FAKE", FakeBackend())
+
+    backends.load("FAKE")
+    backends.load("FAKE")
+
+    assert seen == ["before", "after"]

@@ -23,6 +23,19 @@ def test_standard_error_is_back_afterwards_even_after_a_failure(capfd, caplog):
     assert [each.message for each in caplog.records] == ["Somebody: one", "Somebody: two"]
 
 
+def test_what_others_print_meanwhile_can_go_on_to_standard_error(capfd, caplog):
+    caplog.set_level(logging.DEBUG)
+
+    with logged("Somebody", only=r"[IW]\d+ |WARNING"):
+        os.write(2, b"I0000 mine\nINFO other\nWARNING: mine too\nother: W1")
+
+    assert capfd.readouterr().err.endswith("INFO other\nother: W1")
+    assert [each.message for each in caplog.records] == [
+        "Somebody: I0000 mine",
+        "Somebody: WARNING: mine too",
+    ]
+
+
 def test_without_standard_error_nothing_is_caught_and_nothing_fails(monkeypatch):
     def closed(descriptor):
         raise OSError(9, "Bad file descriptor")

@@ -57,6 +57,28 @@ def test_what_a_full_collection_has_looked_at_is_set_aside(aside):
     assert gc.get_freeze_count() >= before + len(kept) // 2
 
 
+def test_the_collector_waits_while_a_framework_is_imported_and_what_it_made_is_set_aside(aside):
+    looked = []
+    gc.callbacks.append(lambda phase, info: looked.append(phase))
+    before = gc.get_freeze_count()
+    try:
+        with garbage.collector_waits():
+            kept = [[] for _ in range(100_000)]
+    finally:
+        gc.callbacks.pop()
+
+    assert not looked
+    assert gc.isenabled()
+    assert gc.get_freeze_count() >= before + len(kept) // 2
+
+
+def test_the_collector_goes_on_after_an_import_that_failed(aside):
+    with pytest.raises(ImportError), garbage.collector_waits():
+        raise ImportError
+
+    assert gc.isenabled()
+
+
 def test_garbage_among_what_was_set_aside_is_found_in_a_quiet_moment(aside, monkeypatch):
     monkeypatch.setattr(garbage, "_LOOK", 0.001)
     monkeypatch.setattr(garbage, "_EARLIEST", 0.0)

@@ -2,3 +2,7 @@
 
 `tensorkeep_onnx.plugin` holds the hooks. Nothing else here is meant to be imported.
 """
+
+from tensorkeep.libraries import load_ahead
+
+load_ahead("onnxruntime", "capi/onnxruntime_pybind11_state*.so")

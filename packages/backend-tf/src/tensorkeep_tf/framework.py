@@ -12,7 +12,7 @@ import os
 from contextlib import nullcontext
 from typing import Final
 
-from tensorkeep_tf.quiet_import import quiet_import
+from tensorkeep_tf.quiet_import import load_libraries, quiet_import
 
 _LEVEL: Final = "TF_CPP_MIN_LOG_LEVEL"
 _EVERYTHING: Final = "0"
@@ -24,6 +24,7 @@ if not _log.isEnabledFor(logging.DEBUG):
     os.environ.setdefault(_LEVEL, _FATAL_ONLY)  # it is read during the import
 _quiet = os.environ.get(_LEVEL, _EVERYTHING) != _EVERYTHING
 
+load_libraries(quiet=_quiet)
 try:
     with quiet_import() if _quiet else nullcontext():
         import tensorflow as tf

@@ -7,10 +7,11 @@ how much it may say.
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib.machinery import ExtensionFileLoader, ModuleSpec, PathFinder
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from tensorkeep.libraries import load_ahead
 from tensorkeep.noise import logged
 
 if TYPE_CHECKING:
@@ -40,6 +41,27 @@ class _QuietFinder:
         if spec is not None and type(spec.loader) is ExtensionFileLoader:
             spec.loader = _QuietLoader(spec.loader.name, spec.loader.path)
         return spec
+
+
+# What TensorFlow's own lines begin with. Its libraries are loaded while other threads may print.
+_ITS_OWN: Final = (
+    r"WARNING: All log messages before absl|[IWEF]\d{4} |\d{4}-\d\d-\d\d .*: [IWEF] tensorflow"
+)
+
+
+def load_libraries(*, quiet: bool) -> None:
+    """Loads what TensorFlow's compiled modules stand on, without stopping other threads.
+
+    Args:
+        quiet: Whether what they print goes to the log.
+    """
+    with logged("TensorFlow", only=_ITS_OWN) if quiet else nullcontext():
+        load_ahead(
+            "tensorflow",
+            "libtensorflow_framework.so*",
+            "libtensorflow_cc.so*",
+            "python/_pywrap_tensorflow_internal.so",
+        )
 
 
 @contextmanager

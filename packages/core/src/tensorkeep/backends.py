@@ -7,6 +7,7 @@ against the contract, and reports why when it cannot be used; nothing else stops
 from __future__ import annotations
 
 import logging
+from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from threading import Lock
@@ -35,6 +36,7 @@ from tensorkeep.tensor import Tensor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from tensorkeep.config import BackendOptions
     from tensorkeep.device import Device
@@ -276,6 +278,7 @@ class Backends:
     Args:
         wrappers: Plugins that wrap hooks of every backend, for tracing and the like.
         installed: Lists the entry points; by default those of the installed distributions.
+        around_import: Surrounds the import of a backend, which makes a million objects and more.
     """
 
     def __init__(
@@ -284,8 +287,10 @@ class Backends:
         installed: Callable[[], Iterable[EntryPoint]] = lambda: entry_points(
             group=ENTRY_POINT_GROUP
         ),
+        around_import: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self._wrappers = tuple(wrappers)
+        self._around_import = around_import
         self._entry_points = {point.name.upper(): point for point in installed()}
         self._given: dict[str, object] = {}
         self._reasons: dict[str, str] = {}
@@ -317,7 +322,8 @@ class Backends:
             backend = self.loaded.get(name)
             if backend is None:
                 try:
-                    backend = Backend(name, self._plugin(name), self._wrappers)
+                    with self._around_import():
+                        backend = Backend(name, self._plugin(name), self._wrappers)
                 except BackendUnavailable as error:
                     self._reasons[name] = error.reason
                     raise

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import tempfile
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
@@ -19,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 
 @contextmanager
-def logged(who: str) -> Iterator[None]:
+def logged(who: str, only: str = "") -> Iterator[None]:
     """Logs at debug level what the process prints to standard error meanwhile.
 
     The whole process: what other threads print just then is logged as well. So this is for short
@@ -27,6 +28,8 @@ def logged(who: str) -> Iterator[None]:
 
     Args:
         who: Who is taken to have printed.
+        only: What the lines begin with that are logged, as a regular expression. Others go on to
+            standard error, at the end.
     """
     try:
         kept = os.dup(_STDERR)
@@ -41,5 +44,9 @@ def logged(who: str) -> Iterator[None]:
             os.dup2(kept, _STDERR)
             os.close(kept)
             file.seek(0)
-            for line in file.read().decode(errors="replace").splitlines():
-                _log.debug("%s: %s", who, line)
+            for line in file.read().splitlines(keepends=True):
+                text = line.decode(errors="replace")
+                if re.match(only, text):
+                    _log.debug("%s: %s", who, text.rstrip("\r\n"))
+                else:
+                    os.write(_STDERR, line)

@@ -26,7 +26,7 @@ from tensorkeep_server import IMPORTED_AT, app
 from tensorkeep_server.cli.client import URL_VARIABLE
 from tensorkeep_server.cli.sources import place, read_file, unknown_variables
 from tensorkeep_server.codec import Limits
-from tensorkeep_server.garbage import set_aside
+from tensorkeep_server.garbage import collector_waits, set_aside
 from tensorkeep_server.identity import tensorkeep_version
 from tensorkeep_server.settings import LEAST_CHUNK_SIZE, MEGABYTE, Settings
 
@@ -273,7 +273,8 @@ def _run(settings: Settings) -> None:
     ignored = (signal.SIGHUP,) if hasattr(signal, "SIGHUP") else ()
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(app.serve(settings, _say_ready, signals=ends, ignored=ignored))
+            backends = Backends(around_import=collector_waits)
+            runner.run(app.serve(settings, _say_ready, backends, signals=ends, ignored=ignored))
     except (OSError, BackendUnavailable) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         typer.echo(f"tensorkeep: {reason}", err=True)
