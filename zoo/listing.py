@@ -48,4 +48,11 @@ COLLECTIONS = (
         ("torch", "transformers"),
         ("onnx", "onnxscript", "torch"),
     ),
+    Collection(
+        "torchvision",
+        "torchvision",
+        "torchvision_models",
+        ("onnxscript", "torchvision"),
+        ("onnx", "onnxscript", "torch"),
+    ),
 )

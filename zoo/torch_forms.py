@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import onnxruntime
 import torch
 from entry import Case, Entry, Made, NotWritable, Size
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from entry import Array
 
 TOLERANCE_OF_ONNX = 2e-4  # other kernels, which sum in another order, over dozens of layers
+_VARIES = re.compile(r" at 0x[0-9a-f]+|\x1b\[\d+m| For more information, run with .*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +177,7 @@ def _writing(writer: str) -> Iterator[None]:
     except Exception as error:  # torch's exceptions have no base of their own
         # The first line says what is missed; what follows is a stack of source, or the graph.
         reason = next((line for line in str(error).splitlines() if line.strip()), repr(error))
-        raise NotWritable(f"{writer}: {reason.strip()}") from error
+        raise NotWritable(f"{writer}: {_VARIES.sub('', reason).strip()}") from error
 
 
 def _saved(module: Any) -> bytes:  # noqa: ANN401 - torch has no type for both kinds of modules
@@ -204,4 +207,10 @@ def _onnx(network: Network, **options: Any) -> Made:  # noqa: ANN401 - the expor
                 verbose=False,
                 **options,
             )
-        return Made(file.read_bytes(), network.cases(), tolerance=TOLERANCE_OF_ONNX)
+        blob = file.read_bytes()
+    made = Made(blob, network.cases(), tolerance=TOLERANCE_OF_ONNX)
+    with _writing("torch.onnx.export, whose file ONNX Runtime itself does not run"):
+        session = onnxruntime.InferenceSession(blob, providers=["CPUExecutionProvider"])
+        for case in made.cases:
+            session.run(None, dict(case.inputs))
+    return made

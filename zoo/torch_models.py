@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 import transformers
 from entry import Size
-from torch_forms import Network, Remark, entries_of
+from torch_forms import Network, entries_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,12 +24,11 @@ def entries() -> Iterator[Entry]:
     """Gives all entries."""
     transformers.logging.set_verbosity_error()
     for kind in ("LSTM", "GRU"):
-        tagger = partial(Tagger.network, kind)
-        yield from entries_of(f"{kind} tagger", "torch", tagger)
-    slow = "exported with `torch.backends.mha.set_fastpath_enabled(False)`"
-    yield from entries_of(
-        "Transformer encoder", "torch", encoder, {"ONNX, `dynamo=False`": Remark(slow)}
-    )
+        free = partial(Tagger.network, kind)
+        fixed = partial(Tagger.network, kind, length=7)
+        yield from entries_of(f"{kind} tagger", "torch", free)
+        yield from entries_of(f"{kind} tagger of a fixed length", "torch", fixed)
+    yield from entries_of("Transformer encoder", "torch", encoder)
     for name in ("Bert", "DistilBert", "Roberta", "Electra", "Albert"):
         yield from entries_of(NAMES.get(name, name), "transformers", partial(text, name))
     yield from entries_of("GPT-2", "transformers", gpt2)
@@ -63,12 +62,12 @@ class Tagger(torch.nn.Module):
         return torch.log_softmax(self.last(found), 2)
 
     @classmethod
-    def network(cls, kind: str, size: Size) -> Network:
-        """Makes a tagger."""
+    def network(cls, kind: str, size: Size, length: int = 0) -> Network:
+        """Makes a tagger of sentences of any length, or of one."""
         words, width = (50, 8) if size is SHORT else (20_000, 256)
-        shapes = ((2, 5), (3, 9), (1, 1))
+        shapes = [(count, length or other) for count, other in ((2, 5), (3, 9), (1, 1))]
         samples = [{"words": torch.randint(words, shape)} for shape in shapes]
-        return Network(cls(kind, words, width), samples, {"words": TEXT})
+        return Network(cls(kind, words, width), samples, {"words": BATCH if length else TEXT})
 
 
 def encoder(size: Size) -> Network:
@@ -105,8 +104,24 @@ def _narrow(name: str) -> dict[str, int]:
     return {**common, **more, "num_attention_heads": 2}
 
 
+class Logits(torch.nn.Module):
+    """GPT-2's blocks with the head that tells the next word, and without a cache.
+
+    Its own forward has a number among its parameters, which one of the exporters makes an input.
+    """
+
+    def __init__(self, config: transformers.GPT2Config) -> None:
+        super().__init__()
+        self.model = transformers.GPT2LMHeadModel(config)
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """Returns the logits of each next word."""
+        found: torch.Tensor = self.model(input_ids, attention_mask=attention_mask).logits
+        return found
+
+
 def gpt2(size: Size) -> Network:
-    """Makes GPT-2's blocks with the head that tells the next word, without a cache."""
+    """Makes GPT-2."""
     narrow = {"vocab_size": 100, "n_embd": 16, "n_head": 2, "n_layer": 1}
     config = transformers.GPT2Config(**(narrow if size is SHORT else {"n_layer": 4}))
     config.use_cache = False
@@ -115,7 +130,7 @@ def gpt2(size: Size) -> Network:
         for shape in ((2, 7), (3, 12))
     ]
     free = {"input_ids": TEXT, "attention_mask": TEXT}
-    return Network(transformers.GPT2LMHeadModel(config), samples, free)
+    return Network(Logits(config), samples, free)
 
 
 def picture(name: str, size: Size) -> Network:

@@ -20,6 +20,7 @@ import torch
 from tensorkeep.tensor import Tensor
 from tensorkeep_torch.archive import MalformedArchive
 from tensorkeep_torch.conditions import Conditions
+from tensorkeep_torch.extensions import load_operators
 from tensorkeep_torch.internals import compile_source, list_of
 from tensorkeep_torch.tensors import to_torch
 from tensorkeep_torch.translation import SCALAR_TYPES, Interface, Unsupported, only, source_of
@@ -79,6 +80,7 @@ def load(archive: Archive, device: torch.device) -> Exported:
 
     Raises:
         MalformedArchive: It is damaged.
+        ModelRejected: It has operators of a package that is not there.
         Unsupported: It uses what cannot be run here.
         Exception: torch's own, about what the program does.
     """
@@ -137,10 +139,12 @@ def _program(archive: Archive) -> tuple[str, Json]:
     names = [name for name in archive.names if name.startswith(_PROGRAMS)]
     if len(names) != 1:
         raise MalformedArchive(f"it must have one program, not {len(names)}")
-    program: Json = json.loads(archive.text(names[0]))
+    text = archive.text(names[0])
+    program: Json = json.loads(text)
     version = program["schema_version"]["major"]
     if version != _SCHEMA:
         raise Unsupported(f"version {version} of its format, not {_SCHEMA}")
+    load_operators(text)
     return names[0].removeprefix(_PROGRAMS).removesuffix(".json"), program
 
 

@@ -13,6 +13,7 @@ import torch
 
 from tensorkeep.errors import ModelRejected, RunFailed
 from tensorkeep_torch.devices import set_threads, torch_device
+from tensorkeep_torch.extensions import load_operators
 from tensorkeep_torch.internals import compile_source, functions_of
 from tensorkeep_torch.messages import CANCELLED, of_compiler, of_script
 from tensorkeep_torch.program import Program, flattened, vet
@@ -91,6 +92,7 @@ def _compiled(source: bytes) -> dict[str, Native]:
         text = source.partition(NUL)[0].decode()
     except UnicodeDecodeError as error:
         raise ModelRejected(f"The source of a script must be UTF-8: {error}") from error
+    load_operators(text)
     try:
         # The compiler wants an end of the last line.
         unit = compile_source(text if text.endswith("\n") else f"{text}\n", resolver(text))

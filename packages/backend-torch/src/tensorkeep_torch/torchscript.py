@@ -19,6 +19,7 @@ import numpy as np
 
 from tensorkeep.tensor import Tensor
 from tensorkeep_torch.archive import MalformedArchive
+from tensorkeep_torch.extensions import load_operators
 from tensorkeep_torch.internals import read_module
 from tensorkeep_torch.tensors import to_torch
 
@@ -61,6 +62,7 @@ def load(archive: Archive, device: torch.device) -> tuple[Native, Native, int]:
 
     Raises:
         MalformedArchive: It is damaged.
+        ModelRejected: It has operators of a package that is not there.
         Exception: torch's own.
     """
     if _BYTE_ORDER in archive and archive.text(_BYTE_ORDER) != sys.byteorder:
@@ -78,7 +80,9 @@ def load(archive: Archive, device: torch.device) -> tuple[Native, Native, int]:
         target.writestr(f"{_MODULE}/{_CONSTANTS}", _renamed(constants))
         for name in archive.names:
             if name.startswith(_CODE) and name.endswith(".py"):
-                target.writestr(f"{_SHARED}/{name}", archive.record(name))
+                source = archive.text(name)
+                load_operators(source)
+                target.writestr(f"{_SHARED}/{name}", source)
     module, unit = read_module(package.getvalue(), memory, device)
     return module, unit, sum(each.nbytes for each in memory.values())
 
