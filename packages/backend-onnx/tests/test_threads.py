@@ -1,5 +1,6 @@
 """Several workers run one session at once, with as many threads as were asked for."""
 
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -7,6 +8,10 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
+
+from tensorkeep.errors import ModelRejected
+from tensorkeep.thread_budget import ThreadBudget
+from tensorkeep_onnx import model
 
 
 def test_threads_that_run_one_session_at_once_get_their_own_answers(graphs, load, run):
@@ -67,3 +72,67 @@ def test_a_session_has_the_threads_that_were_asked_for(graphs, load):
     assert len(threads() - with_one) == 3  # the thread that runs the model is the fourth
     assert one
     assert four
+
+
+# Once ONNX Runtime has a pool that sessions share, every later one has to: not in this process.
+SHARING = """
+import numpy as np
+from pathlib import Path
+from tensorkeep.config import BackendOptions
+from tensorkeep.device import CPU
+from tensorkeep.errors import RunFailed
+from tensorkeep.hookspecs import RunContext
+from tensorkeep.model import ModelSpec
+from tensorkeep.tensor import Tensor
+from tensorkeep.thread_budget import ThreadBudget
+from tensorkeep_onnx import model, plugin
+
+def threads():
+    return len(list(Path("/proc/self/task").iterdir()))
+
+def load(blob, **options):
+    spec = ModelSpec("ONNX")
+    return plugin.model_create(spec, blob, BackendOptions(intra_op_threads=3, **options))
+
+def run(model, value, dtype=np.float32):
+    inputs = [Tensor.from_numpy(np.array([value], dtype))]
+    return plugin.model_run(model, inputs, RunContext(CPU))[0]
+
+model.OF_POOLS = ThreadBudget(4)
+own = [load(SQRT) for _ in range(2)]
+first = load(SQRT)  # starts the shared pool
+before = threads()
+shared = [load(SQRT) for _ in range(50)]
+assert threads() == before, (threads(), before)
+for each in (*own, first, *shared):
+    assert run(each, 4.0).values() == [2.0]
+del own, each
+assert run(load(SQRT), 4.0).values() == [2.0]
+
+limited = load(FILL, memory_limit=10_000_000)
+try:
+    run(limited, 5_000_000, np.int64)
+except RunFailed as error:
+    assert "memory limit exceeded" in str(error), error
+else:
+    raise AssertionError("the memory limit does not hold")
+assert run(limited, 1_000_000, np.int64).shape == (1_000_000,)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists a process' threads")
+def test_many_models_share_one_pool_and_the_memory_limit_holds(graphs):
+    models = f"SQRT = {graphs.identity(op='Sqrt')!r}; FILL = {graphs.fill()!r}"
+    ran = subprocess.run(
+        [sys.executable, "-c", models + SHARING], capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_a_model_that_is_refused_keeps_no_threads(load, graphs, monkeypatch):
+    budget = ThreadBudget(2)
+    monkeypatch.setattr(model, "OF_POOLS", budget)
+    for _ in range(3):
+        with pytest.raises(ModelRejected):
+            load(graphs.identity(op="NoSuchOperator"), intra_op_threads=3)
+    assert budget.take(2)

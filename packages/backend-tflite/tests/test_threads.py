@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tensorkeep_tflite import devices
+from tensorkeep.thread_budget import ThreadBudget
+from tensorkeep_tflite import devices, model
 
 
 @pytest.fixture
@@ -129,3 +130,14 @@ def test_a_model_has_the_threads_that_were_asked_for(graphs, load, run):
     assert len(threads() - with_one) == 3  # the thread that runs the model is the fourth
     assert one
     assert four
+
+
+def test_a_model_has_one_thread_when_others_have_them_all(graphs, load, run, opened, monkeypatch):
+    budget = ThreadBudget(4)
+    monkeypatch.setattr(model, "OF_POOLS", budget)
+    models = [load(graphs.unary(), intra_op_threads=3) for _ in range(4)]
+    assert [each["num_threads"] for each in opened] == [3, 3, 1, 1]
+    for each in models:
+        run(each, [4.0])
+    del models, each
+    assert budget.take(4), "what has ended gives its threads back"

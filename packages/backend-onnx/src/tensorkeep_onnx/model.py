@@ -10,8 +10,9 @@ import os
 import re
 import sys
 import weakref
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import onnxruntime
@@ -20,6 +21,7 @@ from onnxruntime import RunOptions
 from tensorkeep.errors import ModelRejected, RunFailed
 from tensorkeep.model import LoadedModel
 from tensorkeep.tensor import DType, Tensor
+from tensorkeep.thread_budget import OF_POOLS
 from tensorkeep_onnx.devices import open_session
 from tensorkeep_onnx.messages import (
     EXTERNAL_DATA,
@@ -46,6 +48,7 @@ _COPIED: Final = 2**20  # bytes; see _offered
 # Bytes of weights on the CPU by the session that they belong to. The end of a session removes its
 # own, whoever held it last; only single operations of the dictionary, so no thread needs a lock.
 _weights: Final[dict[int, int]] = {}
+_pools_are_shared = False
 _arena_size = 0  # of the arena that sessions are given now
 
 
@@ -92,16 +95,29 @@ def create_model(blob: bytes, device: Device, options: BackendOptions) -> Loaded
     weights = found.weights if device.kind == "CPU" else 0
     if options.memory_limit and weights_in_use() + weights > options.memory_limit:
         raise ModelRejected(TOO_MANY_WEIGHTS)
-    try:
-        with _offered(blob) as offer:
-            session = open_session(offer, _session_options(options), device)
-    except Exception as error:  # the runtime's exceptions have no base of their own
-        raise ModelRejected(readable(error)) from error
-    model = _loaded(session, steady=found.steady, limited=bool(options.memory_limit))
+    with ExitStack() as if_it_fails:
+        threads = _threads_of_pools(options)
+        own = not _pools_are_shared and OF_POOLS.take(threads)
+        if own:
+            if_it_fails.callback(OF_POOLS.give_back, threads)
+        try:
+            with _offered(blob) as offer:
+                session = open_session(offer, _session_options(options, own_pools=own), device)
+        except Exception as error:  # the runtime's exceptions have no base of their own
+            raise ModelRejected(readable(error)) from error
+        model = _loaded(session, steady=found.steady, limited=bool(options.memory_limit))
+        if_it_fails.pop_all()
     key = id(model.native)
     _weights[key] = weights
-    weakref.finalize(model.native, _weights.pop, key, None).atexit = False
+    finished = partial(_forget, key, threads if own else 0)
+    weakref.finalize(model.native, finished).atexit = False
     return model
+
+
+def _forget(key: int, threads: int) -> None:
+    """Forgets a model whose session has ended."""
+    _weights.pop(key, None)
+    OF_POOLS.give_back(threads)
 
 
 def _loaded(session: Any, *, steady: bool, limited: bool) -> LoadedModel:  # noqa: ANN401 - untyped
@@ -144,10 +160,31 @@ def _dtype(what: str, argument: Any) -> DType:  # noqa: ANN401 - the runtime bri
     return dtype
 
 
-def _session_options(options: BackendOptions) -> onnxruntime.SessionOptions:
+def _threads_of_pools(options: BackendOptions) -> int:
+    """Returns how many threads a session starts that has pools of its own."""
+    intra = options.intra_op_threads or os.cpu_count() or 1
+    inter = options.inter_op_threads
+    return intra - 1 + (inter if inter > 1 else 0)  # one of the former is the caller's
+
+
+def _share_pools(options: BackendOptions) -> None:
+    """Sets up the pools that sessions share; from then on the runtime takes no others."""
+    global _pools_are_shared  # noqa: PLW0603 - as the runtime has one such pool per process
+    if not _pools_are_shared:
+        onnxruntime.set_global_thread_pool_sizes(
+            options.intra_op_threads, max(options.inter_op_threads, 1)
+        )
+        _pools_are_shared = True
+
+
+def _session_options(options: BackendOptions, *, own_pools: bool) -> onnxruntime.SessionOptions:
     chosen = onnxruntime.SessionOptions()
-    chosen.intra_op_num_threads = options.intra_op_threads
-    chosen.inter_op_num_threads = options.inter_op_threads
+    if own_pools:
+        chosen.intra_op_num_threads = options.intra_op_threads
+        chosen.inter_op_num_threads = options.inter_op_threads
+    else:
+        _share_pools(options)
+        chosen.use_per_session_threads = False
     if options.inter_op_threads > 1:  # otherwise the runtime has no use for the setting
         chosen.execution_mode = onnxruntime.ExecutionMode.ORT_PARALLEL
     # Idle threads of a pool spin by default, waiting for work, and take a core from the server

@@ -7,12 +7,14 @@ built when they are needed, not before.
 
 from __future__ import annotations
 
+import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Final
 from weakref import WeakValueDictionary
 
 from tensorkeep.errors import ModelRejected, RunFailed
 from tensorkeep.model import LoadedModel
+from tensorkeep.thread_budget import OF_POOLS
 from tensorkeep_tflite.devices import open_interpreter
 from tensorkeep_tflite.flatbuffer import MalformedModel
 from tensorkeep_tflite.messages import (
@@ -54,15 +56,29 @@ class Runner:
     Args:
         blob: The model.
         file: What was read of it.
-        threads: See `open_interpreter`.
+        threads: See `open_interpreter`; one is taken when the models of the process have so many
+            that none are left.
 
     Raises:
         ModelRejected: LiteRT cannot build it.
     """
 
-    __slots__ = ("_inputs", "_interpreter", "_large", "_outputs", "_shapes", "_variables")
+    __slots__ = (
+        "__weakref__",
+        "_inputs",
+        "_interpreter",
+        "_large",
+        "_outputs",
+        "_shapes",
+        "_variables",
+    )
 
     def __init__(self, blob: bytes, file: ModelFile, threads: int) -> None:
+        if threads > 1:
+            if OF_POOLS.take(threads - 1):
+                weakref.finalize(self, OF_POOLS.give_back, threads - 1).atexit = False
+            else:
+                threads = 1
         try:
             self._interpreter = open_interpreter(blob, threads, file.number)
         except Exception as error:  # LiteRT's exceptions have no base of their own
