@@ -10,10 +10,19 @@ import torch
 from tensorkeep.device import CPU
 from tensorkeep.errors import RunFailed
 from tensorkeep.hookspecs import RunContext
+from tensorkeep_torch.changes import changed_for_runs
 from tensorkeep_torch.internals import compile_source
-from tensorkeep_torch.loops import interruptible, new_flag, set_flag
+from tensorkeep_torch.loops import new_flag, set_flag
+from tensorkeep_torch.survey import survey
 
 ENDED = "^The run was ended: "
+NESTED = (
+    "    for i in [1, 2]:\n"
+    "        for j in range(4611686018427387904):\n"
+    "            for k in range(4611686018427387904):\n"
+    "                x = x + 1\n"
+    "    return x\n"
+)
 COUNTS = "    n = 0\n    while n >= 0:\n        n = (n + 1) % 1000\n    return x + n\n"
 
 
@@ -71,14 +80,17 @@ def test_a_run_that_was_cancelled_before_it_began_ends_at_once(endless, run):
     "body",
     [
         COUNTS,
+        "    return torch.jit.wait(torch.jit.fork(inner, x))\n",
         "    while True:\n        x = x + 1\n    return x\n",
         "    for i in range(9223372036854775807):\n        x = x + 1\n    return x\n",
         "    for i in range(10):\n        while True:\n            x = x * 2\n    return x\n",
         "    while True:\n        if bool(x[0] > 0):\n            continue\n        x = x + 1\n",
         "    if bool(x[0] > 0):\n        return inner(x)\n    return x\n",
         "    y = [each for each in range(4611686018427387904)]\n    return x + len(y)\n",
+        NESTED,
     ],
 )
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
 def test_loops_of_every_kind_end(compile_script, call, start, body):
     inner = "def inner(x):\n    while bool(x[0] > 0):\n        x = x * 1\n    return x\n"
     script = compile_script(f"{inner}def f(x):\n{body}")
@@ -145,7 +157,11 @@ def test_a_script_shows_where_its_loop_failed(compile_script, call):
     assert "flag" not in str(caught.value)
 
 
-def test_loops_give_the_answers_that_they_gave():
+def interruptible(function):
+    return changed_for_runs(function, survey(function))
+
+
+def test_loops_return_what_they_returned():
     source = """
 def f(x, n: int):
     total = x

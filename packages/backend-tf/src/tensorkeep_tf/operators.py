@@ -1,6 +1,6 @@
 """What is known of TensorFlow's operators: which a model may use, and which take steady time.
 
-Whoever stores a model need not be trusted with the server's files. TensorFlow has some 1,900
+No model shall reach the server's files, by mistake or in a known way. TensorFlow has some 1,900
 operators, and new ones with each version. Those with effects outside the graph are nearly all
 marked as stateful, so of the stateful ones only those named here are allowed; of the others, those
 that reach for a file all the same are refused by name, and so are TensorFlow's internal ones.

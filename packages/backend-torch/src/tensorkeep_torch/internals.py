@@ -134,6 +134,11 @@ def decide(graph: Native) -> None:
     _C._jit_pass_constant_propagation_immutable_types(graph)  # noqa: SLF001
 
 
+def inline(graph: Native) -> None:
+    """Puts what a graph calls in its place."""
+    _C._jit_pass_inline(graph)  # noqa: SLF001
+
+
 def leave_out(graph: Native) -> None:
     """Takes out of a graph what has no effect, as torch does before it runs one."""
     _C._jit_pass_dce(graph)  # noqa: SLF001
@@ -155,21 +160,21 @@ def parameter_types(operator: str, overload: str) -> dict[str, str] | None:
     return {each.name: each.type.annotation_str for each in schema.arguments}
 
 
-def add_tensor_input(graph: Native, name: str) -> Native:
-    """Adds an input to a graph and returns it."""
+def add_flag_input(graph: Native, name: str) -> Native:
+    """Adds an input to a graph, a list of booleans, and returns it."""
     value = graph.addInput(name)
-    value.setType(_C.TensorType.get())
+    value.setType(_C.ListType(_C.BoolType.get()))
     return value
 
 
 # --------------------------------------------------------------------------- tensors
-def list_of(tensors: Sequence[torch.Tensor]) -> Native:
+def list_of(items: Sequence[torch.Tensor] | Sequence[bool]) -> Native:
     """Returns a list that functions take as it is: one of Python's is walked through each time.
 
     Args:
-        tensors: At least one tensor.
+        items: At least one tensor, or one boolean.
     """
-    return _C.ScriptList(list(tensors))
+    return _C.ScriptList(list(items))
 
 
 def owners_of(tensor: torch.Tensor) -> tuple[int, int]:
@@ -177,3 +182,24 @@ def owners_of(tensor: torch.Tensor) -> tuple[int, int]:
     counted: Any = tensor
     memory = tensor.untyped_storage()._cdata  # noqa: SLF001
     return counted._use_count(), _C._storage_Use_Count(memory)  # noqa: SLF001
+
+
+# --------------------------------------------------------------------------- schemas
+def schemas_of(operator: str) -> Sequence[Native]:
+    """Returns the schemas of all overloads of an operator; none when there is no such operator."""
+    found: Sequence[Native] = _C._jit_get_schemas_for_operator(operator)  # noqa: SLF001
+    return found
+
+
+def has_composite_kernel(operator: str, overload: str) -> bool:
+    """Returns whether an operator is made of other operators, as far as torch's dispatcher knows.
+
+    What it does not know is made of others, too.
+    """
+    name = f"{operator}.{overload}" if overload else operator
+    try:
+        return bool(
+            _C._dispatch_has_kernel_for_dispatch_key(name, "CompositeImplicitAutograd")  # noqa: SLF001
+        )
+    except RuntimeError:
+        return True

@@ -1,7 +1,7 @@
 """Loops that can be ended from another thread.
 
 torch's interpreter knows no way to be stopped. So a function that has loops is given one more
-parameter, a flag, and each of its loops looks at it at every turn: for 50 to 100 ns, in C++,
+parameter, a list with one boolean, and each of its loops looks at that at every turn, in C++,
 without the interpreter of Python.
 """
 
@@ -9,59 +9,47 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import torch
-
-from tensorkeep_torch.internals import add_tensor_input, compile_source, function_of, leave_out
+from tensorkeep_torch.graphs import FORK, copied_nodes, subgraph_of
+from tensorkeep_torch.internals import add_flag_input, compile_source, list_of
 
 if TYPE_CHECKING:
     from tensorkeep_torch.internals import Native
 
+# What is written to may have changed: without that, torch would look once for all loops that lie
+# in one another.
 _SOURCE: Final = """
-def check(flag: Tensor):
-    if bool(flag):
+def check(flag: List[bool]):
+    if flag[0]:
+        flag[0] = True
         raise Exception("the run was ended")
 """
 _unit: Final = compile_source(_SOURCE, {"Exception": Exception}.get)
+_check: Final = _unit.find_function("check")
 
 
-def new_flag() -> torch.Tensor:
+def new_flag() -> Native:
     """Returns a flag that tells loops to go on."""
-    return torch.zeros((), dtype=torch.bool)
+    return list_of([False])
 
 
-def set_flag(flag: torch.Tensor) -> None:
+def set_flag(flag: Native) -> None:
     """Has a flag tell loops to end; on any thread."""
-    flag.fill_(1)
+    flag[0] = True
 
 
-def interruptible(function: Native) -> Native:
-    """Returns a function whose loops can be ended.
+def make_interruptible(graph: Native) -> None:
+    """Adds a parameter to a graph, a flag, and has its loops raise when that is set.
 
     Args:
-        function: A function or method; of a method, the first parameter is its module.
-
-    Returns:
-        A function that takes a flag behind its other arguments, and raises when that is set.
+        graph: The graph, with all that it calls in place; the tasks that it starts have graphs
+            of their own, which get the flag from it.
     """
-    graph = function.inlined_graph
-    leave_out(graph)  # an empty loop would no longer be one
-    flag = add_tensor_input(graph, "flag")
+    flag = add_flag_input(graph, "flag")
     for loop in graph.findAllNodes("prim::Loop"):
-        _insert_check(graph, next(loop.blocks()), flag)
-    graph.lint()
-    return function_of(function.name, graph)
-
-
-def _insert_check(graph: Native, body: Native, flag: Native) -> None:
-    """Puts the nodes of `check` at the beginning of a loop's body."""
-    pattern = _unit.find_function("check").graph
-    copies = {next(pattern.inputs()).debugName(): flag}
-    first = next(body.nodes(), None)
-    for node in pattern.nodes():
-        copy = graph.createClone(node, lambda value: copies[value.debugName()])
-        if first is None:
-            body.addNode(copy)
-        else:
-            copy.insertBefore(first)
-        for old, new in zip(node.outputs(), copy.outputs(), strict=True):
-            copies[old.debugName()] = new
+        body = next(loop.blocks())
+        first = next(body.nodes(), body.returnNode())
+        for node in copied_nodes(graph, _check, [flag])[0]:
+            node.insertBefore(first)
+    for task in graph.findAllNodes(FORK):
+        task.addInput(flag)
+        make_interruptible(subgraph_of(task))

@@ -100,7 +100,7 @@ def _from_archive(archive: Archive, place: torch.device) -> tuple[LoadedModel, i
 
 def _from_torchscript(archive: Archive, place: torch.device) -> tuple[LoadedModel, int]:
     module, unit, weights = torchscript.load(archive, place)
-    vet(functions_of(unit))
+    vet(functions_of(unit), place)
     forward = forward_of(module)
     graph = forward.inlined_graph
     taken, returned = parameters_of(forward, graph), returned_of(forward, graph)
@@ -114,7 +114,7 @@ def _from_torchscript(archive: Archive, place: torch.device) -> tuple[LoadedMode
 
 def _from_export(archive: Archive, place: torch.device) -> tuple[LoadedModel, int]:
     found = exported.load(archive, place)
-    vet([found.function])
+    vet([found.function], place)
     program = Program.of(found.function, found.weights)
     native = TorchModel(program, None, iter, found.conditions.check, _elsewhere(place))
     return LoadedModel(native, found.inputs, found.outputs, program.steady), found.nbytes

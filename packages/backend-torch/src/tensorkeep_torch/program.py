@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
-from tensorkeep.errors import ModelRejected
+from tensorkeep.errors import ModelRejected, RunFailed
+from tensorkeep_torch.changes import changed_for_runs, silence
+from tensorkeep_torch.clean_memory import CLEAN_MEMORY, keep_memory_clean
 from tensorkeep_torch.internals import set_gradients
-from tensorkeep_torch.loops import interruptible, new_flag, set_flag
-from tensorkeep_torch.survey import forbidden, size_of, survey
+from tensorkeep_torch.loops import new_flag, set_flag
+from tensorkeep_torch.messages import CANCELLED
+from tensorkeep_torch.survey import forbidden, growing, size_of, survey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,6 +23,7 @@ if TYPE_CHECKING:
     from tensorkeep.hookspecs import RunContext
     from tensorkeep_torch.internals import Native
 
+_LOOKS_EVERY: Final = 0.05  # seconds in which a run that waits for its turn may be cancelled
 _MOST_NODES: Final = 2_000_000  # thirty times those of a scripted transformer of 24 layers
 
 
@@ -31,6 +37,9 @@ class Program:
         flagged: Whether its last argument is the flag that ends its loops.
         writes: Whether it may write to the memory of its inputs.
         steady: Whether the time that it takes depends on the shapes of its inputs only.
+        turn: Held by the one run that takes place, where a run may change what the next one
+            finds; None where runs do not get into each other's way.
+        fills: Whether it writes to all memory that it makes room for.
     """
 
     function: Callable[..., Any]
@@ -38,6 +47,8 @@ class Program:
     flagged: bool
     writes: bool
     steady: bool
+    turn: Lock | None
+    fills: bool
 
     @classmethod
     def of(cls, function: Native, *first: object, bound: object = None) -> Program:
@@ -48,20 +59,45 @@ class Program:
             first: What it is always given in front.
             bound: The module of a method.
         """
-        found = survey(function, bound)
-        if not found.loops:
-            return cls(function, first, flagged=False, writes=found.writes, steady=found.steady)
-        if bound is not None:  # what becomes of a method is a function
+        found = survey(function, bound, len(first))
+        changed = changed_for_runs(function, found)
+        if changed is not function and bound is not None:  # what becomes of a method is a function
             first = (bound, *first)
-        loops = interruptible(function)
-        return cls(loops, first, flagged=True, writes=found.writes, steady=found.steady)
+        if found.forks and not found.fills:  # tasks may go on when the run has ended
+            keep_memory_clean()
+        return cls(
+            changed,
+            first,
+            flagged=found.loops,
+            writes=found.writes,
+            steady=found.steady and not found.state,
+            turn=Lock() if found.state else None,
+            fills=found.fills,
+        )
+
+    @property
+    def state(self) -> bool:
+        """Whether a run may change what the next one finds."""
+        return self.turn is not None
 
     def __call__(self, arguments: Iterable[object], run: RunContext) -> Any:  # noqa: ANN401 - whatever it returns
         """Calls the function, without gradients; its loops end when the run is cancelled.
 
         Raises:
+            RunFailed: The run was cancelled before its turn came.
             Exception: torch's own: the function failed, or a loop was ended.
         """
+        if self.fills and self.turn is None:  # as most do
+            return self._called(arguments, run)
+        with ExitStack() as stack:
+            if self.turn is not None:
+                _take(self.turn, run)
+                stack.callback(self.turn.release)
+            if not self.fills:
+                stack.enter_context(CLEAN_MEMORY)
+            return self._called(arguments, run)
+
+    def _called(self, arguments: Iterable[object], run: RunContext) -> Any:  # noqa: ANN401 - whatever it returns
         gradients = torch.is_grad_enabled()  # of the caller's thread, which gets back what it had
         set_gradients(False)
         try:
@@ -77,11 +113,27 @@ class Program:
             set_gradients(gradients)
 
 
-def vet(functions: Sequence[Native], allowed: frozenset[object] = frozenset()) -> None:
-    """Refuses functions that reach for what is not theirs.
+def _take(turn: Lock, run: RunContext) -> None:
+    """Waits until no other run of the program takes place.
+
+    Raises:
+        RunFailed: The run was cancelled meanwhile.
+    """
+    while not turn.acquire(timeout=_LOOKS_EVERY):
+        if run.cancelled:
+            raise RunFailed(CANCELLED)
+
+
+def vet(
+    functions: Sequence[Native],
+    place: torch.device,
+    allowed: frozenset[object] = frozenset(),
+) -> None:
+    """Refuses functions that reach for what is not theirs, and has the others print nothing.
 
     Args:
         functions: Functions of torch, with those that they call.
+        place: Where they are to run.
         allowed: The functions of Python that they may call.
 
     Raises:
@@ -89,13 +141,18 @@ def vet(functions: Sequence[Native], allowed: frozenset[object] = frozenset()) -
     """
     name = forbidden(functions, allowed)
     if name is not None:
-        raise ModelRejected(f"{name} may not be used: it reaches beyond tensors")
+        raise ModelRejected(f"{name} may not be used: it reaches beyond its tensors, or may")
+    if place.type != "cpu":
+        name = growing(functions)
+        if name is not None:
+            raise ModelRejected(f"{name} may not be used on a GPU: it shows what others left there")
     try:
         size = size_of(functions)
     except RecursionError as error:
         raise ModelRejected("Functions call each other too deeply") from error
     if size > _MOST_NODES:
         raise ModelRejected(f"Functions with all that they call have more than {_MOST_NODES} steps")
+    silence(functions)
 
 
 def flattened(result: object) -> Iterator[object]:

@@ -79,7 +79,7 @@ def create_script(spec: ScriptSpec, source: bytes, options: BackendOptions) -> T
     found = _compiled(source)
     for name in spec.entry_points:
         _check_entry_point(name, found.get(name))
-    vet([*found.values()], PYTHON)
+    vet([*found.values()], place, PYTHON)
     functions = {
         name: Function(Program.of(function), _types(function), name in spec.entry_points)
         for name, function in found.items()

@@ -5,41 +5,27 @@ Where the graph leaves it open, the answer is the careful one.
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
 import torch
 
+from tensorkeep_torch.graphs import FORK, inlined, nodes
 from tensorkeep_torch.internals import decide, leave_out, tags_of
+from tensorkeep_torch.operators import grows, is_class_allowed, operator_of
+from tensorkeep_torch.state import keeps_state, written_values
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from tensorkeep_torch.internals import Native
-
-# Operators that reach files or other machines, whoever asks for them.
-_FORBIDDEN: Final = frozenset(
-    (
-        "aten::from_file",
-        "aten::save",
-        "debugprims::load_tensor",
-        "prim::rpc_async",
-        "prim::rpc_remote",
-        "prim::rpc_sync",
-    )
-)
-_FORBIDDEN_KINDS: Final = ("_c10d_functional", "c10d::", "symm_mem::")
 
 _METHOD: Final = "prim::CallMethod"
 _CALLS: Final = frozenset(("prim::CallFunction", _METHOD))
 _PYTHON: Final = "prim::PythonOp"
-# An argument that is a tensor, or a list of them, and is written to.
-_WRITES: Final = re.compile(r"\bTensor(?:\([^)]*!|\[\]\([^)]*!)")
-# These write to their statistics without saying so, which a caller may have given.
-_NORMS: Final = frozenset(("aten::batch_norm", "aten::instance_norm"))
-_IN_TRAINING: Final = 5  # which of their arguments says whether
+_LOOP: Final = "prim::Loop"
+_OBJECT: Final = "prim::CreateObject"
 
 # What a tensor says of itself without looking at its elements.
 _DESCRIBES: Final = frozenset(
@@ -79,26 +65,12 @@ _DEPENDS: Final = frozenset(
         "aten::tensor_split",
         "aten::wait",
         "prim::SetAttr",
-        "prim::fork",
+        FORK,
         _PYTHON,
         *_CALLS,
     )
 )
 _DEPENDS_TAGS: Final = frozenset((torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape))
-# Nodes of structure that have no graphs in them, and of which there are many.
-_LEAVES: Final = frozenset(
-    (
-        "prim::Constant",
-        "prim::GetAttr",
-        "prim::ListConstruct",
-        "prim::ListUnpack",
-        "prim::RaiseException",
-        "prim::TupleConstruct",
-        "prim::TupleUnpack",
-        "prim::device",
-        "prim::dtype",
-    )
-)
 _KNOWN: Final = ("aten::", "prim::", "quantized::")
 
 
@@ -110,32 +82,47 @@ class Survey:
         writes: Whether it may write to the memory of its inputs.
         loops: Whether it has loops.
         steady: Whether the time that it takes depends on the shapes of its inputs only.
+        state: Whether it may change what it is given again in its next run.
+        fills: Whether it writes to all the memory that it makes room for.
+        forks: Whether it starts tasks, which may go on when it has ended.
     """
 
     writes: bool
     loops: bool
     steady: bool
+    state: bool
+    fills: bool
+    forks: bool
 
 
-def survey(function: Native, module: Native = None) -> Survey:
+def survey(function: Native, module: Native = None, first: int = 0) -> Survey:
     """Looks through the graph of a function and of all that it calls.
 
     Args:
         function: A function or method.
         module: The module of a method.
+        first: How many of its parameters, without the module, are given the same in every run.
     """
-    graph = function.inlined_graph
+    graph = inlined(function)
     if module is not None:
         _settle(graph, module)
+        first += 1
     # What is switched off, such as training and in-place variants, goes away.
     decide(graph)
-    writes, steady = False, True
-    for node in nodes(graph):
-        kind = node.kind()
-        writes = writes or kind in _CALLS or _may_write(kind, node)
-        steady = steady and not _depends_on_values(kind, node)
+    found = list(nodes(graph))
+    kinds = {node.kind() for node in found}
+    changes = any(written_values(node) for node in found)
+    writes = changes and any(_may_write(node) for node in found)
+    result = Survey(
+        writes=writes,
+        loops=False,
+        steady=not any(_depends_on_values(node.kind(), node) for node in found),
+        state=changes and keeps_state(graph, found, first),
+        fills=kinds.isdisjoint(_CALLS) and all(operator_of(node).fills for node in found),
+        forks=FORK in kinds,
+    )
     leave_out(graph)
-    return Survey(writes, graph.findNode("prim::Loop") is not None, steady)
+    return replace(result, loops=any(node.kind() == _LOOP for node in nodes(graph)))
 
 
 def _settle(graph: Native, module: Native) -> None:
@@ -156,20 +143,8 @@ def _settle(graph: Native, module: Native) -> None:
             known[node.output().debugName()] = value
 
 
-def nodes(block: Native) -> Iterator[Native]:
-    """Gives all nodes of a graph, however deep."""
-    for node in block.nodes():
-        yield node
-        kind: str = node.kind()
-        if kind.startswith("prim::") and kind not in _LEAVES:  # asking each would take 20 us
-            for inner in node.blocks():
-                yield from nodes(inner)
-            if node.hasAttribute("Subgraph"):
-                yield from nodes(node.g("Subgraph"))
-
-
 def forbidden(functions: Iterable[Native], allowed: frozenset[object] = frozenset()) -> str | None:
-    """Returns the first operator in some functions that no model or script may use.
+    """Returns the first operator or class in some functions that no model or script may use.
 
     Args:
         functions: Functions of torch; what they call is not looked at.
@@ -178,11 +153,27 @@ def forbidden(functions: Iterable[Native], allowed: frozenset[object] = frozense
     for function in functions:
         for node in nodes(function.graph):
             kind: str = node.kind()
-            if kind in _FORBIDDEN or kind.startswith(_FORBIDDEN_KINDS):
+            if kind == _PYTHON:
+                if node.pyobj() not in allowed:
+                    return str(node.pyname())
+            elif not operator_of(node).allowed:
                 return kind
-            if kind == _PYTHON and node.pyobj() not in allowed:
-                return str(node.pyname())
+            elif kind in {_OBJECT, _METHOD} and not is_class_allowed(name := _class_of(node)):
+                return name
     return None
+
+
+def growing(functions: Iterable[Native]) -> str | None:
+    """Returns the first operator in some functions that gives tensors more memory."""
+    kinds = (node.kind() for function in functions for node in nodes(function.graph))
+    return next((kind for kind in kinds if grows(kind)), None)
+
+
+def _class_of(node: Native) -> str:
+    """Returns the name of the class that a node makes an object of, or calls a method of."""
+    value = node.output() if node.kind() == _OBJECT else node.inputsAt(0)
+    name: str = value.type().annotation_str
+    return name
 
 
 def size_of(functions: Sequence[Native]) -> int:
@@ -211,10 +202,11 @@ def _called(node: Native) -> str:
     return f"{name}.{node.s('name')}" if node.kind() == _METHOD else name
 
 
-def _may_write(kind: str, node: Native) -> bool:
-    if kind in _NORMS:
-        return node.inputsAt(_IN_TRAINING).toIValue() is not False
-    return not kind.startswith("prim::") and _WRITES.search(node.schema()) is not None
+def _may_write(node: Native) -> bool:
+    """Returns whether a node may write to the memory of tensors."""
+    if not written_values(node):
+        return False
+    return node.kind() in _CALLS or operator_of(node).tensors
 
 
 def _depends_on_values(kind: str, node: Native) -> bool:

@@ -337,7 +337,25 @@ OF_STORING: Final = (
         "A graph may have any operation that its framework has.",
         "Operations that reach files, devices or Python beyond the model are refused, with their"
         " names.",
-        "Whoever may store a model need not be trusted with the machine.",
+        "A mistake shall not reach further than its model. It is no wall: see"
+        " [whom to trust](operations.md#whom-to-trust).",
+    ),
+    Difference(
+        "Memory that a `TORCH` model or script made room for and did not write to (`torch.empty`)"
+        " shows what others left there.",
+        "It is zero.",
+        "What one client stores is not for another.",
+    ),
+    Difference(
+        "`print` in TorchScript writes to the server's standard output.",
+        "It is left out, as are warnings.",
+        "A pipe that nobody reads would hold up the run, and a loop fill the disk.",
+    ),
+    Difference(
+        "Runs of a `TORCH` module that changes itself take place side by side, and can end the"
+        " server.",
+        "They come one at a time, and never share a batch.",
+        "No request may end the server.",
     ),
     Difference(
         "Stores `TORCH` models that take or return a dict, a number, a string or None, or a list"

@@ -1,0 +1,69 @@
+"""Memory in which nothing is left of those who had it before.
+
+torch takes memory as it comes. A program that does not write to all of it could read what other
+clients stored there. torch's allocator for the CPU can be told to write zeros first; that is done
+while such a program runs, and only then, for it costs what writes much and computes little a
+third more time.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Final
+
+import torch
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+_LIBRARIES: Final = ("libc10.so", "libc10.dylib", "c10.dll")
+_FLAG: Final = "FLAGS_caffe2_cpu_allocator_do_zero_fill"
+
+
+def _allocator_flag() -> ctypes.c_bool:
+    """Returns torch's own setting, for the whole process.
+
+    Raises:
+        OSError: torch has no such library.
+        ValueError: The library has no such setting.
+    """
+    folder = Path(torch.__file__).parent / "lib"
+    found = next((folder / name for name in _LIBRARIES if (folder / name).exists()), None)
+    if found is None:
+        raise OSError(f"torch has none of {', '.join(_LIBRARIES)} in {folder}")
+    return ctypes.c_bool.in_dll(ctypes.CDLL(str(found)), _FLAG)
+
+
+class _CleanMemory:
+    """A context in which torch writes zeros to the memory that it takes; any number at a time."""
+
+    def __init__(self) -> None:
+        self._flag = _allocator_flag()
+        self._lock = Lock()  # guards the two: the flag is set while the number is not 0
+        self._inside = 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._inside += 1
+            self._flag.value = True
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        with self._lock:
+            self._inside -= 1
+            self._flag.value = self._inside > 0
+
+
+CLEAN_MEMORY: Final = _CleanMemory()
+"""The context."""
+
+
+def keep_memory_clean() -> None:
+    """Enters the context for as long as the process lives."""
+    CLEAN_MEMORY.__enter__()

@@ -1,0 +1,96 @@
+"""Graphs of TorchScript: all that a function does in one, and walking through it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from tensorkeep_torch.internals import inline
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from tensorkeep_torch.internals import Native
+
+FORK: Final = "prim::fork"
+"""Nodes that start a task; what it does is in a graph of its own."""
+_SUBGRAPH: Final = "Subgraph"
+# Nodes of structure that have no graphs in them, and of which there are many.
+_LEAVES: Final = frozenset(
+    (
+        "prim::Constant",
+        "prim::GetAttr",
+        "prim::ListConstruct",
+        "prim::ListUnpack",
+        "prim::RaiseException",
+        "prim::TupleConstruct",
+        "prim::TupleUnpack",
+        "prim::device",
+        "prim::dtype",
+    )
+)
+
+
+def nodes(block: Native, *, tasks: bool = True) -> Iterator[Native]:
+    """Gives all nodes of a graph, however deep.
+
+    Args:
+        block: The graph, or a block of it.
+        tasks: Whether also those of the tasks that it starts.
+    """
+    for node in block.nodes():
+        yield node
+        kind: str = node.kind()
+        if kind.startswith("prim::") and kind not in _LEAVES:  # asking each would take 20 us
+            for inner in node.blocks():
+                yield from nodes(inner, tasks=tasks)
+            subgraph = subgraph_of(node) if tasks else None
+            if subgraph is not None:
+                yield from nodes(subgraph)
+
+
+def subgraph_of(node: Native) -> Native:
+    """Returns the graph of what a node does at another time, None where there is none."""
+    return node.g(_SUBGRAPH) if node.hasAttribute(_SUBGRAPH) else None
+
+
+def inlined(function: Native) -> Native:
+    """Returns a graph of all that a function does, with what it calls in place, tasks included.
+
+    Whatever is changed in it, the function stays as it is.
+    """
+    graph = function.inlined_graph
+    _own_tasks(graph)
+    return graph
+
+
+def _own_tasks(graph: Native) -> None:
+    """Gives the tasks in a graph graphs of their own, with what they call in place."""
+    for node in graph.findAllNodes(FORK):
+        task = node.g(_SUBGRAPH).copy()
+        inline(task)
+        _own_tasks(task)
+        node.g_(_SUBGRAPH, task)
+
+
+def copied_nodes(
+    graph: Native, function: Native, given: Sequence[Native]
+) -> tuple[list[Native], list[Native]]:
+    """Copies what a function does into a graph; the nodes are not put anywhere yet.
+
+    Args:
+        graph: The graph.
+        function: The function; it calls no others.
+        given: What stands for its parameters in the graph.
+
+    Returns:
+        The copies of its nodes, and what it returns in the graph.
+    """
+    pattern = function.graph
+    known = {old.debugName(): new for old, new in zip(pattern.inputs(), given, strict=True)}
+    copies = []
+    for node in pattern.nodes():
+        copy = graph.createClone(node, lambda value: known[value.debugName()])
+        copies.append(copy)
+        for old, new in zip(node.outputs(), copy.outputs(), strict=True):
+            known[old.debugName()] = new
+    return copies, [known[each.debugName()] for each in pattern.outputs()]
