@@ -2,6 +2,9 @@
 
 import gc
 import json
+import sys
+import threading
+import time
 import traceback
 
 import pytest
@@ -102,3 +105,46 @@ def test_another_model_of_the_name_is_not_retired(engine, loop):
     new = create(engine, loop, op="identity")
     engine.retire(b"m", old)
     assert engine.catalog[b"m"] is new
+
+
+@pytest.mark.usefixtures("without_collector")
+def test_a_model_is_freed_after_runs_that_failed_on_the_loop(loop, fake):
+    backends = Backends(installed=lambda: ())
+    backends.add("FAKE", fake)
+    engine = Engine(loop, EngineConfig(inline_limit=10), backends)
+    held = [create(engine, loop, op="fail", text="no luck", steady=True)]
+    for _ in range(3):
+        held.append(run_of(held[0], [INPUT]))
+        loop.call_soon(engine.execute, held[-1])
+        loop.run_until(lambda: held[-1].done)
+    threads = {call.thread for call in fake.calls_of("model_run")}
+    assert threading.current_thread().name in threads
+    text = "".join(traceback.format_exception(held[-1].errors[0]))
+    assert "fake_backend.py" in text
+    held.clear()
+    loop.run_until(lambda: fake.calls_of("model_free"))
+    ended = []
+    engine.close(30, lambda: ended.append(True))
+    loop.run_until(lambda: ended)
+
+
+@pytest.mark.usefixtures("without_collector")
+@pytest.mark.parametrize("text", ["no JSON", '{"op": "slow_create", "seconds": "no"}'])
+def test_what_could_not_be_built_is_gone_at_once(engine, loop, text):
+    blob = text.encode()
+    before = sys.getrefcount(blob)
+    made = []
+    engine.create_model(ModelSpec("FAKE"), blob, lambda *result: made.append(result))
+    loop.run_until(lambda: made)
+    assert "must be" in str(made[0][1])
+    assert "fake_backend.py" in "".join(traceback.format_exception(made[0][1]))
+    made.clear()
+    eventually(lambda: sys.getrefcount(blob) == before)
+
+
+def eventually(condition):
+    """Waits for the loader's thread to get on."""
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.001)

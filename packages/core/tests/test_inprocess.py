@@ -5,6 +5,7 @@ import json
 import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -203,3 +204,48 @@ def test_a_closed_one_holds_no_models_although_a_run_has_ended_too_late(fake, mo
         time.sleep(0.01)
         gc.collect()
     assert model() is None
+
+
+@pytest.mark.parametrize("given", [Path("model.onnx"), "model.onnx", 5, [1, 2], None, np.zeros(3)])
+def test_what_is_no_bytes_is_not_taken_for_a_model(keep, given):
+    with pytest.raises(TypeError, match="blob must be the bytes of a model, not"):
+        keep.model_store("m", given, backend="fake")
+    assert keep.keys() == ["double"]
+
+
+@pytest.mark.parametrize("make", [bytearray, memoryview])
+def test_a_model_may_lie_in_any_memory(keep, make):
+    keep.model_store("m", make(blob("identity")), backend="fake")
+    assert keep.model_run("m", [1.0])[0].values() == [1]
+
+
+def test_a_future_that_is_cancelled_stops_nobody(keep, fake):
+    keep.model_store("b", blob("block"), backend="fake")
+    future = keep.submit_model_run("b", [1.0])
+    assert future.cancel()
+    fake.release()
+    assert keep.model_run("double", [2.0])[0].values() == [4]
+
+
+def test_a_callback_that_fails_stops_nobody(keep, caplog):
+    def broken(_):
+        raise RuntimeError("broken callback")
+
+    keep.submit_model_run("double", [1.0]).add_done_callback(broken)
+    assert keep.model_run("double", [2.0])[0].values() == [4]
+    keep._loop.call_soon_threadsafe(broken, None)
+    assert keep.model_run("double", [2.0])[0].values() == [4]
+
+
+def test_a_deleted_model_is_freed_although_its_runs_failed(keep, fake):
+    gc.collect()
+    gc.disable()
+    try:
+        keep.model_store("f", blob("fail", text="no luck", steady=True), backend="fake")
+        for _ in range(3):
+            with pytest.raises(RunFailed, match="no luck"):
+                keep.model_run("f", [1.0])
+        keep.delete("f")
+        fake.await_calls("model_free")
+    finally:
+        gc.enable()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from weakref import finalize, ref
 
 from tensorkeep.errors import EngineClosed, InternalError, ModelRejected, TensorkeepError, text_of
+from tensorkeep.execution import let_go
 from tensorkeep.hook_results import is_ours
 from tensorkeep.memory import join
 from tensorkeep.model import Model, Runnable, Script
@@ -142,9 +143,12 @@ class Builder:
         def finished(result: object, failure: BaseException | None) -> None:
             self._pending -= 1
             try:
-                if failure is not None and not isinstance(failure, TensorkeepError):
-                    _log.error("loading failed", exc_info=failure)
-                    failure = InternalError()
+                if failure is not None:
+                    # Its frames hold what was to be built, and in pluggy's it holds itself.
+                    let_go(failure)
+                    if not isinstance(failure, TensorkeepError):
+                        _log.error("loading failed", exc_info=failure)
+                        failure = InternalError()
                 done(result, failure)
             finally:
                 self._on_idle()

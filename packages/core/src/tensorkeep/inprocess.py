@@ -122,6 +122,10 @@ class Tensorkeep:
         signature: str = "",
     ) -> Future[None]:
         """Builds and stores a model; see `model_store`."""
+        given: object = blob
+        if not isinstance(given, bytes | bytearray | memoryview):  # `bytes` would take much more
+            msg = f"blob must be the bytes of a model, not {given!r:.100}"
+            raise TypeError(msg)  # of a file, they are what its `read_bytes` returns
         spec = ModelSpec(
             backend.upper(),
             Device.parse(device),
@@ -152,6 +156,7 @@ class Tensorkeep:
                 `signature`, as in `ModelSpec`.
 
         Raises:
+            TypeError: The blob is no bytes, but a path for example.
             InvalidDevice: The device name is malformed.
             BackendUnavailable: The backend is not installed or does not work.
             DeviceUnavailable: The backend cannot use the device.
@@ -304,22 +309,19 @@ class Tensorkeep:
         future: Future[_T] = Future()
 
         def done(graph: GraphRun) -> None:
-            def results() -> _T:
-                error = graph.error or graph.errors[0]
-                if error is not None:
-                    raise error
-                return finish(graph.values[graph.graph.given :])
-
-            _resolve(future, results)
+            error = graph.error or graph.errors[0]
+            if error is not None:  # not raised: its traceback would hold the graph, which holds it
+                _fail(future, error)
+            else:
+                _resolve(future, lambda: finish(graph.values[graph.graph.given :]))
 
         def start() -> None:
             try:
                 graph = self._request(key, inputs(), timeout)
+                graph.on_done = done
+                self._engine.execute(graph)
             except BaseException as error:  # noqa: BLE001 - handed to whoever waits
                 _fail(future, error)
-                return
-            graph.on_done = done
-            self._engine.execute(graph)
 
         self._post(future, start)
         return future
