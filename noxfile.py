@@ -46,6 +46,7 @@ TEST_TOOLS = [
     "hiredis",
     "hypothesis",
     "onnx",
+    "onnxruntime-extensions",
     "pytest",
     "pytest-asyncio",
     "pytest-cov",

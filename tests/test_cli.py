@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 
+import onnx
 import pytest
 import redis
 
@@ -350,6 +351,54 @@ def test_a_stored_model_classifies(serving, digits, tmp_path):
         assert wire.read("AI.MODELGET", "digits", "BLOB") == digits.blob
     done = tensorkeep("info", "digits", "--json", *where)
     assert json.loads(done.stdout)["models"][0]["backend"] == "ONNX"
+
+
+@pytest.fixture
+def beside(digits, tmp_path):
+    """The digits' model with its weights in a file beside it."""
+    model = onnx.load_from_string(digits.blob)
+    place = {"location": "digits.data", "size_threshold": 0}
+    onnx.save(model, str(tmp_path / "d.onnx"), save_as_external_data=True, **place)
+    assert (tmp_path / "digits.data").stat().st_size
+    return tmp_path / "d.onnx"
+
+
+def test_a_model_is_stored_with_the_weights_beside_it(serving, digits, beside):
+    words = ("--backend", "ONNX", "--port", serving.port)
+    done = tensorkeep("store-model", beside, "--key", "apart", *words)
+    assert (done.returncode, done.stdout) == (0, f"{beside} is stored under apart: OK\n")
+    for path in (beside, beside.parent / "digits.data"):
+        path.unlink()
+
+    with serving.wire() as wire:
+        blob = wire.read("AI.MODELGET", "apart", "BLOB")
+        assert wire.read("AI.MODELSTORE", "again", "ONNX", "CPU", "BLOB", blob) == "OK"
+        assert wire.read("AI.MODELSTORE", "whole", "ONNX", "CPU", "BLOB", digits.blob) == "OK"
+        given = digits.pictures[:4]
+        wire.ask("AI.TENSORSET", "x", "FLOAT", *given.shape, "BLOB", given.tobytes())
+        replies = []
+        for key in ("apart", "again", "whole"):
+            run = ("AI.MODELEXECUTE", key, "INPUTS", 1, "x", "OUTPUTS", 1, "y")
+            assert wire.read(*run) == "OK"
+            replies.append(wire.read("AI.TENSORGET", "y", "BLOB"))
+        assert replies[0] == replies[1] == replies[2]
+
+
+def test_over_the_wire_a_model_alone_is_refused_with_the_way_to_make_one_file(serving, beside):
+    with serving.wire() as wire:
+        reply = wire.read("AI.MODELSTORE", "m", "ONNX", "CPU", "BLOB", beside.read_bytes())
+    assert str(reply).startswith("Initializer tensors with external data is not allowed.")
+    assert "onnx.save(" in str(reply)
+    assert "tensorkeep store-model" in str(reply)
+
+
+def test_a_model_whose_weights_are_missing_is_not_sent(serving, beside):
+    (beside.parent / "digits.data").unlink()
+    words = ("--backend", "ONNX", "--port", serving.port)
+    done = tensorkeep("store-model", beside, "--key", "m", *words)
+    assert done.returncode == 2
+    assert "digits.data" in done.stderr
+    assert "missing" in done.stderr
 
 
 def test_info_over_a_unix_socket(path):

@@ -56,7 +56,7 @@ def test_the_tiny_model_is_one_that_onnx_accepts():
 
     onnx.checker.check_model(model, full_check=True)
     assert model.graph.node[0].op_type == "Add"
-    assert not survey(tiny_model()).external_data
+    assert not survey(tiny_model()).external
     assert survey(tiny_model()).steady
 
 
@@ -134,7 +134,7 @@ def test_whatever_protobuf_reads_with_external_data_is_found(data):
     tensors += [each.t for node in model.graph.node for each in node.attribute]
     if any(each.data_location for each in tensors):
         with contextlib.suppress(MalformedModel):  # refused all the same
-            assert survey(bytes(blob)).external_data
+            assert survey(bytes(blob)).external
 
 
 def number(value, length):
@@ -150,7 +150,7 @@ def test_numbers_that_are_longer_than_they_need_to_be_hide_nothing():
             graph = number(5 << 3 | 2, 3) + number(len(tensor), 5) + tensor
             blob = number(7 << 3 | 2, 2) + number(len(graph), 4) + graph
 
-            assert survey(blob).external_data
+            assert survey(blob).external
 
 
 @pytest.mark.parametrize(

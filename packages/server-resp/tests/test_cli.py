@@ -1,13 +1,21 @@
 """The command line for people, in this process: what it prints and how it ends."""
 
+import io
 import json
+import zipfile
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from tensorkeep.backends import Backends
 from tensorkeep.testing.fake_backend import FakeBackend
 from tensorkeep_server.cli import app, info, plugins
+from tensorkeep_server.cli.client import client_of
+from tensorkeep_server.cli.model_archive import ModelContent
 from tensorkeep_server.cli.store_model import packed
 from tensorkeep_server.identity import tensorkeep_version
 from tensorkeep_server.testing import port_of
@@ -126,6 +134,25 @@ def test_names_of_inputs_and_outputs_are_counted(server, model):
     assert "INPUTS argument should not be specified for this backend" in result.output
 
 
+@pytest.mark.parametrize("patience", [None, 2.5])
+def test_replies_are_awaited_as_long_as_is_said(server, patience):
+    where = ("", None, port_of(server), None)
+    with client_of(*where, patience=patience) as client:
+        assert client.connection_pool.get_connection().socket_timeout == patience
+
+
+def test_the_server_may_take_its_time_to_build_a_model(server, model, monkeypatch):
+    seen = []
+
+    def watched(*where, **options):
+        seen.append(options)
+        return client_of(*where, **options)
+
+    monkeypatch.setattr("tensorkeep_server.cli.store_model.client_of", watched)
+    run("store-model", model, "--key", "m", "--backend", "ONNX", "--port", port_of(server))
+    assert seen == [{"patience": None}]
+
+
 def test_the_name_of_a_signature_is_sent(server, model):
     where = ("--backend", "ONNX", "--port", port_of(server))
     result = run("store-model", model, "--key", "m", "--signature", "other", *where)
@@ -145,7 +172,8 @@ def test_a_request_is_packed_in_chunks_and_sent_in_pieces(tmp_path, size, chunk_
     file = tmp_path / "model"
     file.write_bytes(content)
     steps = []
-    pieces = list(packed(["A", "ä"], file, size, chunk_size, steps.append))
+    with ModelContent({"model": file}) as model:
+        pieces = list(packed(["A", "ä"], model, chunk_size, steps.append))
     chunks = [content[at : at + chunk_size] for at in range(0, size, chunk_size)] or [b""]
     arguments = [b"A", "ä".encode(), *chunks]
     assert b"".join(pieces) == b"*%d\r\n" % len(arguments) + b"".join(
@@ -157,9 +185,32 @@ def test_a_request_is_packed_in_chunks_and_sent_in_pieces(tmp_path, size, chunk_
 
 def test_a_file_that_shrinks_while_it_is_sent_is_an_error(tmp_path):
     file = tmp_path / "model"
-    file.write_bytes(b"short")
-    with pytest.raises(OSError, match="became shorter"):
-        list(packed(["A"], file, 10, 100))
+    file.write_bytes(b"long enough")
+    with ModelContent({"model": file}) as model:
+        file.write_bytes(b"short")
+        with pytest.raises(OSError, match="became shorter"):
+            list(packed(["A"], model, 100))
+
+
+@given(
+    st.dictionaries(st.sampled_from(["a.onnx", "b/c", "d"]), st.binary(max_size=60), min_size=2),
+    st.integers(1, 70),
+)
+def test_several_files_are_sent_as_one_archive(contents, most):
+    with TemporaryDirectory() as folder:
+        files = {name: Path(folder, str(number)) for number, name in enumerate(contents)}
+        for name, path in files.items():
+            path.write_bytes(contents[name])
+        with ModelContent(files) as model:
+            size, sent = model.size, b""
+            while piece := model.read(most):
+                assert len(piece) <= most
+                sent += piece
+    assert len(sent) == size
+    with zipfile.ZipFile(io.BytesIO(sent)) as archive:
+        assert archive.testzip() is None
+        assert {name: archive.read(name) for name in archive.namelist()} == contents
+        assert all(each.compress_type == zipfile.ZIP_STORED for each in archive.infolist())
 
 
 def test_a_model_that_the_server_refuses_is_an_error(server, tmp_path):

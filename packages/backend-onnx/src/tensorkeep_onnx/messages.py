@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
     from tensorkeep.tensor import DType, Tensor
 
-EXTERNAL_DATA: Final = "Initializer tensors with external data is not allowed."
+EXTERNAL_DATA: Final = (
+    "Initializer tensors with external data is not allowed. Put them into the model,"
+    ' onnx.save(onnx.load("model.onnx"), "one.onnx"), or let `tensorkeep store-model` take the'
+    " files along"
+)
 NO_CUDA: Final = "GPU requested but ONNX couldn't find CUDA"
 NO_GRAPH: Final = "No graph was found in the protobuf."
 NO_PROTOBUF: Final = "Failed to load model because protobuf parsing failed."

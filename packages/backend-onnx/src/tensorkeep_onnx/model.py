@@ -23,17 +23,10 @@ from tensorkeep.model import LoadedModel
 from tensorkeep.tensor import DType, Tensor
 from tensorkeep.thread_budget import OF_POOLS
 from tensorkeep_onnx.devices import open_session
-from tensorkeep_onnx.messages import (
-    EXTERNAL_DATA,
-    NO_GRAPH,
-    NO_PROTOBUF,
-    TOO_MANY_WEIGHTS,
-    failed_run,
-    is_out_of_memory,
-    readable,
-)
-from tensorkeep_onnx.modelproto import MalformedModel, survey
+from tensorkeep_onnx.messages import TOO_MANY_WEIGHTS, failed_run, is_out_of_memory, readable
+from tensorkeep_onnx.source import read_source
 from tensorkeep_onnx.tensors import BY_NAME, from_result, from_value, to_feed, to_value
+from tensorkeep_onnx.zipmap import as_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -41,6 +34,8 @@ if TYPE_CHECKING:
     from tensorkeep.config import BackendOptions
     from tensorkeep.device import Device
     from tensorkeep.hookspecs import RunContext
+    from tensorkeep_onnx.rewriting import Piece
+    from tensorkeep_onnx.source import Source
 
 _TENSOR: Final = re.compile(r"(?:optional\()?tensor\((\w+)\)\)?")
 _COPIED: Final = 2**20  # bytes; see _offered
@@ -62,6 +57,8 @@ class Session:
         dtypes: The type that each input takes.
         plain: Whether all inputs are numbers that NumPy knows.
         limited: Whether runs take their memory from the arena of limited size.
+        classes: For each output the number of classes of which it has probabilities, 0 for other
+            outputs; empty when there are no such outputs.
     """
 
     run: Callable[[Sequence[str], dict[str, Any], RunOptions], list[Any]]
@@ -69,6 +66,7 @@ class Session:
     dtypes: tuple[DType, ...]
     plain: bool
     limited: bool
+    classes: tuple[int, ...] = ()
 
 
 def weights_in_use() -> int:
@@ -83,16 +81,8 @@ def create_model(blob: bytes, device: Device, options: BackendOptions) -> Loaded
     Raises:
         ModelRejected: It is no model, or none that may or can be built here.
     """
-    try:
-        found = survey(blob)
-    except MalformedModel as error:
-        raise ModelRejected(NO_PROTOBUF) from error
-    if not found.graph:
-        raise ModelRejected(NO_GRAPH)
-    if found.external_data:
-        # The runtime would read any file below the server's working directory.
-        raise ModelRejected(EXTERNAL_DATA)
-    weights = found.weights if device.kind == "CPU" else 0
+    source = read_source(blob)
+    weights = source.weights if device.kind == "CPU" else 0
     if options.memory_limit and weights_in_use() + weights > options.memory_limit:
         raise ModelRejected(TOO_MANY_WEIGHTS)
     with ExitStack() as if_it_fails:
@@ -101,11 +91,17 @@ def create_model(blob: bytes, device: Device, options: BackendOptions) -> Loaded
         if own:
             if_it_fails.callback(OF_POOLS.give_back, threads)
         try:
-            with _offered(blob) as offer:
-                session = open_session(offer, _session_options(options, own_pools=own), device)
+            chosen = _session_options(options, source.library, own_pools=own)
+            if source.files:
+                views = [*source.files.values()]
+                chosen.add_external_initializers_from_files_in_memory(
+                    [*source.files], views, [len(view) for view in views]
+                )
+            with _offered(source.pieces) as offer:
+                session = open_session(offer, chosen, device)
         except Exception as error:  # the runtime's exceptions have no base of their own
             raise ModelRejected(readable(error)) from error
-        model = _loaded(session, steady=found.steady, limited=bool(options.memory_limit))
+        model = _loaded(session, source, limited=bool(options.memory_limit))
         if_it_fails.pop_all()
     key = id(model.native)
     _weights[key] = weights
@@ -120,7 +116,7 @@ def _forget(key: int, threads: int) -> None:
     OF_POOLS.give_back(threads)
 
 
-def _loaded(session: Any, *, steady: bool, limited: bool) -> LoadedModel:  # noqa: ANN401 - untyped
+def _loaded(session: Any, source: Source, *, limited: bool) -> LoadedModel:  # noqa: ANN401 - untyped
     inputs, outputs = session.get_inputs(), session.get_outputs()
     dtypes = tuple(_dtype("Input", each) for each in inputs)
     for each in outputs:
@@ -139,13 +135,16 @@ def _loaded(session: Any, *, steady: bool, limited: bool) -> LoadedModel:  # noq
         dtypes=dtypes,
         plain=not {DType.STRING, DType.BFLOAT16} & {*dtypes},
         limited=limited,
+        classes=tuple(source.classes.get(each.name, 0) for each in outputs)
+        if source.classes
+        else (),
     )
     return LoadedModel(
         native,
         tuple(each.name for each in inputs),
         tuple(each.name for each in outputs),
         # The time that strings take depends on their lengths, which are no part of the shape.
-        steady=steady and DType.STRING not in dtypes,
+        steady=source.steady and DType.STRING not in dtypes,
     )
 
 
@@ -177,8 +176,12 @@ def _share_pools(options: BackendOptions) -> None:
         _pools_are_shared = True
 
 
-def _session_options(options: BackendOptions, *, own_pools: bool) -> onnxruntime.SessionOptions:
+def _session_options(
+    options: BackendOptions, library: str, *, own_pools: bool
+) -> onnxruntime.SessionOptions:
     chosen = onnxruntime.SessionOptions()
+    if library:
+        chosen.register_custom_ops_library(library)
     if own_pools:
         chosen.intra_op_num_threads = options.intra_op_threads
         chosen.inter_op_num_threads = options.inter_op_threads
@@ -222,19 +225,19 @@ def _limit_memory(limit: int) -> None:
 
 
 @contextmanager
-def _offered(blob: bytes) -> Iterator[bytes | str]:
+def _offered(pieces: Sequence[Piece]) -> Iterator[bytes | str]:
     """Gives a model in the form in which the runtime takes it without stopping other threads.
 
     The runtime copies bytes while it holds the interpreter: 0.65 ms for each MB, in which a
     server serves nobody. A file it reads without; large models are offered as one in memory.
     """
-    if sys.platform != "linux" or len(blob) < _COPIED:
-        yield blob
+    if sys.platform != "linux" or sum(map(len, pieces)) < _COPIED:
+        yield b"".join(pieces)
         return
     descriptor = os.memfd_create("tensorkeep-onnx")
     try:
         with open(descriptor, "wb", closefd=False) as file:
-            file.write(blob)
+            file.writelines(pieces)
         yield f"/proc/self/fd/{descriptor}"
     finally:
         os.close(descriptor)
@@ -275,12 +278,17 @@ def _run(
     if session.values is not None:
         given = {name: to_value(each) for name, each in zip(model.inputs, inputs, strict=True)}
         values = session.values(model.outputs, given, options)
-        return [from_value(each._ortvalue) for each in values]  # noqa: SLF001 - it speaks DLPack
-    if session.plain:
-        feeds = {name: each.numpy() for name, each in zip(model.inputs, inputs, strict=True)}
+        outputs = [from_value(each._ortvalue) for each in values]  # noqa: SLF001 - it speaks DLPack
     else:
-        feeds = {name: to_feed(each) for name, each in zip(model.inputs, inputs, strict=True)}
-    return [from_result(each) for each in session.run(model.outputs, feeds, options)]
+        if session.plain:
+            feeds = {name: each.numpy() for name, each in zip(model.inputs, inputs, strict=True)}
+        else:
+            feeds = {name: to_feed(each) for name, each in zip(model.inputs, inputs, strict=True)}
+        outputs = [from_result(each) for each in session.run(model.outputs, feeds, options)]
+    if session.classes:
+        named = zip(model.outputs, outputs, session.classes, strict=True)
+        return [as_rows(*each) for each in named]
+    return outputs
 
 
 def _run_limited(

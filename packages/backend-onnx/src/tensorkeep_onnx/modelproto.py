@@ -8,10 +8,21 @@ ask for. This module decides what a model may not bring, and never what a model 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
-# Wire types of protobuf: what follows a field's tag.
-_VARINT, _EIGHT_BYTES, _LENGTH, _FOUR_BYTES = 0, 1, 2, 5
+from tensorkeep_onnx.protobuf import (
+    LENGTH,
+    MalformedModel,
+    bytes_field,
+    fields_of,
+    number_field,
+    read_field,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tensorkeep_onnx.protobuf import Buffer, Field
 
 # For each message that can hold, however deep, a tensor or a node: the fields that lead there.
 # A test compares this table with the onnx package's own description of the format.
@@ -32,8 +43,14 @@ CHILDREN: Final[dict[str, dict[int, str]]] = {
     "SparseTensorProto": {1: "TensorProto", 2: "TensorProto"},
     "TensorProto": {},
 }
+# From the model to the initializers of its own graph, which no other graph holds.
+_OUTER: Final = frozenset((("ModelProto", 7), ("GraphProto", 5)))
 _OP_TYPE, _DOMAIN = 4, 7  # of NodeProto
+RAW_DATA: Final = 9  # of TensorProto
+_EXTERNAL_DATA = 13  # of TensorProto: what is said of the file
 _DATA_LOCATION = 14  # of TensorProto: 0 is in the message itself, 1 in a file
+
+FLOAT: Final = 1  # of TensorProto.DataType
 
 # Operators whose output has a size that stands in the values of an input: the shape of what the
 # model is given then says nothing about the time that it takes.
@@ -63,8 +80,25 @@ _SIZED_BY_VALUES: Final = frozenset(
 _KNOWN_DOMAINS: Final = frozenset((b"", b"ai.onnx", b"ai.onnx.ml"))
 
 
-class MalformedModel(ValueError):
-    """The bytes are no protobuf message."""
+@dataclass(frozen=True, slots=True)
+class ExternalTensor:
+    """A tensor whose data lie in a file.
+
+    Attributes:
+        initializer: Whether it is an initializer of the model's own graph, not of a graph within.
+        place: Where the message of the tensor starts and ends.
+        fields: Where each of its fields about the file starts and ends.
+        location: The file.
+        offset: Where the data start in it; empty for its start.
+        length: Their bytes; empty for all up to the end.
+    """
+
+    initializer: bool
+    place: tuple[int, int]
+    fields: tuple[tuple[int, int], ...]
+    location: str
+    offset: str
+    length: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,18 +107,20 @@ class Survey:
 
     Attributes:
         graph: Whether there is a graph at all; files of other kinds often read as an empty model.
-        external_data: Whether a tensor says that its data lie in a file.
-        weights: Bytes of all tensors that the model brings.
+        external: The tensors that say that their data lie in a file.
+        weights: Bytes of all tensors that the model brings, but for those in files.
         steady: Whether the time of a run can depend on the shapes of the inputs only.
+        operators: The domain and the name of every operator.
     """
 
     graph: bool
-    external_data: bool
+    external: tuple[ExternalTensor, ...]
     weights: int
     steady: bool
+    operators: frozenset[tuple[bytes, bytes]]
 
 
-def survey(blob: bytes) -> Survey:
+def survey(blob: Buffer) -> Survey:
     """Walks over a serialized model.
 
     The walk takes no more than ONNX Runtime's own reader does, so that what is not found here is
@@ -93,100 +129,128 @@ def survey(blob: bytes) -> Survey:
     Raises:
         MalformedModel: The bytes are no protobuf message.
     """
-    graph, external_data, weights, steady = False, False, 0, True
     try:
-        todo = [("ModelProto", 0, len(blob))]
-        while todo:
-            message, position, end = todo.pop()
-            children = CHILDREN[message]
-            while position < end:
-                field = _field(blob, position)
-                position = field.end
-                if position > end:
-                    raise MalformedModel("a field is longer than the message that it is in")
-                child = children.get(field.number) if field.wire_type == _LENGTH else None
-                if child is not None:
-                    todo.append((child, field.start, position))
-                    graph = graph or child == "GraphProto"
-                    weights += position - field.start if child == "TensorProto" else 0
-                    # An operator that has a graph of its own (Loop, If, Scan, SequenceMap, ...)
-                    # decides from values how often to run it.
-                    steady = steady and (message, child) != ("AttributeProto", "GraphProto")
-                elif message == "NodeProto" and field.wire_type == _LENGTH:
-                    text = blob[field.start : position]
-                    steady = steady and not (
-                        (field.number == _OP_TYPE and text in _SIZED_BY_VALUES)
-                        or (field.number == _DOMAIN and text not in _KNOWN_DOMAINS)
-                    )
-                elif message == "TensorProto" and field.number == _DATA_LOCATION:
-                    # Anything but 0: where the number is too long for its type, readers differ.
-                    external_data = external_data or field.value != 0
+        return _Walk(blob).over_all()
     except IndexError as error:
         raise MalformedModel("the bytes end within a field") from error
-    return Survey(graph, external_data, weights, steady)
 
 
-class _Field(NamedTuple):
-    """One field: its number and wire type, its number as value, where its bytes start and end."""
+class _Walk:
+    """A walk over a model, and what was found on it so far."""
 
-    number: int
-    wire_type: int
-    value: int
-    start: int
-    end: int
+    def __init__(self, blob: Buffer) -> None:
+        self._blob = blob
+        # Messages to look at: kind, start and end, and whether they lead from the model to the
+        # initializers of its own graph.
+        self._todo = [("ModelProto", 0, len(blob), True)]
+        self._graph = False
+        self._external: list[ExternalTensor] = []
+        self._weights = 0
+        self._graphs_within = False
+        self._operators: set[tuple[bytes, bytes]] = set()
+
+    def over_all(self) -> Survey:
+        while self._todo:
+            kind, start, end, outer = self._todo.pop()
+            in_file, operator, domain = False, b"", b""
+            for field in self._fields(start, end):
+                child = CHILDREN[kind].get(field.number) if field.wire_type == LENGTH else None
+                if child is not None:
+                    of_graph = outer and (kind, field.number) in _OUTER
+                    self._enter(kind, child, field, of_graph)
+                elif kind == "NodeProto" and field.wire_type == LENGTH:
+                    if field.number == _OP_TYPE:
+                        operator = self._text(field)
+                    elif field.number == _DOMAIN:
+                        domain = self._text(field)
+                elif kind == "TensorProto" and field.number == _DATA_LOCATION:
+                    # Anything but 0: where a number is too long for its type, readers differ.
+                    in_file = in_file or field.value != 0
+            if in_file:
+                self._external.append(_external(self._blob, start, end, initializer=outer))
+            if kind == "NodeProto":
+                self._operators.add((domain, operator))
+        return Survey(
+            graph=self._graph,
+            external=tuple(self._external),
+            weights=self._weights,
+            # An operator that has a graph of its own (Loop, If, Scan, SequenceMap, ...) decides
+            # from values how often to run it.
+            steady=not self._graphs_within
+            and all(
+                domain in _KNOWN_DOMAINS and operator not in _SIZED_BY_VALUES
+                for domain, operator in self._operators
+            ),
+            operators=frozenset(self._operators),
+        )
+
+    def _fields(self, position: int, end: int) -> Iterator[Field]:
+        while position < end:
+            field = read_field(self._blob, position)
+            position = field.end
+            if position > end:
+                raise MalformedModel("a field is longer than the message that it is in")
+            yield field
+
+    def _text(self, field: Field) -> bytes:
+        return bytes(self._blob[field.start : field.end])
+
+    def _enter(self, kind: str, child: str, field: Field, outer: bool) -> None:  # noqa: FBT001 - as in `_todo`
+        self._todo.append((child, field.start, field.end, outer))
+        if child == "GraphProto":
+            self._graph = True
+            self._graphs_within = self._graphs_within or kind == "AttributeProto"
+        elif child == "TensorProto":
+            self._weights += field.end - field.start
 
 
-def _field(blob: bytes, position: int) -> _Field:
-    tag, start = _varint(blob, position)
-    tag &= 0xFFFFFFFF  # as protobuf's own reader does
-    number, wire_type = tag >> 3, tag & 7
-    if number == 0:
-        raise MalformedModel("a field has the number 0")
-    value = 0
-    if wire_type == _VARINT:
-        value, end = _varint(blob, start)
-    elif wire_type == _LENGTH:
-        length, start = _varint(blob, start)
-        end = start + length
-    elif wire_type == _EIGHT_BYTES:
-        end = start + 8
-    elif wire_type == _FOUR_BYTES:
-        end = start + 4
-    else:
-        raise MalformedModel(f"a field has the wire type {wire_type}")
-    return _Field(number, wire_type, value, start, end)
+def _external(blob: Buffer, start: int, end: int, *, initializer: bool) -> ExternalTensor:
+    """Reads what a tensor says of the file with its data."""
+    told = {b"location": b"", b"offset": b"", b"length": b""}
+    places: list[tuple[int, int]] = []
+    position = start
+    for field in fields_of(blob, start, end):
+        if field.number == _EXTERNAL_DATA and field.wire_type == LENGTH:
+            pair = {1: b"", 2: b""}  # the fields of StringStringEntryProto
+            for part in fields_of(blob, field.start, field.end):
+                if part.wire_type == LENGTH:
+                    pair[part.number] = bytes(blob[part.start : part.end])
+            told[pair[1]] = pair[2]
+        if field.number in {_EXTERNAL_DATA, _DATA_LOCATION}:
+            places.append((position, field.end))
+        position = field.end
+    location, offset, length = (
+        told[key].decode("utf-8", "surrogateescape") for key in (b"location", b"offset", b"length")
+    )
+    return ExternalTensor(initializer, (start, end), tuple(places), location, offset, length)
 
 
-def _varint(blob: bytes, position: int) -> tuple[int, int]:
-    """Returns a number of seven bits per byte, and the position behind it."""
-    value = blob[position]
-    position += 1
-    if value < 0x80:  # noqa: PLR2004 - the bit that says whether a byte follows
-        return value, position
-    value &= 0x7F
-    for shift in range(7, 70, 7):
-        byte = blob[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:  # noqa: PLR2004 - the same
-            return value, position
-    raise MalformedModel("a number has more than ten bytes")
+def in_file(location: str, length: int) -> bytes:
+    """Returns the fields of a tensor that say that its data lie in a file, all of it."""
+    pairs = ((b"location", location.encode()), (b"length", b"%d" % length))
+    told = (bytes_field(1, key) + bytes_field(2, value) for key, value in pairs)
+    entries = b"".join(bytes_field(_EXTERNAL_DATA, entry) for entry in told)
+    return entries + number_field(_DATA_LOCATION, 1)
 
 
 def tiny_model() -> bytes:
     """Returns a model that adds its input, a row of floats, to itself: `y = x + x`."""
-    x, y = _bytes(1, b"x"), _bytes(1, b"y")  # as names of values
-    row = _bytes(2, _bytes(1, b""))  # one axis of any size
-    floats = _bytes(2, _bytes(1, _number(1, 1) + row))  # type.tensor_type: elem_type and shape
-    node = x + x + _bytes(2, b"y") + _bytes(_OP_TYPE, b"Add")
-    graph = _bytes(1, node) + _bytes(2, b"tiny") + _bytes(11, x + floats) + _bytes(12, y + floats)
-    operators = _bytes(8, _number(2, 13))  # in their 13th version
-    return _number(1, 7) + operators + _bytes(7, graph)  # in the 7th version of the format
+    x, y = bytes_field(1, b"x"), bytes_field(1, b"y")  # as names of values
+    floats = tensor_type(FLOAT)
+    node = x + x + bytes_field(2, b"y") + bytes_field(_OP_TYPE, b"Add")
+    ends = bytes_field(11, x + floats) + bytes_field(12, y + floats)
+    graph = bytes_field(1, node) + bytes_field(2, b"tiny") + ends
+    operators = bytes_field(8, number_field(2, 13))  # in their 13th version
+    return number_field(1, 7) + operators + bytes_field(7, graph)  # in the 7th of the format
 
 
-def _number(field: int, value: int) -> bytes:
-    return bytes((field << 3 | _VARINT, value))  # one byte: every value here is below 128
+def tensor_type(dtype: int, *sizes: int) -> bytes:
+    """Returns the field of a ValueInfoProto that says of which type it is.
 
-
-def _bytes(field: int, content: bytes) -> bytes:
-    return bytes((field << 3 | _LENGTH, len(content))) + content
+    Args:
+        dtype: The elements' type.
+        sizes: Sizes behind the first axis; that one may be any.
+    """
+    axes = [b"", *(number_field(1, size) for size in sizes)]
+    shape = bytes_field(2, b"".join(bytes_field(1, axis) for axis in axes))
+    return bytes_field(2, bytes_field(1, number_field(1, dtype) + shape))

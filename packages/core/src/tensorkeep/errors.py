@@ -131,6 +131,10 @@ class ModelRejected(TensorkeepError):
     """The backend could not build the model or script; the text is the framework's."""
 
 
+class InvalidModelFile(TensorkeepError, ValueError):
+    """A file of a model names files that are missing, or that are not the model's to take."""
+
+
 class RunFailed(TensorkeepError):
     """A model or script failed while running; the text is the framework's."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
 import typer
 
@@ -31,7 +31,12 @@ UnixSocket: TypeAlias = Annotated[
 
 @contextmanager
 def client_of(
-    url: str, host: str | None, port: int | None, unix_socket: str | None
+    url: str,
+    host: str | None,
+    port: int | None,
+    unix_socket: str | None,
+    *,
+    patience: float | None = 5.0,
 ) -> Iterator[Redis]:
     """Connects to a server; what goes wrong becomes one line and exit code 1.
 
@@ -40,21 +45,27 @@ def client_of(
         host: Its host.
         port: Its port.
         unix_socket: Path of its Unix socket.
+        patience: Seconds to wait for a reply; None for as long as it takes.
     """
     from redis import Redis, RedisError  # noqa: PLC0415 - the server starts without it
     from redis.backoff import NoBackoff  # noqa: PLC0415
     from redis.retry import Retry  # noqa: PLC0415
 
     # A person would rather know at once, and nothing is ever sent twice.
-    once = Retry(NoBackoff(), 0)
+    options: dict[str, Any] = {
+        "protocol": 2,
+        "retry": Retry(NoBackoff(), 0),
+        "socket_timeout": patience,
+        "socket_connect_timeout": 5.0,
+    }
     try:
         if unix_socket is not None:
-            client = Redis(unix_socket_path=unix_socket, protocol=2, retry=once)
+            client = Redis(unix_socket_path=unix_socket, **options)
         elif host is not None or port is not None:
             port = 6379 if port is None else port
-            client = Redis(host or "127.0.0.1", port, protocol=2, retry=once)
+            client = Redis(host or "127.0.0.1", port, **options)
         else:
-            client = Redis.from_url(url, protocol=2, retry=once)
+            client = Redis.from_url(url, **options)
         with client:
             yield client
     except (RedisError, OSError, ValueError) as error:

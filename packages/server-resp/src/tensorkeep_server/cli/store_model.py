@@ -1,4 +1,4 @@
-"""`tensorkeep store-model`: uploads a file to a running server, and shows how far it is.
+"""`tensorkeep store-model`: uploads a model to a running server, and shows how far it is.
 
 The bytes go to the socket as they are read, a piece at a time, so that a model of any size takes
 little memory here and the bar moves with what was sent.
@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from tensorkeep.errors import InvalidModelFile
+from tensorkeep.model_files import files_of
 from tensorkeep_server.cli.client import DEFAULT_URL, Host, Port, UnixSocket, Url, client_of
+from tensorkeep_server.cli.model_archive import ModelContent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -53,7 +56,7 @@ def store_model(  # noqa: PLR0913 - one parameter for each option
     port: Port = None,
     unix_socket: UnixSocket = None,
 ) -> None:
-    """Store a model that lies in a file."""
+    """Store a model that lies in a file, and in files beside it that hold its weights."""
     head = ["AI.MODELSTORE", key, backend, device]
     for word, value in (
         ("TAG", tag),
@@ -67,12 +70,16 @@ def store_model(  # noqa: PLR0913 - one parameter for each option
     for word, names in (("INPUTS", inputs), ("OUTPUTS", outputs)):
         if names:
             head += [word, str(len(names)), *names]
-    with client_of(url, host, port, unix_socket) as client:
-        reply = _upload(client, [*head, "BLOB"], file)
+    try:
+        content = ModelContent(files_of(backend, file))
+    except InvalidModelFile as error:
+        raise typer.BadParameter(f"{file}: {error}", param_hint="FILE") from error
+    with content, client_of(url, host, port, unix_socket, patience=None) as client:
+        reply = _upload(client, [*head, "BLOB"], file.name, content)
     typer.echo(f"{file} is stored under {key}: {reply}")
 
 
-def _upload(client: Redis, head: Sequence[str], file: Path) -> str:
+def _upload(client: Redis, head: Sequence[str], name: str, content: ModelContent) -> str:
     """Sends the request and returns the reply."""
     from rich.console import Console  # noqa: PLC0415 - the server starts without it
     from rich.progress import (  # noqa: PLC0415 - the server starts without it
@@ -83,7 +90,6 @@ def _upload(client: Redis, head: Sequence[str], file: Path) -> str:
         TransferSpeedColumn,
     )
 
-    size = file.stat().st_size
     chunk_size = int(client.execute_command("AI.CONFIG", "GET", "MODEL_CHUNK_SIZE"))
     columns = (
         TextColumn("{task.description}"),
@@ -92,9 +98,9 @@ def _upload(client: Redis, head: Sequence[str], file: Path) -> str:
         TransferSpeedColumn(),
     )
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task(file.name, total=size)
+        task = progress.add_task(name, total=content.size)
         connection = client.connection_pool.get_connection()
-        request = packed(head, file, size, chunk_size, lambda sent: progress.advance(task, sent))
+        request = packed(head, content, chunk_size, lambda sent: progress.advance(task, sent))
         connection.send_packed_command(request)
         progress.update(task, description="the server builds the model")
         return str(connection.read_response(), "utf-8")
@@ -102,40 +108,36 @@ def _upload(client: Redis, head: Sequence[str], file: Path) -> str:
 
 def packed(
     head: Sequence[str],
-    file: Path,
-    size: int,
+    content: ModelContent,
     chunk_size: int,
     sent: Callable[[int], None] = lambda _: None,
 ) -> Iterator[bytes]:
-    """Packs a request whose last arguments are a file in chunks.
+    """Packs a request whose last arguments are a model in chunks.
 
     Args:
-        head: The arguments before the file.
-        file: The file.
-        size: Its bytes.
+        head: The arguments before the model.
+        content: The model.
         chunk_size: Bytes of one argument at most.
-        sent: Called with the bytes of the file in each piece once the next one is asked for.
+        sent: Called with the bytes of the model in each piece once the next one is asked for.
 
     Yields:
         The request in pieces, small enough to see them go.
 
     Raises:
-        OSError: The file became shorter meanwhile.
+        OSError: A file became shorter meanwhile.
     """
+    size = content.size
     chunks = [min(chunk_size, size - start) for start in range(0, size, chunk_size)] or [0]
     yield b"*%d\r\n" % (len(head) + len(chunks))
     for argument in head:
         text = argument.encode("utf-8", "surrogateescape")
         yield b"$%d\r\n%b\r\n" % (len(text), text)
-    with file.open("rb") as source:
-        for chunk in chunks:
-            yield b"$%d\r\n" % chunk
-            left = chunk
-            while left:
-                piece = source.read(min(left, _PIECE))
-                if not piece:
-                    raise OSError(f"{file} became shorter while it was sent")
-                yield piece
-                left -= len(piece)
-                sent(len(piece))
-            yield b"\r\n"
+    for chunk in chunks:
+        yield b"$%d\r\n" % chunk
+        left = chunk
+        while left:
+            piece = content.read(min(left, _PIECE))
+            yield piece
+            left -= len(piece)
+            sent(len(piece))
+        yield b"\r\n"

@@ -328,6 +328,19 @@ OF_STORING: Final = (
         "Frameworks have moved on; both are told apart from the old forms by their first bytes.",
     ),
     Difference(
+        "Probabilities of a classifier of `ONNX` that `ZipMap` makes maps of, as converters of"
+        " scikit-learn do, are no tensor: their key is left as it was.",
+        "They are a tensor of [rows, classes], in the order of the class labels in the model.",
+        "The labels are the same in all rows.",
+    ),
+    Difference(
+        "A model of `ONNX` whose weights lie in files of their own is refused.",
+        "It is taken as one zip archive of the model and these files, stored as they are"
+        " (`zip -0`); `tensorkeep store-model` makes it. Without them it is refused, and"
+        " told what to do.",
+        "Models beyond 2 GB cannot be one file of the format.",
+    ),
+    Difference(
         "Of a model, one graph can be run.",
         "`SIGNATURE name`, before INPUTS or BLOB, chooses one of the signatures that a SavedModel"
         " or a model of TFLITE brings; without it, its default. Only AI.MODELSTORE has the option.",
