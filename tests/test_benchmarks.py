@@ -184,6 +184,39 @@ def test_a_pattern_that_finds_nothing_is_refused_with_what_there_is(tool):
     assert "MODELEXECUTE mlp" in done.stdout
 
 
+def test_how_long_others_wait_is_measured_beside_a_server_that_does_nothing(tmp_path):
+    found = tmp_path / "waits.json"
+    program = [sys.executable, str(BENCHMARKS / "responsiveness.py"), "--quick", "--tries", "1"]
+    chosen = ["--only", "values: VALUES of|nothing", "--json", str(found)]
+
+    # Whether the goal was reached is not judged here: the machine may be doing anything.
+    done = subprocess.run([*program, *chosen], capture_output=True, text=True, check=False)
+
+    rows = json.loads(found.read_text(encoding="utf-8"))
+    loads = ["nothing", "VALUES of many floats", "VALUES of many bytes"]
+    assert [row["load"] for row in rows] == loads, done.stdout + done.stderr
+    for row in rows:
+        assert row["failure"] == ""
+        assert row["pings"] > 10
+        assert row["worst_ms"] > 0
+        assert row["idle_ms"] > 0
+        assert row["within"] is (row["worst_ms"] - row["idle_ms"] <= 20)
+
+
+def test_of_several_tries_the_one_that_kept_others_waiting_least_counts(module_of):
+    module = module_of("responsiveness")
+    tries = [
+        module.Row("load", 1.0, worst, idle, 9) for worst, idle in [(90, 5), (50, 40), (30, 9)]
+    ]
+    failed = module.Row("load", 1.0, 1.0, 1.0, 9, failure="refused")
+
+    assert module.best(tries) is tries[1]
+    assert tries[1].within
+    assert not tries[2].within
+    assert module.best([*tries, failed]) is failed
+    assert not failed.within
+
+
 def handmade(figures, rates, family="small commands", cpu_us=3.0):
     measured = tuple(
         figures.Measured(who, tuple(figures.Sample(r, 1.0, 2.0, cpu_us, 0.5) for r in each))
