@@ -285,7 +285,7 @@ def test_a_worker_that_cannot_be_started_leaves_runs_waiting(make, monkeypatch, 
     def refuse(*_):
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(bench.engine, "_start_worker", refuse)
+    monkeypatch.setattr(bench.engine._lanes, "_start_worker", refuse)
     bench.loop.advance(1.0)
     assert not late.done
     assert "can't start new thread" in caplog.text

@@ -516,3 +516,19 @@ def test_of_two_stores_at_once_the_one_that_ends_last_wins(wire, connect, fake):
     assert other.reply() == OK
     assert wire.read("AI.MODELGET", "m", "META")[5] == b"2"
     assert wire.read("AI.INFO", "m")[9] == b"2"
+
+
+def test_devices_have_a_most(wire):
+    blob = b'{"op": "identity"}'
+    for n in range(63):
+        assert wire.ask("AI.MODELSTORE", f"m{n}", "ONNX", f"CPU:{n}", "BLOB", blob) == b"+OK\r\n"
+    refusal = (
+        b"-ERR device 'cpu:300' would need a queue of its own, and 64 devices have one, which is"
+        b" the limit: use one of those\r\n"
+    )
+    assert wire.ask("AI.MODELSTORE", "m", "ONNX", "cpu:300", "BLOB", blob) == refusal
+    assert wire.ask("EXISTS", "m") == b":0\r\n"
+    assert wire.ask("AI.MODELSTORE", "m", "ONNX", "Cpu:7", "BLOB", blob) == b"+OK\r\n"
+    assert wire.ask("AI.MODELDEL", "m9") == b"+OK\r\n"
+    assert wire.ask("AI.MODELSTORE", "m", "ONNX", "cpu:300", "BLOB", blob) == b"+OK\r\n"
+    assert wire.read("AI.MODELGET", "m", "META")[3] == b"cpu:300"

@@ -8,7 +8,6 @@ the business of whoever asks.
 from __future__ import annotations
 
 import logging
-from collections import deque
 from typing import TYPE_CHECKING, Final, TypeVar
 from weakref import WeakValueDictionary
 
@@ -24,10 +23,12 @@ from tensorkeep.errors import (
     RunExpired,
     RunFailed,
     TensorkeepError,
+    TooManyDevices,
 )
 from tensorkeep.execution import Outcome, execute, let_go, lost
 from tensorkeep.hookspecs import RunContext
-from tensorkeep.lane import Handed, Lane, shapes
+from tensorkeep.lane import Handed, shapes
+from tensorkeep.lanes import Lanes
 from tensorkeep.model import Model, Script
 from tensorkeep.runqueue import Run
 from tensorkeep.script_access import Errands, ScriptCommands
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from tensorkeep.device import Device
     from tensorkeep.graph import GraphRun
     from tensorkeep.hookspecs import Commands
+    from tensorkeep.lane import Lane
     from tensorkeep.loop import Loop
     from tensorkeep.model import ModelSpec, Runnable, ScriptSpec
     from tensorkeep.script_access import Access
@@ -80,9 +82,13 @@ class Engine:
         self.config = config or EngineConfig()
         self.backends = backends or Backends()
         self.catalog: WeakValueDictionary[bytes, Runnable] = WeakValueDictionary()
-        self.lanes: dict[str, Lane] = {}
+        self._lanes = Lanes(
+            self.config,
+            lambda name: start_worker(name, self._outbox),
+            lambda: [each.spec.device.queue for each in self.catalog.values()],
+        )
+        self.lanes: Final = self._lanes.by_queue
         self._loop = loop
-        self._start_worker = start_worker
         self._outbox = Outbox(loop, self._take)
         self._builder = Builder(
             loop, self.backends, self.config.backend_options, self._close_if_idle
@@ -117,11 +123,12 @@ class Engine:
 
         A blob may come in pieces, which that thread joins: they must not change meanwhile.
 
-        The error is `BackendUnavailable`, `DeviceUnavailable`, `EngineClosed`, or `ModelRejected`
-        with the framework's own text.
+        The error is `BackendUnavailable`, `DeviceUnavailable`, `TooManyDevices`, `EngineClosed`, or
+        `ModelRejected` with the framework's own text.
         """
-        pieces = (blob,) if isinstance(blob, bytes) else blob
-        self._builder.create_model(spec, pieces, self._with_lane(done))
+        if self._has_lane(spec.device, done):
+            pieces = (blob,) if isinstance(blob, bytes) else blob
+            self._builder.create_model(spec, pieces, self._with_lane(done))
 
     def create_script(
         self,
@@ -133,7 +140,19 @@ class Engine:
 
         The errors are those of `create_model`.
         """
-        self._builder.create_script(spec, source, self._with_lane(done))
+        if self._has_lane(spec.device, done):
+            self._builder.create_script(spec, source, self._with_lane(done))
+
+    def _has_lane(
+        self, device: Device, done: Callable[[None, TensorkeepError | None], None]
+    ) -> bool:
+        """Returns whether a device may have a queue; otherwise says so, as building would."""
+        try:
+            self._lanes.check(device)
+        except TooManyDevices as error:
+            self._loop.call_soon(done, None, error.with_traceback(None))
+            return False
+        return True
 
     def _with_lane(
         self, done: Callable[[_R | None, TensorkeepError | None], None]
@@ -142,10 +161,14 @@ class Engine:
 
         def created(runnable: _R | None, error: TensorkeepError | None) -> None:
             if runnable is not None:
+                device = runnable.spec.device
                 try:
-                    self.lane(runnable.spec.device)
+                    self._lanes.check(device)  # again: others have come while it was built
+                    self.lane(device)
+                except TooManyDevices as refusal:
+                    runnable, error = None, refusal.with_traceback(None)
                 except Exception:  # noqa: BLE001 - no thread could be started, for example
-                    _log.exception("no worker for device %s", runnable.spec.device)
+                    _log.exception("no worker for device %s", device)
                     runnable, error = None, InternalError()
             done(runnable, error)
 
@@ -228,13 +251,7 @@ class Engine:
 
     def lane(self, device: Device) -> Lane:
         """Returns a device's lane; the first call for a device makes it."""
-        lane = self.lanes.get(device.queue)
-        if lane is None:
-            names = [f"{device.queue}-{n + 1}" for n in range(self.config.threads_per_queue)]
-            workers = [self._start_worker(name, self._outbox) for name in names]
-            lane = Lane(device, workers, self.config.overtake_after)
-            self.lanes[device.queue] = lane
-        return lane
+        return self._lanes.of(device)
 
     def _start(self, graph: GraphRun, operations: list[int]) -> None:
         """Runs operations at once or queues them, and what they free in turn.
@@ -348,23 +365,11 @@ class Engine:
             batch = lane.queue.next_batch(now, may=may)
             if not batch:
                 break
-            worker = lane.idle_worker() or self._one_more_worker(lane)
+            worker = lane.idle_worker() or self._lanes.one_more_worker(lane)
             if worker is None:
                 lane.queue.restore(batch)
                 break
             self._do(lane, worker, batch)
-
-    def _one_more_worker(self, lane: Lane) -> Worker | None:
-        """Starts a worker beside those that a device always has; None when there can be none."""
-        try:
-            worker = self._start_worker(
-                f"{lane.device.queue}-{len(lane.workers) + 1}", self._outbox
-            )
-        except Exception:  # noqa: BLE001 - no thread could be started; runs wait for one there is
-            _log.exception("no further worker for device %s", lane.device.queue)
-            return None
-        lane.workers[worker] = deque()
-        return worker
 
     def _look(self, lane: Lane) -> None:
         """Looks whether a run takes long; what its worker was handed on top goes elsewhere."""
@@ -534,9 +539,7 @@ class Engine:
         done, self._closing = self._closing, lambda: None
         for context in self._contexts():
             context.cancel()
-        for lane in self.lanes.values():
-            for worker in lane.workers:
-                worker.stop()
+        self._lanes.stop()
         self._errands.close()
         self._builder.stop()
         self._watchdog.stop()

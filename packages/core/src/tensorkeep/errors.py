@@ -180,6 +180,23 @@ class QueueFull(TensorkeepError):
         self.limit = limit
 
 
+class TooManyDevices(TensorkeepError):
+    """A model or script is for a device that would need a queue, and there are too many already.
+
+    Attributes:
+        device: The device that was asked for, as it was spelled.
+        limit: How many devices may have queues.
+    """
+
+    def __init__(self, device: str, limit: int) -> None:
+        super().__init__(
+            f"device {device!r} would need a queue of its own, and {limit} devices have one, which"
+            f" is the limit: use one of those"
+        )
+        self.device = device
+        self.limit = limit
+
+
 class EngineClosed(TensorkeepError):
     """The engine is shutting down and takes no new work."""
 

@@ -80,6 +80,7 @@ _LINES: Final[tuple[tuple[type[Exception], Callable[[Any], str]], ...]] = (
     (core.BackendUnavailable, lambda _: "ERR Could not load backend"),
     (core.BatchSizeMismatch, _batch_size),
     (core.QueueFull, lambda error: f"ERR {error}"),
+    (core.TooManyDevices, lambda error: f"ERR {error}"),
     (core.EngineClosed, lambda _: "ERR the server is shutting down"),
     (core.InternalError, lambda _: INTERNAL),
     (MemoryError, lambda _: "OOM not enough memory for this command"),

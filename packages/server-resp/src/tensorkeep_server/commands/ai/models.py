@@ -311,7 +311,15 @@ def stored_model(client: Client, key: bytes) -> Model:
     return client.keys.typed(key, Model)
 
 
+OF_DEVICES: Final = Difference(
+    "Each device name gets a queue with threads of its own, however many there are.",
+    "64 devices may have queues at a time (twice the number of cores, where that is more); a store"
+    " for one more is an error. A device without models and scripts makes room.",
+    "One client could start threads without end.",
+)
+
 OF_STORING: Final = (
+    OF_DEVICES,
     Difference(
         "Onto a key that holds something else, a valid model ends the server.",
         "`WRONGTYPE`, and the key stays as it was.",
