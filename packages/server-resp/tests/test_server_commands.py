@@ -1,6 +1,7 @@
 """CONFIG, MODULE, TIME, CLUSTER, SAVE and SHUTDOWN, as Redis 7.0 answers them."""
 
 import json
+import logging
 import shutil
 import socket
 import subprocess
@@ -248,6 +249,23 @@ def test_shutdown_lets_running_work_finish(run, connect, fake):
     run.socket.settimeout(30)
     assert run.socket.recv(100) == b"+OK\r\n"
     assert run.socket.recv(100) == b""
+
+
+def test_what_is_not_done_at_the_end_is_answered_and_logged(run, connect, fake, caplog):
+    waiting, storing = connect(), connect()
+    waiting.send("AI.MODELEXECUTE", "m", "INPUTS", 1, "x", "OUTPUTS", 1, "y")
+    slow = json.dumps({"op": "slow_create", "seconds": 30})
+    storing.send("AI.MODELSTORE", "slow", "ONNX", "CPU", "BLOB", slow)
+    fake.await_calls("model_create", 2)
+    with caplog.at_level(logging.WARNING):
+        connect().send("SHUTDOWN", "NOW")
+        for each in (run, waiting, storing):
+            assert each.reply() == b"-ERR the server is shutting down\r\n"
+            with pytest.raises(EOFError):
+                each.reply()
+    fake.hurry.set()
+    assert "2 requests whose runs went on or waited, and 1 models" in caplog.text
+    assert "CPU: 1 running, 1 waiting" in caplog.text
 
 
 def test_shutdown_now_does_not_wait(run, connect):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import finalize, ref
 
 from tensorkeep.errors import EngineClosed, InternalError, ModelRejected, TensorkeepError, text_of
@@ -31,6 +31,30 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _R = TypeVar("_R", Model, Script)
+
+
+class _Once:
+    """Calls back the first time that it is called.
+
+    Args:
+        done: What to call.
+        waiting: Contains this until then.
+    """
+
+    __slots__ = ("_done", "_waiting")
+
+    def __init__(
+        self, done: Callable[[Any, TensorkeepError | None], None], waiting: set[_Once]
+    ) -> None:
+        self._done: Callable[[Any, TensorkeepError | None], None] | None = done
+        self._waiting = waiting
+        waiting.add(self)
+
+    def __call__(self, result: object, error: TensorkeepError | None) -> None:
+        done, self._done = self._done, None
+        self._waiting.discard(self)
+        if done is not None:
+            done(result, error)
 
 
 class Builder:
@@ -56,12 +80,23 @@ class Builder:
         self._on_idle = on_idle
         self._loader = Loader(loop)
         self._pending = 0
+        self._waiting: set[_Once] = set()
         self._refusing = False
+
+    @property
+    def pending(self) -> int:
+        """Number of things that are being loaded or built."""
+        return self._pending
 
     @property
     def busy(self) -> bool:
         """Whether anything is being loaded or built."""
         return self._pending > 0
+
+    def give_up(self) -> None:
+        """Tells all who wait that nothing will come of it any more; the work itself goes on."""
+        for once in [*self._waiting]:
+            once(None, EngineClosed())
 
     def refuse(self) -> None:
         """Takes no new work."""
@@ -75,7 +110,7 @@ class Builder:
         self, name: str, done: Callable[[Backend | None, TensorkeepError | None], None]
     ) -> None:
         """Loads a backend, then calls `done(backend, error)`."""
-        self._submit(lambda: self._backends.load(name), done)
+        self._submit(lambda: self._backends.load(name), _Once(done, self._waiting))
 
     def create_model(
         self,
@@ -115,6 +150,8 @@ class Builder:
         build: Callable[[Backend], _R],
         done: Callable[[_R | None, TensorkeepError | None], None],
     ) -> None:
+        once = _Once(done, self._waiting)
+
         def create() -> _R:
             backend = self._backends.load(spec.backend)
             backend.check_device(spec.device)
@@ -131,7 +168,7 @@ class Builder:
                 # from which the model may be reached.
                 free = partial(_free, ref(self), *_what_to_free(self._backends, runnable))
                 finalize(runnable, free).atexit = False
-            done(runnable, error)
+            once(runnable, error)
 
         self._submit(create, created)
 

@@ -20,6 +20,7 @@ from tensorkeep.errors import (
     InternalError,
     QueueFull,
     RunAbandoned,
+    RunCutShort,
     RunExpired,
     RunFailed,
     TensorkeepError,
@@ -537,7 +538,10 @@ class Engine:
 
     def _end(self) -> None:
         done, self._closing = self._closing, lambda: None
-        for context in self._contexts():
+        contexts = self._contexts()
+        if self.busy:
+            self._tell_of_the_end()
+        for context in contexts:
             context.cancel()
         self._lanes.stop()
         self._errands.close()
@@ -545,6 +549,25 @@ class Engine:
         self._watchdog.stop()
         if done is not None:
             done()
+
+    def _tell_of_the_end(self) -> None:
+        """Tells whoever still waits that nothing will come of it any more."""
+        _log.warning(
+            "the time to end is over: %d requests whose runs went on or waited, and %d models,"
+            " scripts or backends that were being loaded, are answered with an error (%s)",
+            len(self._unfinished),
+            self._builder.pending,
+            ", ".join(
+                f"{queue}: {lane.running} running, {len(lane.queue)} waiting"
+                for queue, lane in self.lanes.items()
+                if lane.running or lane.queue
+            )
+            or "nothing runs",
+        )
+        for graph in [*self._unfinished]:
+            self._give_up(graph, RunCutShort())
+            self._call_back(graph)
+        self._builder.give_up()
 
     # ------------------------------------------------------------------ deadlines
     def _context(self, device: Device) -> RunContext:

@@ -200,5 +200,12 @@ class TooManyDevices(TensorkeepError):
 class EngineClosed(TensorkeepError):
     """The engine is shutting down and takes no new work."""
 
+    def __init__(self, text: str = "the engine is shutting down") -> None:
+        super().__init__(text)
+
+
+class RunCutShort(EngineClosed):
+    """The engine has shut down before the run was done."""
+
     def __init__(self) -> None:
-        super().__init__("the engine is shutting down")
+        super().__init__("the engine is shutting down: the run was cancelled or has not started")
