@@ -60,3 +60,24 @@ def test_work_that_can_be_ended_is_ended_when_nobody_waits():
     later.abandon()
     later.resolve(lambda: done.append("made"))
     assert done == ["ended"]
+
+
+def test_a_listener_that_fails_is_no_matter_of_who_did_the_work(caplog):
+    def broken():
+        raise ZeroDivisionError
+
+    later = Later()
+    later.then(broken)
+    later.resolve(lambda: 1)
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_reply_is_there_although_its_end_cannot_be_noted(caplog):
+    def broken():
+        raise ZeroDivisionError
+
+    later = Later()
+    later.ended = broken
+    later.resolve(lambda: 1)
+    assert later.finish() == 1
+    assert "ZeroDivisionError" in caplog.text

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import logging
+import os
 import socket
 
 import pytest
@@ -54,28 +55,68 @@ async def test_a_name_with_several_addresses_gets_one_port(monkeypatch):
 
 
 class Exhausted(socket.socket):
-    """Cannot open a file at first."""
-
-    tried = False
+    """Cannot take a connection at first."""
 
     def accept(self):
-        if not self.tried:
-            self.tried = True
-            raise OSError(errno.EMFILE, "Too many open files")
+        if self.failures:
+            number = self.failures.pop()
+            raise OSError(number, os.strerror(number))
         return super().accept()
 
 
-async def test_when_no_more_files_can_be_opened_connections_wait(monkeypatch, caplog):
-    monkeypatch.setattr(listening, "_PAUSE", 0.01)
+def exhausted(*numbers):
     made = Exhausted()
+    made.failures = list(numbers)
     made.bind(("127.0.0.1", 0))
     made.listen()
     made.settimeout(0)
+    return made
+
+
+async def test_when_there_is_no_memory_for_a_connection_it_waits(monkeypatch, caplog):
+    monkeypatch.setattr(listening, "_PAUSE", 0.01)
+    made = exhausted(errno.ENOBUFS)
     listener = Listener(made, Greeting)
     with caplog.at_level(logging.WARNING):
         assert await asyncio.to_thread(ask, made.getsockname()) == b"hello"
     listener.close()
-    assert "Too many open files" in caplog.text
+    assert "No buffer space available" in caplog.text
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
+async def test_when_no_more_files_can_be_opened_a_connection_is_told_so(number, caplog):
+    made = exhausted(number)
+    listener = Listener(made, Greeting, refusal=b"too many")
+    with caplog.at_level(logging.WARNING):
+        assert await asyncio.to_thread(ask, made.getsockname()) == b"too m"
+        assert await asyncio.to_thread(ask, made.getsockname()) == b"hello"
+    listener.close()
+    assert "cannot take a connection" in caplog.text
+
+
+async def test_without_a_file_to_give_up_connections_wait(monkeypatch):
+    monkeypatch.setattr(listening, "_PAUSE", 0.01)
+    monkeypatch.setattr(listening, "_spare_file", lambda: None)
+    made = exhausted(errno.EMFILE)
+    listener = Listener(made, Greeting, refusal=b"too many")
+    assert await asyncio.to_thread(ask, made.getsockname()) == b"hello"
+    listener.close()
+
+
+async def test_peers_that_vanish_without_a_word_are_looked_for():
+    taken = []
+
+    class Kept(asyncio.Protocol):
+        def connection_made(self, transport):
+            sock = transport.get_extra_info("socket")
+            taken.append(sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
+            transport.close()
+
+    (made,) = await open_tcp(["127.0.0.1"], 0)
+    listener = Listener(made, Kept)
+    assert await asyncio.to_thread(ask, made.getsockname()) == b""
+    listener.close()
+    assert taken == [1]
 
 
 async def test_a_connection_that_breaks_as_it_comes_harms_nobody(caplog):

@@ -17,11 +17,14 @@ from tensorkeep.engine import Engine
 from tensorkeep.keyspace import Keyspace
 from tensorkeep_server.command import CommandTable
 from tensorkeep_server.commands import COMMANDS
-from tensorkeep_server.connection import RECEIVE_SIZE, Connection, Turn
+from tensorkeep_server.connection import RECEIVE_SIZE, TOO_MANY_CLIENTS, Connection
+from tensorkeep_server.file_limit import clients_possible
 from tensorkeep_server.garbage import collect_now_and_then
+from tensorkeep_server.hangups import look_after
 from tensorkeep_server.listening import Listener, close_unix, open_tcp, open_unix
 from tensorkeep_server.settings import DATABASES
 from tensorkeep_server.state import Server
+from tensorkeep_server.turn import Turn
 from tensorkeep_server.values.leftovers import sweep
 
 if TYPE_CHECKING:
@@ -35,6 +38,7 @@ _log = logging.getLogger(__name__)
 
 _EXPIRY_INTERVAL: Final = 0.1  # seconds between two looks for keys whose time has come
 _EXPIRY_LIMIT: Final = 200  # keys removed before clients get their turn
+_HANGUP_INTERVAL: Final = 0.5  # seconds between two looks for clients that went away unseen
 _SWEEP_LIMIT: Final = 2000  # entries of large values freed before clients get their turn
 
 
@@ -92,14 +96,16 @@ async def serve(
         databases=tuple(Keyspace(time.time) for _ in range(DATABASES)),
         clients={},
         model_chunk_size=settings.model_chunk_size,
-        max_clients=settings.max_clients,
+        max_clients=_max_clients(settings.max_clients),
     )
+    turn = Turn(loop, server.engine)
     await _load(server.engine, settings.load, ended)
     if ended.is_set():
         _log.info("told to end before it was ready")
         return
-    listeners = await _listen(server)
+    listeners = await _listen(server, turn)
     upkeep = [asyncio.create_task(each(server)) for each in (_expire, collect_now_and_then)]
+    upkeep.append(asyncio.create_task(_notice_hangups(turn)))
     ready(server)
     await ended.wait()
     _log.info("shutting down, once what runs has ended, in %g s at most", grace)
@@ -115,7 +121,7 @@ async def serve(
 async def _say_goodbye(server: Server) -> None:
     """Closes the connections, once what was answered has been sent."""
     for client in list(server.clients.values()):
-        client.close()
+        client.close("the server ends")
     if server.settings.unix_socket:
         close_unix(server.settings.unix_socket)
     await _until(lambda: not server.clients, limit=1.0)
@@ -155,11 +161,22 @@ def _loaded(
         future.set_exception(error)
 
 
-async def _listen(server: Server) -> list[Listener]:
+def _max_clients(wanted: int) -> int:
+    """Returns how many clients can be let in, and says so if that is fewer than wanted."""
+    possible = clients_possible(wanted)
+    if possible < wanted:
+        _log.warning(
+            "max-clients is lowered from %d to %d: the limit on open files (ulimit -n) has no room"
+            " for more",
+            *(wanted, possible),
+        )
+    return possible
+
+
+async def _listen(server: Server, turn: Turn) -> list[Listener]:
     """Opens the sockets and writes down where."""
     settings = server.settings
     receive = memoryview(bytearray(RECEIVE_SIZE))
-    turn = Turn(asyncio.get_running_loop(), server.engine)
     sockets = []
     addresses = []
     if settings.port is not None:
@@ -171,7 +188,15 @@ async def _listen(server: Server) -> list[Listener]:
         sockets.append(open_unix(settings.unix_socket))
         addresses.append(settings.unix_socket)
     server.address = " and ".join(addresses)
-    return [Listener(each, lambda: Connection(server, receive, turn)) for each in sockets]
+    return [
+        Listener(
+            each,
+            lambda: Connection(server, receive, turn),
+            refusal=TOO_MANY_CLIENTS,
+            may_warn=server.may_warn,
+        )
+        for each in sockets
+    ]
 
 
 async def _expire(server: Server) -> None:
@@ -187,6 +212,17 @@ async def _expire(server: Server) -> None:
                 await asyncio.sleep(0)
         while sweep(_SWEEP_LIMIT):  # noqa: ASYNC110 - nothing is waited for
             await asyncio.sleep(0)
+
+
+async def _notice_hangups(turn: Turn) -> None:
+    """Ends what clients wait for that went away while they were not read from."""
+    while True:
+        await asyncio.sleep(_HANGUP_INTERVAL)
+        if turn.paused:
+            try:
+                look_after(tuple(turn.paused))
+            except Exception:  # noqa: BLE001 - logged; the next look may succeed
+                _log.exception("looking for clients that went away failed")
 
 
 async def _until(condition: Callable[[], object], limit: float) -> None:

@@ -49,7 +49,9 @@ def call(client: Client, command: Command, args: Args) -> Reply | Later:
         raise
     if type(reply) is Later:
         reply.ended = partial(_note_time, client, command, args, began)
-    elif perf_counter() - began >= server.slow_log.limit:
+        return reply
+    server.ended_at = ended_at = perf_counter()
+    if ended_at - began >= server.slow_log.limit:
         _note_time(client, command, args, began)
     return reply
 

@@ -11,6 +11,7 @@ the rules) is read step by step. The splitter takes only what the other reader w
 same way, so that which of them saw a request shows in nothing but the time it took.
 
 A bulk of at least `LARGE` bytes is received straight into memory of its own: `wants` names it.
+Where there is no such memory, the request is read to its end all the same, and none of it is kept.
 """
 
 import re
@@ -59,6 +60,8 @@ _WORD: Final = re.compile(
     """,
     re.DOTALL | re.VERBOSE,
 )
+# A line without a quote, and without a blank that only separates words at their beginning.
+_PLAIN_LINE: Final = re.compile(rb"[^\"'\v\f]*")
 _ESCAPE: Final = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|(.))", re.DOTALL)
 _ESCAPED: Final = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"a": b"\a"}
 
@@ -73,6 +76,16 @@ Request: TypeAlias = Sequence[Argument]
 """The arguments of one request, at least one, the command's name first."""
 
 
+class Unread(list[Argument]):
+    """A request that there was no memory for: read to its end, and nothing of it kept.
+
+    It has one argument, an empty name, which no command has.
+    """
+
+    def __init__(self) -> None:
+        super().__init__([b""])
+
+
 class ProtocolError(Exception):
     """A client broke the protocol, or asked for more than the limits allow.
 
@@ -83,6 +96,14 @@ class ProtocolError(Exception):
     def __init__(self, what: str) -> None:
         self.line = f"ERR Protocol error: {what}"
         super().__init__(self.line)
+
+
+class OutOfMemory(ProtocolError):
+    """There was not even the memory to find out where a request ends."""
+
+    def __init__(self) -> None:
+        super().__init__("not enough memory")
+        self.line = "OOM not enough memory to read this request"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +156,9 @@ class RequestParser:
         "_part",
         "_part_missing",
         "_rest",
+        "_skipping",
         "_splits",
+        "_unread",
         "error",
     )
 
@@ -162,6 +185,12 @@ class RequestParser:
         # The memory of a large bulk, and its end that is still to be filled.
         self._large: memoryview = _NOTHING
         self._rest: memoryview = _NOTHING
+        self._unread = False  # There is no memory for this request.
+        self._skipping = 0  # Bytes of a bulk that are still to be read and not kept.
+
+    def close(self) -> None:
+        """Lets go of what was read of a request: nothing more comes."""
+        self._forget()
 
     def wants(self) -> memoryview | None:
         """Says where the next bytes belong.
@@ -192,8 +221,12 @@ class RequestParser:
             argument = self._large[:-2].toreadonly()
             # An empty view keeps all its memory alive as well.
             self._large = self._rest = _NOTHING
-            # A name is looked up, and only bytes can be.
-            self._take(argument if self._arguments else bytes(argument), ready)
+            try:
+                # A name is looked up, and only bytes can be.
+                self._take(argument if self._arguments else bytes(argument), ready)
+            except MemoryError:
+                self._give_up()
+                self._take(b"", ready)
         return ready
 
     def feed(self, data: bytes | bytearray | memoryview) -> list[Request]:
@@ -228,6 +261,9 @@ class RequestParser:
         except ProtocolError as error:
             self.error = error
             self._forget()
+        except MemoryError:
+            self._forget()  # first: it may be what there is no memory for
+            self.error = OutOfMemory()
         return ready
 
     def _read(self, window: bytes, ready: list[Request]) -> None:
@@ -255,6 +291,9 @@ class RequestParser:
         while start < len(window) and len(ready) == before:
             if self._part_missing:
                 start = self._read_part(window, start, ready)
+                continue
+            if self._skipping:
+                start = self._skip(window, start, ready)
                 continue
             end = window.find(b"\n", start)
             if end < 0:
@@ -308,6 +347,20 @@ class RequestParser:
             self._take(argument, ready)
         return start + len(piece)
 
+    def _give_up(self) -> None:
+        """Keeps nothing of this request, of which more may come."""
+        self._unread = True
+        self._arguments = []
+        self._large = self._rest = _NOTHING
+
+    def _skip(self, window: bytes, start: int, ready: list[Request]) -> int:
+        """Reads on in a bulk that is not kept."""
+        count = min(self._skipping, len(window) - start)
+        self._skipping -= count
+        if not self._skipping:
+            self._take(b"", ready)
+        return start + count
+
     def _read_bulk(self, head: bytes, window: bytes, start: int, ready: list[Request]) -> int:
         """Reads a bulk, or what there is of it. What it ends with is not looked at, as in Redis."""
         found = _SIZE.fullmatch(head)
@@ -318,14 +371,19 @@ class RequestParser:
         self._announced += size
         if self._announced > self._limits.max_request:
             raise ProtocolError("too big request")
+        if self._unread:
+            self._skipping = size + 2
+            return start
         if size >= LARGE:
             # Not a bytearray: that one is filled with zeros first, which for the largest bulk
             # stops the server for 0.2 s and takes the memory of bytes that may never come. With
             # room for the line break, one read takes both.
             try:
-                self._large = np.empty(size + 2, np.uint8).data
-            except MemoryError as error:
-                raise ProtocolError("not enough memory for a bulk of that length") from error
+                self._large = _allocate(size + 2)
+            except MemoryError:
+                self._give_up()
+                self._skipping = size + 2
+                return start
             piece = window[start:]
             self._large[: len(piece)] = piece
             self._rest = self._large[len(piece) :]
@@ -340,12 +398,23 @@ class RequestParser:
 
     def _take(self, argument: Argument, ready: list[Request]) -> None:
         """Adds an argument to the request, and delivers the request if it was the last."""
-        self._arguments.append(argument)
+        if not self._unread:
+            self._arguments.append(argument)
         self._missing -= 1
         if not self._missing:
-            ready.append(self._arguments)
+            ready.append(Unread() if self._unread else self._arguments)
             self._arguments = []
             self._announced = 0
+            self._unread = False
+
+
+def _allocate(size: int) -> memoryview:
+    """Returns memory that was not written to, and so takes none until it is.
+
+    Raises:
+        MemoryError: So much cannot be had.
+    """
+    return np.empty(size, np.uint8).data
 
 
 def _split(window: bytes, ready: list[Request]) -> bytes:
@@ -394,6 +463,8 @@ def _split_inline(line: bytes) -> list[bytes]:
     Raises:
         ProtocolError: A quote is not closed, or a closing one does not end its word.
     """
+    if _PLAIN_LINE.fullmatch(line):
+        return line.split()
     words: list[bytes] = []
     start = len(line) - len(line.lstrip())
     while start < len(line):

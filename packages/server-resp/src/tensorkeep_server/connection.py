@@ -3,8 +3,11 @@
 It moves bytes between the transport and the codec, lets the command table find what is asked for,
 and decides only when to go on: a client whose reply is still to come is not served further, one
 that does not read its replies is not either, and one that sends much meanwhile is read no further.
-A long reply is made in portions: one in a turn of the loop, and none before the client has taken
-those before.
+One that has asked for much is served for a share of each turn. A long reply is made in portions:
+one in a turn of the loop, and none before the client has taken those before.
+
+Whatever goes wrong here ends this connection and no other: the loop, the turn and whoever sends
+messages call methods that raise nothing, or are ready for it.
 """
 
 from __future__ import annotations
@@ -12,13 +15,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
+from math import inf
+from time import perf_counter
 from typing import TYPE_CHECKING, Final, cast
 
+from tensorkeep_server.args import keyword
 from tensorkeep_server.calls import call
-from tensorkeep_server.codec import RequestParser
+from tensorkeep_server.codec import Unread
 from tensorkeep_server.command import NO_MULTI
-from tensorkeep_server.errors import CommandError, Refused, error_reply
+from tensorkeep_server.errors import NO_MEMORY, CommandError, Refused, error_reply
+from tensorkeep_server.inbox import Inbox
 from tensorkeep_server.later import Later
 from tensorkeep_server.output_limit import Arrears
 from tensorkeep_server.reply import RESP2, Error, Several, Simple, encode, is_long, take
@@ -27,12 +33,12 @@ from tensorkeep_server.state import Client
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tensorkeep.engine import Engine
     from tensorkeep_server.args import Args
     from tensorkeep_server.codec import Request
     from tensorkeep_server.command import Command
     from tensorkeep_server.reply import Piece, Reply
     from tensorkeep_server.state import Server, Transaction
+    from tensorkeep_server.turn import Turn
 
 _log = logging.getLogger(__name__)
 
@@ -43,12 +49,16 @@ Larger arguments have memory of their own, and what one client sends at once hol
 no longer than it takes to read this much.
 """
 
-_BACKLOG: Final = 1024 * 1024  # bytes that a client may send ahead while it waits for a reply
+_READ_FOR: Final = 0.002  # seconds of a turn in which one client's bytes are parsed
 _FLUSH_ABOVE: Final = 64 * 1024  # bytes of messages that are sent before the end of the turn
+_MANY_PIECES: Final = 256  # so many replies are sent before the next command is done
 
+TOO_MANY_CLIENTS: Final = b"-ERR max number of clients reached\r\n"
 _QUEUED: Final = Simple("QUEUED")
 # What is done at once even between MULTI and EXEC.
 _NEVER_QUEUED: Final = frozenset({"multi", "exec", "discard", "watch", "quit", "reset"})
+# What browsers send to whatever address a page names. Its body would be obeyed as commands.
+_OF_HTTP: Final = frozenset({b"POST", b"HOST:"})
 # What a subscriber may do that speaks RESP2, where nothing tells a message from a reply.
 _WHILE_SUBSCRIBED: Final = frozenset(
     {
@@ -56,37 +66,6 @@ _WHILE_SUBSCRIBED: Final = frozenset(
         *("ping", "quit", "reset"),
     }
 )
-
-
-class Turn:
-    """The connections that have something to do in this turn of the loop.
-
-    They are served together, and then answered together; between the two, requests that may share a
-    run of a model get theirs. Were each served and answered when its
-    bytes arrive, every reply would wake a client that has just gone to sleep, and reading, running
-    and writing would drive each other out of the processor's caches: a run of a small model at 50
-    clients then takes 49 µs of processor time instead of 32.
-    """
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, engine: Engine) -> None:
-        self._loop = loop
-        self._engine = engine
-        self._connections: list[Connection] = []
-
-    def join(self, connection: Connection) -> None:
-        """Has a connection served at the end of this turn."""
-        if not self._connections:
-            self._loop.call_soon(self._serve_all)
-        self._connections.append(connection)
-
-    def _serve_all(self) -> None:
-        connections, self._connections = self._connections, []
-        self._engine.gather(len(connections))
-        for connection in connections:
-            connection.serve()
-        self._engine.pump()
-        for connection in connections:
-            connection.settle()
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -100,16 +79,16 @@ class Connection(asyncio.BufferedProtocol):
 
     def __init__(self, server: Server, receive: memoryview, turn: Turn) -> None:
         self._server = server
-        self._receive = receive
         self._turn = turn
-        self._parser = RequestParser(server.settings.limits)
-        self._into_parser = False
-        self._waiting: deque[Request] = deque()
-        self._backlog = 0
+        self._inbox = Inbox(server.settings.limits, receive)
         self._reading = True
+        self._read_until = 0.0
         self._writable = True
         self._due = False  # joined the turn, and was not settled yet
         self._closing = False
+        self._lost = False
+        self._registered = False
+        self._reason = ""
         self._later: Later | None = None
         self._out: list[Piece] = []
         self._making = False  # a long reply is made in portions, as the client takes them
@@ -120,10 +99,19 @@ class Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Registers the client, or turns it away when there are too many."""
         self._transport = cast("asyncio.Transport", transport)
+        try:
+            self._register()
+        except Exception as error:  # noqa: BLE001 - logged; often the client is gone already
+            self.fail(error)
+
+    def _register(self) -> None:
         server = self._server
         server.counters["total_connections_received"] += 1
+        transport = self._transport
         peer = transport.get_extra_info("peername")
         local = transport.get_extra_info("sockname")
+        sock = transport.get_extra_info("socket")
+        self._descriptor = -1 if sock is None else sock.fileno()
         self.client = Client(
             id=next(server.client_ids),
             server=server,
@@ -131,53 +119,76 @@ class Connection(asyncio.BufferedProtocol):
             address=_address(peer, local),
             local_address=_address(local, local),
             close=self.close,
-            drop=self._transport.abort,
+            drop=self.drop,
             push=self.push,
         )
+        self._registered = True
         if len(server.clients) >= server.max_clients:
-            server.counters["rejected_connections"] += 1
-            self._transport.write(b"-ERR max number of clients reached\r\n")
-            self._transport.close()
+            self._reason = "there are too many clients"
             self._closing = True
+            server.counters["rejected_connections"] += 1
+            if server.may_warn("max clients"):
+                _log.warning("clients are turned away: there are %d already", server.max_clients)
+            transport.write(TOO_MANY_CLIENTS)
+            transport.close()
         else:
             server.clients[self.client.id] = self.client
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the cause changes nothing
-        """Lets go of what the client was waiting for."""
-        self._closing = True
-        self._waiting.clear()
+    def eof_received(self) -> None:
+        """Notes that the client has sent all that it will, and closes, as Redis does."""
+        self._reason = self._reason or "the client closed it"
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Lets go of what the client was waiting for, and of all that is kept for it."""
+        if self._lost:
+            return
+        self._lost = self._closing = True
+        self._inbox.clear()
         self._let_go()
-        self._server.clients.pop(self.client.id, None)
-        self._server.counters["total_commands_processed"] += self.client.commands_done
-        if self._later is not None:
-            self._later.abandon()
-            self._later = None
-        self.client.discard()
-        self.client.hear_nothing()
+        self._turn.paused.discard(self)
+        if not self._registered:
+            return
+        client, server = self.client, self._server
+        _log.debug(
+            "client %d at %s is gone: %s",
+            *(client.id, client.address, self._reason or exc or "the client closed it"),
+        )
+        server.clients.pop(client.id, None)
+        server.counters["total_commands_processed"] += client.commands_done
+        later, self._later = self._later, None
+        steps = (client.discard, client.hear_nothing)
+        for step in steps if later is None else (later.abandon, *steps):
+            try:
+                step()
+            except Exception:  # noqa: BLE001 - logged; the other steps must be done
+                _log.exception("client %d was not wholly forgotten", client.id)
+        client.leave()
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - we know better
         """Names where to receive: a large argument's own memory, or the shared buffer."""
-        own = self._parser.wants()
-        self._into_parser = own is not None
-        return self._receive if own is None else own
+        return self._inbox.room()
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Takes received bytes and serves the requests that they complete."""
+        """Takes received bytes and has the requests served that they complete."""
         if self._closing:
             return
-        if self._into_parser:
-            requests = self._parser.filled(nbytes)
-        else:
-            requests = self._parser.feed(self._receive[:nbytes])
-        self._waiting.extend(requests)
-        if self._busy:
-            self._backlog += nbytes
-            if self._backlog > _BACKLOG and self._reading:
-                self._reading = False
-                self._transport.pause_reading()
-        elif requests or self._parser.error is not None:
-            self.client.active_at = time.time()
-            self._join_turn()
+        try:
+            inbox = self._inbox
+            served = not self._busy
+            if nbytes == RECEIVE_SIZE and not self._due:
+                self._read_until = perf_counter() + _READ_FOR
+            if not inbox.receive(nbytes, served) or (
+                # More is read then before others have their turn.
+                nbytes == RECEIVE_SIZE and served and perf_counter() > self._read_until
+            ):
+                self._pause_reading()
+            if served and (
+                inbox.requests or inbox.ahead or inbox.parser.error is not None or not self._reading
+            ):
+                self.client.active_at = time.time()
+                self._join_turn()
+        except Exception as error:  # noqa: BLE001 - logged
+            self.fail(error)
 
     def pause_writing(self) -> None:
         """Stops serving: the client does not read what it was sent."""
@@ -187,7 +198,46 @@ class Connection(asyncio.BufferedProtocol):
         """Goes on serving."""
         self._writable = True
         self._arrears.end()
-        self._join_turn()
+        try:
+            self._join_turn()
+        except Exception as error:  # noqa: BLE001 - logged
+            self.fail(error)
+
+    # ------------------------------------------------------------------ reading
+    def _pause_reading(self) -> None:
+        if self._reading:
+            self._transport.pause_reading()
+            self._reading = False
+            self._turn.paused.add(self)
+
+    def _resume_reading(self) -> None:
+        if not self._reading:
+            self._transport.resume_reading()
+            self._reading = True
+            self._turn.paused.discard(self)
+
+    def descriptor(self) -> int:
+        """Returns the number of the socket, negative when there is none."""
+        return self._descriptor
+
+    def look_after(self, *, ended: bool) -> None:
+        """Hears what became of the client while it was not read from.
+
+        Only one that waits for a reply is ended. What another has sent before it went away is done
+        all the same, as if it had been read sooner.
+
+        Args:
+            ended: Whether it sends no more; what it has sent may not have been read.
+        """
+        if self._lost or self._reading or self._later is None:
+            return
+        try:
+            if ended:
+                self.drop("the client went away")
+            elif self._inbox.grow():
+                self._resume_reading()  # its last word may stand behind what it could not send yet
+        except Exception as error:  # noqa: BLE001 - logged
+            self.fail(error)
 
     # ------------------------------------------------------------------ serving
     @property
@@ -200,39 +250,58 @@ class Connection(asyncio.BufferedProtocol):
             self._due = True
             self._turn.join(self)
 
-    @property
-    def _broken(self) -> str:
-        """What the client is still to be told of how it broke the protocol; empty for nothing."""
-        error = self._parser.error
-        return "" if error is None or self._closing else error.line
+    def serve(self, seconds: float) -> None:
+        """Does waiting requests in order, until one's reply is still to come or time is up.
 
-    def serve(self) -> None:
-        """Does waiting requests in order, until one's reply is still to come."""
-        waiting = self._waiting
-        while waiting and not self._busy and not self._closing:
-            self._do(waiting.popleft())
-        if self._broken and not waiting and self._later is None and not self._making:
-            self._answer(Error(self._broken))
+        Args:
+            seconds: How long it may take; the request that is being done then is finished.
+        """
+        inbox, server = self._inbox, self._server
+        requests = inbox.requests
+        # A lone request needs no look at the clock.
+        until = perf_counter() + seconds if len(requests) > 1 or inbox.ahead else inf
+        while (
+            self._later is None and not self._making and self._writable and not self._closing
+        ):  # `_busy`, spelled out: for each request
+            if not requests and not (inbox.ahead and inbox.parse(lambda: perf_counter() <= until)):
+                break
+            self._do(requests.popleft())
+            if server.ended_at > until:
+                break
+        if inbox.parser.error is not None:
+            self._end_for_protocol()
+
+    def _end_for_protocol(self) -> None:
+        """Tells a client that broke the protocol so, once all before it was done, and closes."""
+        error = self._inbox.error
+        if error is not None and not self._closing and self._later is None and not self._making:
+            self._reason = str(error)
+            _log.info("client %d at %s: %s", self.client.id, self.client.address, error)
+            self._answer(Error(error.line))
             self._closing = True
 
     def settle(self) -> None:
         """Sends what was answered, and goes on reading or closes."""
         self._due = False
+        if self._lost:
+            return
         if self._writable or not self._making:
             self._flush()
         if self._making:
             if self._writable:
                 self._join_turn()
         elif self._closing:
+            self._inbox.clear()
             self._transport.close()
-        elif self._waiting or self._broken:
-            if not self._busy:
-                self._join_turn()
-        elif not self._busy:
-            self._backlog = 0
-            if not self._reading:
-                self._reading = True
-                self._transport.resume_reading()
+        elif self._busy:
+            if not self._reading and self._inbox.has_place():
+                self._resume_reading()  # to see it go away
+        elif self._inbox.requests or self._inbox.ahead or self._inbox.error is not None:
+            self._pause_reading()
+            self._join_turn()
+        elif not self._reading or self._inbox.backlog:
+            self._inbox.all_done()
+            self._resume_reading()
 
     def _do(self, request: Request) -> None:
         client = self.client
@@ -247,6 +316,9 @@ class Connection(asyncio.BufferedProtocol):
             else:
                 reply = self._queue(client.transaction, command, args)
         except Refused as error:
+            if keyword(request[0]) in _OF_HTTP:
+                self._end_for_http()
+                return
             reply = self._refuse(request, error.line)
         except CommandError as error:
             reply = Error(error.line)
@@ -280,6 +352,8 @@ class Connection(asyncio.BufferedProtocol):
     def _refuse(self, request: Request, line: str) -> Error:
         """Returns the error for a command that is not even tried, which spoils a transaction."""
         client = self.client
+        if type(request) is Unread:
+            line = NO_MEMORY
         command = self._server.commands.get(request[0])
         if command is not None and command.name == "exec":
             client.discard()
@@ -289,13 +363,29 @@ class Connection(asyncio.BufferedProtocol):
             client.transaction.failed = True
         return Error(line)
 
+    def _end_for_http(self) -> None:
+        """Closes the connection of a browser that was made to send commands, as Redis does."""
+        if self._server.may_warn("http"):
+            _log.warning(
+                "possible attack: client %d at %s sent POST or Host: as to a web server; somebody"
+                " may try to have a browser send commands. Connection closed.",
+                *(self.client.id, self.client.address),
+            )
+        self._reason = "it spoke HTTP"
+        self._closing = True
+        self._let_go()
+        self._transport.abort()
+
     def _resume(self) -> None:
         """Makes the reply that was to come, and goes on."""
         later, self._later = self._later, None
         self.client.blocked = False
-        self._join_turn()  # first: what is done now may close the connection, after the answer
-        if later is not None:
-            self._answer(later.finish())
+        try:
+            self._join_turn()  # first: what is done now may close the connection, after the answer
+            if later is not None:
+                self._answer(later.finish())
+        except Exception as error:  # noqa: BLE001 - logged
+            self.fail(error)
 
     # ------------------------------------------------------------------ answering
     def _answer(self, reply: Reply) -> None:
@@ -313,7 +403,7 @@ class Connection(asyncio.BufferedProtocol):
             pieces.clear()
             encode(error_reply(error), client.version, pieces)
         self._out += pieces
-        if is_long(pieces):
+        if is_long(pieces) or len(self._out) > _MANY_PIECES:
             self._flush()
 
     def push(self, pieces: Sequence[Piece], size: int) -> None:
@@ -328,19 +418,23 @@ class Connection(asyncio.BufferedProtocol):
         """
         if self._closing:
             return
-        self._out += pieces
-        self._pushed += size
-        if self._making or not self._writable:
-            waiting = self._transport.get_write_buffer_size() + self._pushed
-            if self._arrears.exceed(self._server.output_limit, waiting, time.monotonic()):
-                self._give_up(waiting)
-                return
-        if self._pushed > _FLUSH_ABOVE and not self._making:
-            self._flush()
-        self._join_turn()
+        try:
+            self._out += pieces
+            self._pushed += size
+            if self._making or not self._writable:
+                waiting = self._transport.get_write_buffer_size() + self._pushed
+                if self._arrears.exceed(self._server.output_limit, waiting, time.monotonic()):
+                    self._give_up(waiting)
+                    return
+            if self._pushed > _FLUSH_ABOVE and not self._making:
+                self._flush()
+            self._join_turn()
+        except Exception as error:  # noqa: BLE001 - logged; whoever sends messages goes on
+            self.fail(error)
 
     def _give_up(self, waiting: int) -> None:
         self._closing = True
+        self._reason = "it did not read its messages"
         self._let_go()
         self._server.counters["client_output_buffer_limit_disconnections"] += 1
         _log.warning(
@@ -356,11 +450,8 @@ class Connection(asyncio.BufferedProtocol):
             return
         try:
             buffers = take(out)
-        except Exception:  # noqa: BLE001 - a bug of ours: what was sent already cannot be completed
-            _log.exception("a reply to client %d could not be made", self.client.id)
-            self._closing = True
-            self._let_go()
-            self._transport.abort()
+        except Exception as error:  # noqa: BLE001 - logged; what was sent cannot be completed
+            self.fail(error)
             return
         self._making = bool(out)
         if not out:
@@ -373,17 +464,53 @@ class Connection(asyncio.BufferedProtocol):
         self._out.clear()
         self._making = False
 
-    def close(self) -> None:
-        """Closes the connection once what was answered has been sent."""
+    # ------------------------------------------------------------------ the end
+    def close(self, reason: str) -> None:
+        """Closes the connection once what was answered has been sent.
+
+        Args:
+            reason: Why, for the log.
+        """
+        self._reason = self._reason or reason
         self._closing = True
         if self._due:
             return
-        if not self._making:
-            self._flush()
-        if not self._making:
-            self._transport.close()
-        elif self._writable:
-            self._join_turn()
+        try:
+            if not self._making:
+                self._flush()
+            if not self._making:
+                self._transport.close()
+            elif self._writable:
+                self._join_turn()
+        except Exception as error:  # noqa: BLE001 - logged
+            self.fail(error)
+
+    def drop(self, reason: str = "") -> None:
+        """Closes the connection at once; what was not sent yet is lost.
+
+        Args:
+            reason: Why, for the log.
+        """
+        self._reason = self._reason or reason
+        self._closing = True
+        self._inbox.clear()
+        self._let_go()
+        try:
+            self._transport.abort()
+        except Exception:  # noqa: BLE001 - logged; at least nothing is kept for it
+            _log.exception("a connection could not be closed")
+            self.connection_lost(None)
+
+    def fail(self, error: BaseException) -> None:
+        """Ends the connection because of a fault that is not the client's.
+
+        Args:
+            error: What went wrong; it is logged.
+        """
+        if not self._lost:
+            address = self.client.address if self._registered else "an unknown address"
+            _log.error("serving the client at %s failed", address, exc_info=error)
+            self.drop("a fault of the server")
 
 
 def _address(peer: object, local: object) -> str:

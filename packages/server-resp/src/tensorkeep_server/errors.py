@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 INTERNAL: Final = "ERR internal error, see the server's log"
+NO_MEMORY: Final = "OOM not enough memory for this command"
 WRONG_TYPE: Final = "WRONGTYPE Operation against a key holding the wrong kind of value"
 
 # What the original's backends said when CUDA was asked for and not there; sic, without `ERR` where
@@ -83,7 +84,7 @@ _LINES: Final[tuple[tuple[type[Exception], Callable[[Any], str]], ...]] = (
     (core.TooManyDevices, lambda error: f"ERR {error}"),
     (core.EngineClosed, lambda _: "ERR the server is shutting down"),
     (core.InternalError, lambda _: INTERNAL),
-    (MemoryError, lambda _: "OOM not enough memory for this command"),
+    (MemoryError, lambda _: NO_MEMORY),
     # The words of the framework, or of a command that a script asked for, as they are.
     (core.ModelRejected, str),
     (core.RunFailed, str),

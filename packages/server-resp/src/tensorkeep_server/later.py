@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from tensorkeep_server.errors import error_reply
@@ -10,6 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tensorkeep_server.reply import Reply
+
+
+_log = logging.getLogger(__name__)
 
 
 def _no_reply() -> Reply:
@@ -52,7 +56,10 @@ class Later:
         self.resolved = True
         listener, self._listener = self._listener, None
         if listener is not None:
-            listener()
+            try:
+                listener()
+            except Exception:  # noqa: BLE001 - logged; whoever did the work has others to tell
+                _log.exception("a reply that was to come went wrong")
 
     def then(self, listener: Callable[[], object]) -> None:
         """Sets who is told once the work is done; it is not done yet."""
@@ -66,8 +73,15 @@ class Later:
         except Exception as error:  # noqa: BLE001 - the table names it, or logs it
             return error_reply(error)
         finally:
-            if self.ended is not None:
-                self.ended()
+            self._end()
+
+    def _end(self) -> None:
+        ended, self.ended = self.ended, None
+        if ended is not None:
+            try:
+                ended()
+            except Exception:  # noqa: BLE001 - logged; the reply is there all the same
+                _log.exception("the end of a command was not noted")
 
     def abandon(self) -> None:
         """Lets go of the reply: nobody waits for it any more."""

@@ -25,6 +25,14 @@ _log = logging.getLogger(__name__)
 _QUEUE: Final = 1024  # connections that may wait to be taken
 _AT_ONCE: Final = 64  # connections taken in one turn, before clients get theirs
 _PAUSE: Final = 0.5  # seconds to wait when the process can open no more files
+# Peers that vanish without a word are noticed after so many seconds, as in Redis.
+_KEEPALIVE: Final = 300
+_KEEPALIVE_OPTIONS: Final = (
+    ("TCP_KEEPIDLE", _KEEPALIVE),
+    ("TCP_KEEPINTVL", _KEEPALIVE // 3),
+    ("TCP_KEEPCNT", 3),
+)
+_FULL: Final = frozenset({errno.EMFILE, errno.ENFILE})
 
 
 async def open_tcp(bind: Sequence[str], port: int) -> list[socket.socket]:
@@ -83,14 +91,26 @@ def close_unix(path: str) -> None:
 class Listener:
     """Takes connections from a listening socket until it is closed.
 
+    When the process can open no more files, a connection that comes is told so, instead of
+    waiting for nobody knows what: one file is kept open to be given up for it.
+
     Args:
         listening: The socket.
         connect: Makes the protocol of a connection.
+        refusal: What a connection is told for which there is no file.
+        may_warn: Whether a warning is to be logged that may come very often.
     """
 
     def __init__(
-        self, listening: socket.socket, connect: Callable[[], asyncio.BufferedProtocol]
+        self,
+        listening: socket.socket,
+        connect: Callable[[], asyncio.BufferedProtocol],
+        refusal: bytes = b"",
+        may_warn: Callable[[str], bool] = lambda _: True,
     ) -> None:
+        self._refusal = refusal
+        self._may_warn = may_warn
+        self._spare = _spare_file()
         self._loop = asyncio.get_running_loop()
         self._socket = listening
         self._connect = connect
@@ -103,6 +123,9 @@ class Listener:
         self._closed = True
         self._loop.remove_reader(self._socket)
         self._socket.close()
+        if self._spare is not None:
+            os.close(self._spare)
+            self._spare = None
 
     def _listen(self) -> None:
         if not self._closed:
@@ -114,25 +137,69 @@ class Listener:
                 taken, _address = self._socket.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
-            except OSError as error:  # no more files or memory: the connections wait
-                _log.warning("cannot take a connection: %s", error)
-                self._loop.remove_reader(self._socket)
+            except OSError as error:  # no more files or memory
+                if self._may_warn("accept"):
+                    _log.warning("cannot take a connection: %s", error)
+                if error.errno in _FULL and self._refuse():
+                    continue
+                self._loop.remove_reader(self._socket)  # they wait
                 self._loop.call_later(_PAUSE, self._listen)
                 return
-            taken.settimeout(0)
-            if taken.family != socket.AF_UNIX:
-                taken.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            try:
+                _set_options(taken)
+            except OSError:  # it is gone already
+                taken.close()
+                continue
             arrival = self._loop.create_task(
                 self._loop.connect_accepted_socket(self._connect, taken)
             )
             self._arriving.add(arrival)
             arrival.add_done_callback(partial(self._arrived, taken))
 
+    def _refuse(self) -> bool:
+        """Turns one connection away with the file that is kept; returns whether that was done."""
+        if self._spare is None:
+            self._spare = _spare_file()
+            return False
+        os.close(self._spare)
+        self._spare = None
+        try:
+            taken, _address = self._socket.accept()
+            with taken:
+                taken.settimeout(0)
+                taken.send(self._refusal)
+        except OSError:  # it went away, or somebody else has taken the file
+            return False
+        finally:
+            self._spare = _spare_file()
+        return True
+
     def _arrived(self, taken: socket.socket, arrival: asyncio.Task[object]) -> None:
         self._arriving.discard(arrival)
         if not arrival.cancelled() and (error := arrival.exception()) is not None:
             _log.warning("a connection was lost as it came: %s", error)
             taken.close()
+
+
+def _set_options(taken: socket.socket) -> None:
+    """Prepares a connection: nothing blocks or is held back, and a vanished peer is noticed."""
+    taken.settimeout(0)
+    if taken.family == socket.AF_UNIX:
+        return
+    taken.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    taken.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEPALIVE_OPTIONS:
+        option = getattr(socket, name, None)  # not on every system
+        if option is not None:
+            taken.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+def _spare_file() -> int | None:
+    """Opens a file that means nothing; None when there is none to be had."""
+    try:
+        return os.open(os.devnull, os.O_RDONLY)
+    except OSError:
+        return None
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tensorkeep.keyspace import Watch
 from tensorkeep_server.dag_memory import DagMemory
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from tensorkeep_server.command import Command, CommandTable
     from tensorkeep_server.reply import Blob, Error, Version
     from tensorkeep_server.settings import Settings
+
+
+_WARN_AGAIN: Final = 60.0  # seconds
 
 
 @dataclass(slots=True, eq=False)
@@ -60,6 +63,8 @@ class Server:
         slow_log: Commands that took long.
         observed: Whether somebody wants to know which commands are done.
         doing: The command that is being done; only known while `observed`.
+        ended_at: When the last command ended that was done at once, by `perf_counter`.
+        warned_at: When each warning was logged that could come very often.
     """
 
     settings: Settings
@@ -85,10 +90,25 @@ class Server:
     slow_log: SlowLog = field(default_factory=SlowLog)
     observed: bool = False
     doing: Command | None = None
+    ended_at: float = 0.0
+    warned_at: dict[str, float] = field(default_factory=dict)
 
     def observe(self) -> None:
         """Finds out again whether somebody wants to know which commands are done."""
         self.observed = bool(self.monitors) or MISSES in self.announced
+
+    def may_warn(self, of: str) -> bool:
+        """Returns whether a warning is to be logged: once a minute, however often it is due.
+
+        Args:
+            of: What the warning is about.
+        """
+        now = time.monotonic()
+        last = self.warned_at.get(of)
+        if last is not None and now - last < _WARN_AGAIN:
+            return False
+        self.warned_at[of] = now
+        return True
 
     @contextmanager
     def one_moment(self) -> Iterator[None]:
@@ -133,8 +153,8 @@ class Client:
         keys: The keyspace of the selected database.
         address: The peer's `host:port`, or the path of the Unix socket.
         local_address: Our end's address.
-        close: Closes the connection once what was answered has been sent.
-        drop: Closes the connection at once; what was not sent yet is lost.
+        close: Closes the connection once what was answered has been sent; is told why.
+        drop: Closes the connection at once, what was not sent yet is lost; is told why.
         push: Sends what answers no request, behind all that was answered so far: encoded pieces,
             and how many bytes they have.
         database: Number of the selected database.
@@ -161,8 +181,8 @@ class Client:
     keys: Keyspace
     address: str
     local_address: str
-    close: Callable[[], None]
-    drop: Callable[[], None]
+    close: Callable[[str], None]
+    drop: Callable[[str], None]
     push: Callable[[Sequence[Blob], int], None]
     database: int = 0
     version: Version = 2
@@ -197,6 +217,14 @@ class Client:
         self.transaction = None
         self.unwatch()
 
+    def leave(self) -> None:
+        """Lets go of the connection, which is closed: what still works for the client goes on.
+
+        The two refer to each other, and would wait for the garbage collector.
+        """
+        self.close = self.drop = _ignore
+        self.push = _ignore
+
     def hear_nothing(self) -> None:
         """Ends all subscriptions, and MONITOR."""
         server = self.server
@@ -205,3 +233,7 @@ class Client:
         if self in server.monitors:
             del server.monitors[self]
             server.observe()
+
+
+def _ignore(*_: object) -> None:
+    """Does nothing: there is no connection any more."""

@@ -89,5 +89,5 @@ class ClientAccess:
         return model
 
 
-def _nothing() -> None:
+def _nothing(_: str) -> None:
     """A script cannot close its client's connection."""

@@ -115,9 +115,9 @@ def kill_(client: Client, request: Kill) -> Reply:
     victims = [other for other in client.server.clients.values() if _fits(other, client, request)]
     for victim in victims:
         if victim is client:
-            victim.close()
+            victim.close("CLIENT KILL")
         else:
-            victim.drop()
+            victim.drop("CLIENT KILL")
     if not request.simple:
         return len(victims)
     if not victims:

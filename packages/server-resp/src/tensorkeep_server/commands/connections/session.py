@@ -191,7 +191,7 @@ def parse_quit(args: Args) -> None:
 
 def quit_(client: Client, _: None) -> Reply:
     """Ends the connection after the answer."""
-    client.close()
+    client.close("QUIT")
     return OK
 
 

@@ -1,0 +1,139 @@
+"""What one client has sent and what was not done of it yet: requests, and bytes to be parsed.
+
+Here it is decided how much is parsed at once, and how much is taken from a client for which
+nothing is done just now. No socket, and no clock: when to stop is asked of whoever calls.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from tensorkeep_server.codec import RequestParser
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tensorkeep_server.codec import Limits, ProtocolError, Request
+
+PORTION: Final = 16 * 1024
+"""Bytes that are parsed at once: where requests are as small as they can be, in about 3 ms.
+
+What does not look like that is parsed as it came; to take it apart would only mean more copies.
+"""
+
+_SAMPLE: Final = 256  # bytes that are looked at
+_DENSE: Final = 4  # line breaks among them
+
+BACKLOG: Final = 1024 * 1024
+"""Bytes that a client may send ahead while nothing is done for it."""
+
+MOST_BACKLOG: Final = 8 * 1024 * 1024
+"""Bytes that are taken in the end, to find out whether the client is still there."""
+
+
+class Inbox:
+    """What one client has sent.
+
+    Args:
+        limits: How much one request may be.
+        shared: The buffer to receive into, which all connections share.
+
+    Attributes:
+        requests: Those that are whole and were not done yet, in order.
+        ahead: What was received and not parsed yet.
+        backlog: Bytes that were received while nothing was done for the client.
+        parser: What makes requests of bytes.
+    """
+
+    __slots__ = ("_into_parser", "_limit", "_shared", "ahead", "backlog", "parser", "requests")
+
+    def __init__(self, limits: Limits, shared: memoryview) -> None:
+        self.requests: deque[Request] = deque()
+        self.ahead = bytearray()
+        self.parser = RequestParser(limits)
+        self._shared = shared
+        self._into_parser = False
+        self.backlog = 0
+        self._limit = BACKLOG
+
+    @property
+    def error(self) -> ProtocolError | None:
+        """How the client broke the protocol, once all that it sent before was taken out."""
+        return None if self.requests else self.parser.error
+
+    def room(self) -> memoryview:
+        """Returns where to receive: a large argument's own memory, or the shared buffer."""
+        own = None if self.ahead else self.parser.wants()
+        self._into_parser = own is not None
+        return self._shared if own is None else own
+
+    def receive(self, count: int, served: bool) -> bool:  # noqa: FBT001 - for each read from a socket
+        """Takes bytes that were received where `room` said.
+
+        Args:
+            count: How many.
+            served: Whether requests are done for the client just now; what is in no hurry is not
+                parsed yet.
+
+        Returns:
+            Whether more may be received before others had their turn.
+        """
+        if self._into_parser:
+            self.requests.extend(self.parser.filled(count))
+        elif served and not self.ahead and (count <= PORTION or _is_sparse(self._shared[:count])):
+            self.requests.extend(self.parser.feed(self._shared[:count]))
+        else:
+            self.ahead += self._shared[:count]
+        if served:
+            return not self.ahead
+        self.backlog += count
+        return self.backlog <= self._limit
+
+    def parse(self, may_go_on: Callable[[], bool]) -> bool:
+        """Parses what was received until there is a request; returns whether there is.
+
+        Args:
+            may_go_on: Asked before each portion.
+        """
+        requests, ahead = self.requests, self.ahead
+        while ahead and not requests and may_go_on():
+            size = len(self._shared)
+            portion = ahead[: size if _is_sparse(ahead) else PORTION]
+            del ahead[: len(portion)]
+            requests.extend(self.parser.feed(portion))
+            if self.parser.error is not None:
+                ahead.clear()
+        return bool(requests)
+
+    def has_place(self) -> bool:
+        """Returns whether more may be received, although nothing is done just now."""
+        self.backlog = len(self.ahead)
+        return self.backlog <= self._limit
+
+    def grow(self) -> bool:
+        """Makes place for as much again, to see whether the client is still there.
+
+        Returns:
+            Whether it may be: not without end.
+        """
+        if self._limit >= MOST_BACKLOG:
+            return False
+        self._limit *= 2
+        return True
+
+    def all_done(self) -> None:
+        """Notes that all was done that was received."""
+        self.backlog = 0
+        self._limit = BACKLOG
+
+    def clear(self) -> None:
+        """Drops everything, half a request included."""
+        self.requests.clear()
+        self.ahead = bytearray()
+        self.parser.close()
+
+
+def _is_sparse(data: memoryview | bytearray) -> bool:
+    """Returns whether bytes have hardly any requests, by a look at their beginning."""
+    return bytes(data[:_SAMPLE]).count(b"\n") < _DENSE
