@@ -15,13 +15,16 @@ import numpy as np
 import onnxruntime
 import torch
 from entry import Case, Entry, Made, NotWritable, Size
+from trial import Mismatch, difference
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from entry import Array
 
-TOLERANCE_OF_ONNX = 2e-4  # other kernels, which sum in another order, over dozens of layers
+# Relative, of types of weights: torch itself, run twice with other threads, differs by as much.
+TOLERANCES = {torch.float32: 1e-5, torch.float16: 5e-3, torch.bfloat16: 4e-2}
+OF_ONNX = 20.0  # times as much: other kernels, which sum in another order, over dozens of layers
 _VARIES = re.compile(r" at 0x[0-9a-f]+|\x1b\[\d+m| For more information, run with .*")
 
 
@@ -49,6 +52,11 @@ class Network:
             )
             for sample in self.samples
         ]
+
+    @property
+    def tolerance(self) -> float:
+        """By how much outputs may differ, see `Made`."""
+        return TOLERANCES[next(self.module.parameters()).dtype]
 
     def shown(self) -> dict[str, torch.Tensor]:
         """Returns copies of the first sample."""
@@ -79,14 +87,16 @@ def traced(network: Network) -> Made:
         module = torch.jit.trace(
             network.module, example_kwarg_inputs=network.shown(), strict=False, check_trace=False
         )
-    return Made(_saved(module), network.cases())
+    for sample, case in zip(network.samples, network.cases(), strict=True):
+        _check("torch.jit.trace", map(array_of, called(module, sample)), case, network.tolerance)
+    return Made(_saved(module), network.cases(), tolerance=network.tolerance)
 
 
 def scripted(network: Network) -> Made:
     """Compiles a module to TorchScript."""
     with _writing("torch.jit.script"):
         module = torch.jit.script(network.module)
-    return Made(_saved(module), network.cases())
+    return Made(_saved(module), network.cases(), tolerance=network.tolerance)
 
 
 def exported(network: Network) -> Made:
@@ -97,7 +107,7 @@ def exported(network: Network) -> Made:
         )
     file = io.BytesIO()
     torch.export.save(program, file)
-    return Made(file.getvalue(), network.cases())
+    return Made(file.getvalue(), network.cases(), tolerance=network.tolerance)
 
 
 def onnx_traced(network: Network) -> Made:
@@ -180,6 +190,19 @@ def _writing(writer: str) -> Iterator[None]:
         raise NotWritable(f"{writer}: {_VARIES.sub('', reason).strip()}") from error
 
 
+def _check(writer: str, found: Iterable[Array], case: Case, tolerance: float) -> None:
+    """Checks that what was written computes what the module does, before a server has it.
+
+    Raises:
+        NotWritable: It does not: it was written for the first sample alone.
+    """
+    for index, (output, wanted) in enumerate(zip(found, case.outputs, strict=True)):
+        try:
+            difference(index, output, wanted, tolerance)
+        except Mismatch as error:
+            raise NotWritable(f"{writer}: what it writes holds for its example: {error}") from error
+
+
 def _saved(module: Any) -> bytes:  # noqa: ANN401 - torch has no type for both kinds of modules
     file = io.BytesIO()
     torch.jit.save(module, file)
@@ -208,9 +231,10 @@ def _onnx(network: Network, **options: Any) -> Made:  # noqa: ANN401 - the expor
                 **options,
             )
         blob = file.read_bytes()
-    made = Made(blob, network.cases(), tolerance=TOLERANCE_OF_ONNX)
+    made = Made(blob, network.cases(), tolerance=OF_ONNX * network.tolerance)
     with _writing("torch.onnx.export, whose file ONNX Runtime itself does not run"):
         session = onnxruntime.InferenceSession(blob, providers=["CPUExecutionProvider"])
-        for case in made.cases:
-            session.run(None, dict(case.inputs))
+        found = [session.run(None, dict(case.inputs)) for case in made.cases]
+    for outputs, case in zip(found, made.cases, strict=True):
+        _check("torch.onnx.export", outputs, case, made.tolerance)
     return made

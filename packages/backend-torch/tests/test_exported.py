@@ -17,6 +17,7 @@ from torch.export import Dim
 
 from tensorkeep.errors import ModelRejected, RunFailed
 from tensorkeep.tensor import Tensor
+from tensorkeep_torch.tensors import DTYPES
 
 AUTO = Dim.AUTO
 MANY = HealthCheck.function_scoped_fixture  # what the fixtures give never changes
@@ -282,6 +283,35 @@ def test_weights_that_share_memory_share_it_here(archives, load, run):
 
 def test_loops_of_a_program_can_be_ended(program, load):
     assert load(program("looping")).native.program.flagged
+
+
+@pytest.mark.parametrize(
+    ("function", "text"),
+    [
+        (lambda self, x: torch.fft.rfft(x), "an output of type complex64"),
+        (lambda self, x: (x, x.to(torch.complex128)), "an output of type complex128"),
+        (lambda self, x: x.to(torch.float8_e5m2), "an output of type float8_e5m2"),
+        (lambda self, x: x.to_sparse(), "an output that is a sparse tensor"),
+        (lambda self, x: 3, "no output that is a tensor"),
+    ],
+)
+def test_outputs_that_no_reply_can_hold_are_refused(archives, load, function, text):
+    with pytest.raises(ModelRejected, match=f"^The exported program has {text}, which cannot be"):
+        load(archives.exported(Of(function), (torch.rand(2, 4),)))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_programs_of_half_precision_are_run(archives, load, run, own_reader, dtype):
+    module = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.GELU(), torch.nn.Linear(8, 2))
+    x = torch.rand(3, 4).to(dtype)
+    blob = archives.exported(module.to(dtype), (x,), ({0: AUTO},))
+    given = x if dtype is torch.float16 else x.view(torch.uint16)
+    tensor = Tensor.from_numpy(given.numpy().view(DTYPES[dtype].numpy))
+
+    (output,) = run(load(blob), tensor)
+
+    assert output.dtype is DTYPES[dtype]
+    assert output.values() == own_reader(blob)(x).flatten().tolist()
 
 
 # --------------------------------------------------------------------------- conditions

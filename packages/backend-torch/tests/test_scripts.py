@@ -149,7 +149,7 @@ def test_python_behind_torch_cannot_be_reached(refusal):
 def test_functions_of_torch_that_are_written_in_python_are_compiled_silently(
     recwarn, compile_script, call
 ):
-    warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", DeprecationWarning)
+    warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated")
     script = compile_script("def f(x):\n    return torch.nn.functional.relu(x)\n")
 
     assert call(script, "f", [100.0])[0].values() == [100]

@@ -235,10 +235,11 @@ def test_outputs_of_a_dict_have_the_names_and_the_order_of_its_keys(build, run):
     assert values(run(model, [1])) == [[1], [2], [3]]
 
 
-def test_keys_that_are_set_one_by_one_are_counted_once(build, run):
+@pytest.mark.parametrize("empty", ["{}", "dict()"])
+def test_keys_that_are_set_one_by_one_are_counted_once(build, run, empty):
     model = build(
         "def forward(self, x):\n"
-        "    out: Dict[str, Tensor] = {}\n"
+        f"    out: Dict[str, Tensor] = {empty}\n"
         "    out['z'] = x\n"
         "    out['a'] = out['z'] + 1\n"
         "    out['z'] = x * 10\n"

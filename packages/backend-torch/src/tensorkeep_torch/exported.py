@@ -22,8 +22,15 @@ from tensorkeep_torch.archive import MalformedArchive
 from tensorkeep_torch.conditions import Conditions
 from tensorkeep_torch.extensions import load_operators
 from tensorkeep_torch.internals import compile_source, list_of
-from tensorkeep_torch.tensors import to_torch
-from tensorkeep_torch.translation import SCALAR_TYPES, Interface, Unsupported, only, source_of
+from tensorkeep_torch.tensors import DTYPES, to_torch
+from tensorkeep_torch.translation import (
+    LAYOUTS,
+    SCALAR_TYPES,
+    Interface,
+    Unsupported,
+    only,
+    source_of,
+)
 
 if TYPE_CHECKING:
     from tensorkeep_torch.archive import Archive
@@ -118,8 +125,11 @@ def _load(archive: Archive, device: torch.device) -> Exported:
             changes[arguments[what[_CHANGED[kind]]]] = what["arg"]["name"]
         elif kind == "user_output" and "as_tensor" in what["arg"]:
             outputs.append(what["arg"]["as_tensor"]["name"])
+            _check_output(graph["tensor_values"][outputs[-1]])
         elif kind not in {"user_output", "user_input_mutation"}:  # inputs are never changed
             raise Unsupported(f"an output of the kind {kind}")
+    if not outputs:
+        raise Unsupported("no output that is a tensor")
     interface = Interface(list(weights), inputs, outputs, changes)
     source = source_of(graph, interface, device)
     unit = compile_source(source, {"math": math, "torch": torch}.get)
@@ -131,6 +141,19 @@ def _load(archive: Archive, device: torch.device) -> Exported:
         Conditions.of(program, inputs),
         payloads.nbytes,
     )
+
+
+def _check_output(described: Json) -> None:
+    """Checks that tensors of the type and layout of an output can be returned.
+
+    Raises:
+        Unsupported: They cannot.
+    """
+    name = SCALAR_TYPES[described["dtype"]]
+    if getattr(torch, name) not in DTYPES:
+        raise Unsupported(f"an output of type {name}")
+    if described["layout"] not in LAYOUTS:
+        raise Unsupported("an output that is a sparse tensor")
 
 
 def _program(archive: Archive) -> tuple[str, Json]:

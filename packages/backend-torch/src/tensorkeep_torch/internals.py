@@ -34,7 +34,7 @@ _C._jit_set_profiling_mode(False)  # noqa: FBT003, SLF001
 warnings.filterwarnings("ignore", module=r"tensorkeep_torch\.")
 # Nor is that TorchScript grows old: the compiler says it of each function of torch that a script
 # uses and that is not in C++.
-warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", DeprecationWarning)
+warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated")
 
 # `from_dlpack(capsule)`: without the checks of `torch.from_dlpack`, which take twice as long.
 from_dlpack: Final[Callable[[object], torch.Tensor]] = _C._from_dlpack  # noqa: SLF001

@@ -183,7 +183,12 @@ _READERS: Final[Mapping[str, Callable[[_Reader, str, Native, Native], Returned]]
 
 
 def _is_made_here(value: Native, kind: str) -> bool:
-    return value is not None and value.node().kind() == _MADE_BY[kind]
+    if value is None:
+        return False
+    node = value.node()
+    # `OrderedDict()`: an empty one, as far as torch is concerned.
+    empty = node.kind() == "aten::dict" and not list(node.inputs())
+    return bool(node.kind() == _MADE_BY[kind]) or empty
 
 
 def _below(name: str, key: object, *, named: bool = False) -> str:

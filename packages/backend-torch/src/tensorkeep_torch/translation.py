@@ -51,7 +51,7 @@ _MEMORY_FORMATS: Final = {
     3: "channels_last_3d",
     4: "preserve_format",
 }
-_LAYOUTS: Final = {7: "strided"}  # all others are of tensors that are kept in other ways
+LAYOUTS: Final = {7: "strided"}  # all others are of tensors that are kept in other ways
 
 _OPERATOR: Final = re.compile(r"torch\.ops\.(\w+)\.(\w+)\.(\w+)", re.ASCII)
 _KEYWORD: Final = 2  # of the kinds of arguments
@@ -391,7 +391,7 @@ _UNIONS: Final = ("as_sym_int", "as_sym_float", "as_sym_bool", "as_optional_tens
 _NUMBERS: Final = ("as_int", "as_float", "as_bool")
 _LITERALS: Final[Mapping[str, Callable[[Any], str]]] = {
     "as_complex": lambda value: f"complex({_number(value['real'])}, {_number(value['imag'])})",
-    "as_layout": lambda value: f"torch.{_LAYOUTS[value]}",
+    "as_layout": lambda value: f"torch.{LAYOUTS[value]}",
     "as_memory_format": lambda value: f"torch.{_MEMORY_FORMATS[value]}",
     "as_none": lambda _: "None",
     "as_scalar_type": lambda value: f"torch.{SCALAR_TYPES[value]}",
