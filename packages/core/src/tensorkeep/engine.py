@@ -197,6 +197,10 @@ class Engine:
         """Returns the time of the clock by which runs expire, in seconds."""
         return self._loop.time()
 
+    def soon(self, callback: Callable[[], None]) -> None:
+        """Calls back in the next turn of the loop, after what others ask for in this one."""
+        self._loop.call_soon(callback)
+
     def execute(self, graph: GraphRun) -> None:
         """Starts a request; when it is done, `graph.on_done` is called.
 

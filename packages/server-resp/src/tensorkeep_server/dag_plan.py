@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 
 _S = TypeVar("_S")
 
+Place: TypeAlias = tuple[int, int]
+"""Where an operation stands in a request: the index of the separator behind it, and its length."""
+Ready: TypeAlias = "Callable[[], Tensor]"
+"""Returns a tensor that was read, or raises the error for it."""
+
 Reader: TypeAlias = "Callable[[Sequence[Argument], Draft[_S]], None]"
 
 SEPARATOR: Final = b"|>"
@@ -107,13 +112,16 @@ class Origins(NamedTuple):
     models: Sequence[bytes]
 
 
-def read_dag(args: Args, dialect: Dialect[_S], store: _S) -> tuple[Plan, Origins]:
+def read_dag(
+    args: Args, dialect: Dialect[_S], store: _S, ready: Mapping[Place, Ready] | None = None
+) -> tuple[Plan, Origins]:
     """Reads all of a DAG.
 
     Args:
         args: Stands behind the command's name.
         dialect: What the command takes.
         store: Where it finds what is stored.
+        ready: See `Draft.ready`.
 
     Returns:
         The plan, and what it was made from.
@@ -123,19 +131,22 @@ def read_dag(args: Args, dialect: Dialect[_S], store: _S) -> tuple[Plan, Origins
             names, and within each from left to right.
     """
     begin, items = args.at, args.items
+    ready = ready or {}
     try:
-        return _read(args, dialect, store)
+        return _read(args, dialect, store, ready)
     except CommandError:
         # Like every keyword, a separator ends at a NUL; but data may begin like that as well. So
         # what goes on after the NUL is only taken for a separator where nothing else makes sense.
         if all(item[:3] != b"|>\0" for item in items):
             raise
     plain = [SEPARATOR if item[:3] == b"|>\0" else item for item in items]
-    return _read(Args(plain, begin), dialect, store)
+    return _read(Args(plain, begin), dialect, store, ready)
 
 
-def _read(args: Args, dialect: Dialect[_S], store: _S) -> tuple[Plan, Origins]:
-    draft = Draft(store)
+def _read(
+    args: Args, dialect: Dialect[_S], store: _S, ready: Mapping[Place, Ready]
+) -> tuple[Plan, Origins]:
+    draft = Draft(store, ready)
     named, at = _read_options(args, dialect, draft)
     items = args.items
     size = len(items)
@@ -255,9 +266,12 @@ class Draft(Generic[_S]):
 
     Args:
         store: Where readers of operations find what is stored.
+        ready: See the attributes.
 
     Attributes:
         store: See above.
+        ready: Tensors that were read before, because to read them takes long, by the place of
+            their operations.
         end: Place of the separator behind the operation that is being read.
         persisted: Names whose values at the end are to be stored, each once.
         timeout_ms: See `Plan.timeout_ms`.
@@ -278,12 +292,14 @@ class Draft(Generic[_S]):
         "_unknown",
         "end",
         "persisted",
+        "ready",
         "store",
         "timeout_ms",
     )
 
-    def __init__(self, store: _S) -> None:
+    def __init__(self, store: _S, ready: Mapping[Place, Ready]) -> None:
         self.store = store
+        self.ready = ready
         self.persisted: dict[bytes, None] = {}
         self.timeout_ms = 0
         self._given: list[Tensor] = []

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tensorkeep_server.errors import error_reply
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
     from tensorkeep_server.reply import Reply
 
-
 _log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
 
 
 def _no_reply() -> Reply:
@@ -90,3 +91,35 @@ class Later:
         else:
             self._listener = None
             self._abandon()
+
+
+def in_steps(
+    soon: Callable[[Callable[[], None]], object],
+    steps: Generator[None, None, _T],
+    done: Callable[[Callable[[], _T]], None],
+) -> None:
+    """Does work step by step, each in a turn of the loop of its own.
+
+    Args:
+        soon: Calls back in the loop's next turn.
+        steps: The work; what it returns or raises is its result.
+        done: Called when it is done, with what returns the result or raises the error.
+    """
+
+    def go() -> None:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: _T = end.value
+            done(lambda: result)
+        except Exception as error:  # noqa: BLE001 - raised again by whoever wants the result
+            failure = error
+            done(lambda: _raise(failure))
+        else:
+            soon(go)
+
+    soon(go)
+
+
+def _raise(error: Exception) -> Any:  # noqa: ANN401 - stands for any result
+    raise error

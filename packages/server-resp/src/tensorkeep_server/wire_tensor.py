@@ -16,7 +16,7 @@ from tensorkeep_server.numerals import parse_doubles, parse_integers
 from tensorkeep_server.reply import BLOCK, PORTION, BigNumber, LongArray
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Generator, Iterable, Iterator, Sequence
 
     from tensorkeep_server.codec import Argument
     from tensorkeep_server.reply import Reply
@@ -39,6 +39,10 @@ _ELEMENTS: Final = {
 }
 _FLOATS: Final = {DType.FLOAT16, DType.BFLOAT16, DType.FLOAT, DType.DOUBLE}
 _LARGEST_INTEGER: Final = 2**63 - 1  # of a reply
+LONG_REQUEST: Final = 4096
+"""Arguments from which on a request that holds values is read in steps."""
+
+_STEP: Final = 4096  # values that are read at once, in at most about 2 ms
 _INVALID_VALUE: Final = "ERR invalid value"
 _INVALID_SHAPE: Final = "ERR invalid or negative value found in tensor shape"
 
@@ -55,6 +59,34 @@ def read_tensor(args: Args, max_bytes: int) -> Tensor:
         CommandError: The first thing that is wrong, from left to right.
         InvalidTensor: The data does not fit type and sizes.
     """
+    found = _read_head(args, max_bytes)
+    return found if type(found) is Tensor else _read_values(found)
+
+
+def read_tensor_in_steps(args: Args, max_bytes: int) -> Generator[None, None, Tensor]:
+    """Does what `read_tensor` does, in steps of at most about 2 ms, and returns the tensor."""
+    found = _read_head(args, max_bytes)
+    if type(found) is Tensor:
+        return found
+    blobs = []
+    for values in _cut(found):
+        blobs.append(_read_values(values).blob)
+        yield
+    return Tensor.trusted(found.dtype, found.shape, b"".join(blobs))
+
+
+class _Values(NamedTuple):
+    """Values that are to be read: those of a request from an index to before another."""
+
+    dtype: DType
+    shape: tuple[int, ...]
+    items: Sequence[Argument]
+    start: int
+    stop: int
+
+
+def _read_head(args: Args, max_bytes: int) -> Tensor | _Values:
+    """Reads all but values."""
     items = args.items
     name = items[args.at]
     dtype = _DTYPES.get(name) if type(name) is bytes else None
@@ -78,16 +110,25 @@ def read_tensor(args: Args, max_bytes: int) -> Tensor:
                 )
             return Tensor.from_blob(dtype, tuple(sizes), items[at + 1])
         if word == b"VALUES":
-            return _read_values(dtype, tuple(sizes), items[at + 1 :])
+            if len(items) - at - 1 != element_count(sizes):
+                raise CommandError("ERR wrong number of values was given in 'AI.TENSORSET' command")
+            return _Values(dtype, tuple(sizes), items, at + 1, len(items))
         raise CommandError(_INVALID_SHAPE)
     if element_count(sizes) * dtype.itemsize > max_bytes:
         raise CommandError(_INVALID_SHAPE)
     return Tensor.zeros(dtype, tuple(sizes))
 
 
-def _read_values(dtype: DType, shape: tuple[int, ...], values: Sequence[Argument]) -> Tensor:
-    if len(values) != element_count(shape):
-        raise CommandError("ERR wrong number of values was given in 'AI.TENSORSET' command")
+def _cut(found: _Values) -> Iterator[_Values]:
+    """Cuts values into parts that are read one after the other."""
+    for start in range(found.start, found.stop, _STEP):
+        stop = min(start + _STEP, found.stop)
+        yield found._replace(shape=(stop - start,), start=start, stop=stop)
+
+
+def _read_values(found: _Values) -> Tensor:
+    dtype, shape, items, start, stop = found
+    values = items[start:stop]
     if dtype is DType.STRING:
         # A string may bring its terminating NUL.
         return Tensor.from_values(dtype, shape, [bytes(each).removesuffix(NUL) for each in values])

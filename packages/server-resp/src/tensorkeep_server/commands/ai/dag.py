@@ -35,22 +35,33 @@ from tensorkeep_server.commands.ai.execute import (
 from tensorkeep_server.commands.ai.models import stored_model
 from tensorkeep_server.commands.ai.script_execute import read_script_execute, script_call
 from tensorkeep_server.commands.ai.scripts import stored_script
-from tensorkeep_server.commands.ai.tensors import check_target, stored_tensor
-from tensorkeep_server.dag_plan import Dialect, Draft, read_dag
+from tensorkeep_server.commands.ai.tensors import (
+    check_target,
+    let_go,
+    most_bytes,
+    stored_tensor,
+)
+from tensorkeep_server.dag_plan import SEPARATOR, Dialect, Draft, read_dag
 from tensorkeep_server.errors import CommandError, error_reply
+from tensorkeep_server.later import Later, in_steps
 from tensorkeep_server.reply import OK, Error, Simple
-from tensorkeep_server.wire_tensor import read_form, read_tensor, show_tensor
+from tensorkeep_server.wire_tensor import (
+    LONG_REQUEST,
+    read_form,
+    read_tensor,
+    read_tensor_in_steps,
+    show_tensor,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
 
     from tensorkeep.model import Model
     from tensorkeep.tensor import Tensor
     from tensorkeep_server.codec import Argument
     from tensorkeep_server.commands.ai.execute import ModelExecute
     from tensorkeep_server.commands.ai.script_execute import ScriptExecute
-    from tensorkeep_server.dag_plan import Plan, Reader
-    from tensorkeep_server.later import Later
+    from tensorkeep_server.dag_plan import Place, Plan, Reader, Ready
     from tensorkeep_server.reply import Reply
     from tensorkeep_server.state import Client
     from tensorkeep_server.wire_tensor import Form
@@ -65,8 +76,8 @@ _NO_TENSOR: Final = "ERR PERSIST key stands for an output that is no tensor"
 def _read_tensor_set(op: Sequence[Argument], draft: Draft[Client]) -> None:
     if len(op) < 4:  # noqa: PLR2004 - the operation, name, type, and a size or data
         raise CommandError("wrong number of arguments for 'AI.TENSORSET' command")
-    limits = draft.store.server.settings.limits
-    tensor = read_tensor(Args(op, 2), limits.max_bulk)
+    ready = draft.ready.get((draft.end, len(op)))
+    tensor = ready() if ready else read_tensor(Args(op, 2), most_bytes(draft.store))
     # VALUES may be followed by any word, so the tensor itself must tell.
     ends_in_data = keyword(op[-2]) == b"BLOB" and tensor.blob is op[-1]
     draft.put(bytes(op[1]), tensor, ends_in_data=ends_in_data)
@@ -189,9 +200,79 @@ def check_arity(dialect: Dialect[Client], args: Args) -> Args:
 
 def run_dag(dialect: Dialect[Client], client: Client, args: Args) -> Reply | Later:
     """Runs a DAG and stores what it was asked to."""
+    if len(args) < LONG_REQUEST:
+        return _run(dialect, client, args, {})
+    running: Later | None = None
+    abandoned = False
+
+    def abandon() -> None:
+        nonlocal abandoned
+        abandoned = True
+        if running is not None:
+            running.abandon()
+
+    later = Later(abandon)
+
+    def begin(result: Callable[[], dict[Place, Ready]]) -> None:
+        nonlocal running
+        if abandoned:
+            return
+        try:
+            reply = _run(dialect, client, args, result())
+        except Exception as error:  # noqa: BLE001 - the table names it, or logs it
+            reply = error_reply(error)
+        let_go(args)
+        if not isinstance(reply, Later):
+            made = reply
+            later.resolve(lambda: made)
+        elif reply.resolved:
+            later.resolve(reply.finish)
+        else:
+            running = reply
+            reply.then(partial(later.resolve, reply.finish))
+
+    in_steps(client.server.engine.soon, _read_ahead(args, most_bytes(client)), begin)
+    return later
+
+
+def _read_ahead(args: Args, max_bytes: int) -> Generator[None, None, dict[Place, Ready]]:
+    """Reads the tensors that a DAG brings, in steps, before anything stored is looked at.
+
+    What else is in the DAG may be wrong, and then comes to nothing.
+    """
+    found: dict[Place, Ready] = {}
+    items = [*args.items, SEPARATOR]
+    end = items.index(SEPARATOR)
+    yield
+    while end < len(items) - 1:
+        begin, end = end + 1, items.index(SEPARATOR, end + 1)
+        if end - begin < 4 or keyword(items[begin]) != b"AI.TENSORSET":  # noqa: PLR2004 - as below
+            continue
+        try:
+            steps = read_tensor_in_steps(Args(items[begin:end], 2), max_bytes)
+            tensor = yield from steps
+        except Exception as error:  # noqa: BLE001 - raised when it is the first
+            found[end, end - begin] = partial(_raise, error)
+        else:
+            found[end, end - begin] = partial(_same, tensor)
+        yield
+    return found
+
+
+def _raise(error: Exception) -> Tensor:
+    raise error
+
+
+def _same(tensor: Tensor) -> Tensor:
+    return tensor
+
+
+def _run(
+    dialect: Dialect[Client], client: Client, args: Args, ready: Mapping[Place, Ready]
+) -> Reply | Later:
     plan = client.dags.recall(args.items, client.keys.get)
     if plan is None:
-        plan, origins = read_dag(args, dialect, client)
+        plan, origins = read_dag(args, dialect, client, ready)
         client.dags.note(args.items, plan, origins)
     engine = client.server.engine
     expires_at = engine.time() + plan.timeout_ms / 1000 if plan.timeout_ms > 0 else None

@@ -8,11 +8,19 @@ from tensorkeep.keyspace import NEW
 from tensorkeep.tensor import Tensor
 from tensorkeep_server.command import DENYOOM, MODULE, READONLY, WRITE, Command, Difference, command
 from tensorkeep_server.errors import CommandError
+from tensorkeep_server.later import Later, in_steps
 from tensorkeep_server.reply import OK
-from tensorkeep_server.wire_tensor import read_form, read_tensor, show_tensor
+from tensorkeep_server.values.leftovers import leave
+from tensorkeep_server.wire_tensor import (
+    LONG_REQUEST,
+    read_form,
+    read_tensor,
+    read_tensor_in_steps,
+    show_tensor,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from tensorkeep_server.args import Args
     from tensorkeep_server.codec import Argument
@@ -41,13 +49,48 @@ def parse_tensor_set(args: Args) -> TensorSet:
     return TensorSet(args.take(), args)
 
 
-def tensor_set(client: Client, request: TensorSet) -> Reply:
+def tensor_set(client: Client, request: TensorSet) -> Reply | Later:
     """Stores a tensor, replacing a tensor and its expiry."""
-    keys = client.keys
     check_target(client, request.key)
-    tensor = read_tensor(request.content, client.server.settings.limits.max_bulk)
-    keys.set(request.key, tensor, None, NEW)
+    later = prepare_tensor_set(client, request)
+    if later is not None:
+        return later
+    return _store(client, request.key, read_tensor(request.content, most_bytes(client)))
+
+
+def prepare_tensor_set(client: Client, request: TensorSet) -> Later | None:
+    """Begins to read a tensor that brings many values; None if it does not."""
+    content = request.content
+    if len(content) < LONG_REQUEST:
+        return None
+    later = Later()
+
+    def done(result: Callable[[], Tensor]) -> None:
+        def store() -> Reply:
+            let_go(content)
+            check_target(client, request.key)  # it may be another one now
+            return _store(client, request.key, result())
+
+        later.resolve(store)
+
+    in_steps(client.server.engine.soon, read_tensor_in_steps(content, most_bytes(client)), done)
+    return later
+
+
+def let_go(args: Args) -> None:
+    """Has the arguments of a request that was done freed bit by bit, if they are many."""
+    if isinstance(args.items, list):
+        leave(args.items)
+
+
+def _store(client: Client, key: bytes, tensor: Tensor) -> Reply:
+    client.keys.set(key, tensor, None, NEW)
     return OK
+
+
+def most_bytes(client: Client) -> int:
+    """Returns the most bytes that a tensor without data may have."""
+    return client.server.settings.limits.max_bulk
 
 
 # --------------------------------------------------------------------------- AI.TENSORGET
@@ -115,6 +158,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         flags=(WRITE, DENYOOM, MODULE),
         keys=(1, 1, 1),
         syntax="key type [dim ...] [BLOB data | VALUES value ...]",
+        prepare=prepare_tensor_set,
         differences=(
             *_OF_TENSORS,
             Difference(
