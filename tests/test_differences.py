@@ -23,6 +23,13 @@ def write(tensors: List[Tensor], keys: List[str], args: List[str]):
 def two(tensors: List[Tensor], keys: List[str], args: List[str]):
     return [tensors[0], tensors[0]]
 
+def passes(tensors: List[Tensor], keys: List[str], args: List[str]):
+    redis.execute("SET", [keys[0], args[0]])
+    redis.execute("RPUSH", keys[1], str(redis.execute("GET", keys[0])), args[0])
+    for each in redis.asList(redis.execute("LRANGE", keys[1], 0, -1)):
+        redis.execute("APPEND", keys[2], str(each))
+    return redisAI.model_execute(keys[3], tensors, 1)
+
 def refused(tensors: List[Tensor], keys: List[str], args: List[str]):
     redis.execute("NOSUCH", [keys[0]])
 """
@@ -61,7 +68,7 @@ def wire(serving):
 
 @pytest.fixture
 def script(wire):
-    entries = ("ENTRY_POINTS", 3, "write", "two", "refused")
+    entries = ("ENTRY_POINTS", 4, "write", "two", "passes", "refused")
     assert wire.read("AI.SCRIPTSTORE", "s", "CPU", *entries, "SOURCE", SCRIPT) == "OK"
 
 
@@ -153,6 +160,43 @@ def test_commands_of_a_script_are_done_in_the_database_of_its_client(wire, scrip
     assert wire.read("GET", "k") == b"value"
     wire.ask("SELECT", 0)
     assert wire.read("EXISTS", "k") == 0
+
+
+@with_torch
+@pytest.mark.parametrize("in_dag", [False, True])
+@pytest.mark.parametrize("word", [b"k\0z", b"\0", b"\xff\xfe\0\x80", bytes(range(256)), b""])
+def test_keys_arguments_and_replies_of_a_script_are_any_bytes(wire, script, word, in_dag):
+    key, items, joined, same = (word + mark for mark in (b"1", b"2\0", b"3\xff", b"4\0\xff"))
+    assert wire.read("AI.MODELSTORE", same, "ONNX", "CPU", "BLOB", model("Identity")) == "OK"
+    wire.ask("SET", "k", "kept")
+    wire.ask("SET", key.partition(b"\0")[0] or b"-", "kept")
+
+    keys = ("KEYS", 4, key, items, joined, same)
+    ask = (
+        "AI.SCRIPTEXECUTE",
+        "s",
+        "passes",
+        *keys,
+        "INPUTS",
+        1,
+        "x",
+        "ARGS",
+        1,
+        word,
+        "OUTPUTS",
+        1,
+    )
+    if in_dag:
+        dag = ("AI.DAGEXECUTE", "LOAD", 1, "x", "PERSIST", 1, "y", "|>", *ask, "y")
+        assert wire.read(*dag) == ["OK"]
+    else:
+        assert wire.read(*ask, "y") == "OK"
+
+    assert wire.read("GET", key) == word
+    assert wire.read("LRANGE", items, 0, -1) == [word, word]
+    assert wire.read("GET", joined) == word * 2
+    assert wire.read("AI.TENSORGET", "y", "VALUES") == [b"1", b"2"]
+    assert wire.read("GET", "k") == b"kept"
 
 
 @with_torch

@@ -66,7 +66,7 @@ def failure(ask):
             [b"RPUSH", b"k", b"a", b"b", b"1", b"2", b"0.5"],
         ),
         ("'SET', keys[0], args[0]", [b"SET", b"a key", "ünïcode".encode()]),
-        ("'SET', 'before\\000after'", [b"SET", b"before"]),
+        ("'SET', 'before\\000after'", [b"SET", b"before\0after"]),
         ("'SET', ''", [b"SET", b""]),
         (", ".join(["'MANY'", *map(str, range(40))]), [b"MANY", *(b"%d" % n for n in range(40))]),
     ],
@@ -101,13 +101,73 @@ def test_what_cannot_be_an_argument_is_named(failure, value, kind):
     assert f"redis.execute takes str, int, float and bool, not {kind}" in text
 
 
-def test_an_argument_that_is_not_utf_8_fails_without_harm(failure, ask, keyspace):
-    keyspace.replies["GET"] = b"1"
+BYTES = [b"", b"\0", b"k\0z", b"\xff", b"\xfe\0\x80", b"[\"'\\\n\xc3", bytes(range(256)), b"\0" * 3]
 
-    assert "utf-8" in failure(
-        "    redis.execute('GET', keys[0])\n    return tensors\n", [1], keys=[b"\xff"]
+
+@pytest.mark.parametrize("word", BYTES)
+def test_any_bytes_reach_commands_whole(ask, keyspace, word):
+    keyspace.replies["SET"] = b"OK"
+    body = """
+    redis.execute("SET", keys[0], args[0])
+    redis.execute("SET", [keys[0], args[0]], 1)
+    return tensors
+"""
+
+    ask(body, [1], keys=[word], arguments=[word])
+
+    assert keyspace.asked == [("SET", word, word), ("SET", word, word, b"1")]
+
+
+@pytest.mark.parametrize("word", BYTES)
+def test_any_bytes_come_back_and_go_out_again_whole(ask, keyspace, word):
+    replies = [word, [word, 1, [word]], [[word], None]]
+    keyspace.replies |= {"GET": lambda at: replies[int(at)], "SET": b"OK"}
+    body = """
+    redis.execute("SET", str(redis.execute("GET", 0)))
+    outer = redis.asList(redis.execute("GET", 1))
+    redis.execute("SET", str(outer[0]), str(redis.asList(outer[2])[0]))
+    inner = redis.asList(redis.asList(redis.execute("GET", 2))[0])
+    redis.execute("SET", str(inner[0]))
+    return number(len(str(redis.execute("GET", 0))))
+"""
+
+    assert ask(body).values() == [len(word)]
+    assert [words for command, *words in keyspace.asked if command == "SET"] == [
+        [word],
+        [word, word],
+        [word],
+    ]
+
+
+@pytest.mark.parametrize("word", BYTES)
+def test_names_of_commands_and_models_are_any_bytes(ask, keyspace, failure, word):
+    name = word.decode("utf-8", "surrogateescape")
+    keyspace.replies |= {name: b"OK"}
+
+    ask("    redis.execute(keys[0])\n    return tensors\n", [1], keys=[word])
+    assert keyspace.asked == [(name,)]
+
+    keyspace.replies[name] = lambda tensor: [tensor]
+    ask("    return redisAI.model_execute(keys[0], tensors, 1)\n", [1], keys=[word])
+    assert keyspace.asked[1:] == [(name, 1)]
+
+
+def test_the_text_of_an_error_tells_of_bytes_that_are_no_text(failure, keyspace):
+    keyspace.replies["GET"] = CommandFailed("ERR no key k\0z\udcff")
+    body = "    redis.execute('GET', keys[0])\n    return tensors\n"
+
+    assert (
+        failure(body, [1], keys=[b"k"])
+        .rstrip()
+        .endswith("Redis command returned an error: ERR no key k\\x00z\\xff")
     )
-    assert ask("    return number(redis.execute('GET', 'k'))\n").values() == [1]
+
+
+def test_a_script_may_fail_with_any_bytes(failure):
+    body = "    raise Exception(keys[0])\n    return tensors\n"
+
+    text = failure(body, [1], keys=[b"not \xff text"])
+    assert text.rstrip().endswith("Exception: not \udcff text")
 
 
 def test_a_call_whose_reply_is_not_used_is_made_all_the_same(ask, keyspace):
@@ -138,7 +198,7 @@ def test_calls_are_made_in_loops_and_helpers_in_their_order(ask, keyspace):
         (b"", ""),
         ("ünï".encode(), "\xc3\xbcn\xc3\xaf"),  # TorchScript looks at bytes
         (b"\xff\xfe", "\xff\xfe"),
-        (b"before\0after", "before"),
+        (b"before\0after", "before\0after"),
         (12, "12"),
         (-(2**62), str(-(2**62))),
         (None, "None"),

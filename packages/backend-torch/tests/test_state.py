@@ -32,6 +32,9 @@ COUNTS = "    self.n += 1\n    return x + self.n\n"
         "    self.past[0] = x\n    return x\n",
         "    self.named['a'] = x\n    return x\n",
         "    self.past.clear()\n    return x\n",
+        "    self.past.copy()[0].mul_(2)\n    return x\n",
+        "    self.past[:1][0].mul_(2)\n    return x\n",
+        "    self.sizes.append(1)\n    return x\n",
         "    y = self.past\n    y += [x]\n    return x\n",
         "    return torch.batch_norm(x, None, None, self.w, self.w, True, 0.1, 1e-5, False)\n",
         "    return torch.native_batch_norm(x, None, None, self.w, self.w, True, 0.1, 1e-5)[0]\n",
@@ -44,7 +47,7 @@ COUNTS = "    self.n += 1\n    return x + self.n\n"
 def test_what_a_run_may_change_for_the_next_is_seen(archives, load, body):
     source = f"def forward(self, x):\n{body}"
     blob = archives.scripted(
-        source, n=0, w=torch.ones(1), past=[torch.ones(1)], named={"a": torch.ones(1)}
+        source, n=0, w=torch.ones(1), past=[torch.ones(1)], named={"a": torch.ones(1)}, sizes=[1]
     )
     model = load(blob)
 
@@ -64,12 +67,16 @@ def test_what_a_run_may_change_for_the_next_is_seen(archives, load, body):
         "    return torch.batch_norm(x, None, None, self.w, self.w, False, 0.1, 1e-5, False)\n",
         "    x.mul_(2)\n    return x\n",
         "    y = torch.stack([self.w, x])\n    y.mul_(2)\n    return y\n",
+        "    y = self.sizes.copy()\n    y[0] = 3\n    return x * y[0]\n",
+        "    y = self.sizes[:1]\n    y.append(3)\n    return x * y[1]\n",
     ],
 )
 def test_what_a_run_does_to_what_is_its_own_is_no_state(archives, load, body):
     source = f"def forward(self, x):\n{body}"
 
-    assert not load(archives.scripted(source, w=torch.ones(1))).native.program.state
+    blob = archives.scripted(source, w=torch.ones(1), sizes=[1, 2])
+
+    assert not load(blob).native.program.state
 
 
 def block(inplace):

@@ -12,6 +12,7 @@ import warnings
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import torch
+from torch._awaits import _Await
 from torch._jit_internal import FunctionModifiers
 from torch.jit._state import _python_cu, _set_jit_overload_cache
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 Native: TypeAlias = Any
 """An object of torch's own that has no type in Python: a unit, function, graph, node or value."""
+
+Wrapped: Final[Any] = _Await
+"""The type of values that Python's functions are given without being converted."""
 
 _C: Final[Any] = torch._C  # noqa: SLF001 - see above; untyped, for its types are often wrong
 

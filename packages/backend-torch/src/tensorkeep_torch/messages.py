@@ -45,12 +45,12 @@ _LAST_LINE: Final = re.compile(r"^(?:RuntimeError|builtins\.\w+|[\w.]*Error): ?"
 
 def of_load(error: Exception) -> str:
     """Returns why a model could not be loaded."""
-    return shortened(_CPP_STACK.sub("", str(error)).strip())
+    return shortened(_CPP_STACK.sub("", _text(error)).strip())
 
 
 def of_run(error: Exception) -> str:
     """Returns why a model failed: what was wrong, without the way through its source."""
-    text = _PYTHON_STACK.sub("", _CPP_STACK.sub("", str(error)))
+    text = _PYTHON_STACK.sub("", _CPP_STACK.sub("", _text(error)))
     _, here, rest = text.rpartition(_HERE)
     if here:
         found = _LAST_LINE.search(rest)
@@ -60,12 +60,12 @@ def of_run(error: Exception) -> str:
 
 def of_compiler(error: Exception) -> str:
     """Returns why a script does not compile, in the compiler's own words."""
-    return _PYTHON_STACK.sub("", _CPP_STACK.sub("", str(error)))
+    return _PYTHON_STACK.sub("", _CPP_STACK.sub("", _text(error)))
 
 
 def of_script(error: Exception) -> str:
     """Returns why a script failed, with the way through its source but not through ours."""
-    text = _PYTHON_STACK.sub("\n", _CPP_STACK.sub("", str(error)))
+    text = _PYTHON_STACK.sub("\n", _CPP_STACK.sub("", _text(error)))
     return _HIDDEN_FRAME.sub("", text).replace("RuntimeError: ScriptError: ", "RuntimeError: ")
 
 
@@ -73,6 +73,19 @@ def of_output(dtype: torch.dtype) -> str:
     """Returns that outputs of some type cannot be returned."""
     name = str(dtype).removeprefix("torch.")
     return f"{_CPP_NAMES.get(name, name)} is not supported by dlpack"
+
+
+def speakable(text: str) -> str:
+    r"""Returns a text that C++ takes whole: what it cannot carry is written as `\xff`."""
+    carried = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return carried.replace("\0", "\\x00")
+
+
+def _text(error: Exception) -> str:
+    """Returns the text of an exception; one that is not UTF-8 comes from C++ as another."""
+    if isinstance(error, UnicodeDecodeError):
+        return bytes(error.object).decode("utf-8", "surrogateescape")
+    return str(error)
 
 
 def shortened(text: str) -> str:

@@ -206,7 +206,7 @@ _KEEP_STATISTICS: Final = re.compile(
 # --------------------------------------------------------------------------- which fill
 _UNFILLED: Final = re.compile(
     r"\w*(?:empty|resize)\w*|set_?|set_data|geqrf|cholesky\w*|lu_\w+|linalg_\w+|_linalg_\w+"
-    r"|\w+_out|_nested\w+"
+    r"|\w+_out"
 )
 _GROWS: Final = re.compile(r"aten::(?:\w*resize\w*|set_?|set_data)")
 _FILL: Final = re.compile(
@@ -244,6 +244,7 @@ class Operator:
         training: The number of the parameter that says whether it writes at all; None if none.
         fills: Whether it fills all memory that it makes room for.
         aliases: The numbers of the parameters whose memory its results may share, None for all.
+        own: Whether the lists and dicts that it returns are its own, whatever lies in them.
     """
 
     allowed: bool
@@ -252,6 +253,7 @@ class Operator:
     training: int | None
     fills: bool
     aliases: frozenset[int] | None
+    own: bool
 
 
 STRUCTURE: Final = Operator(
@@ -261,6 +263,7 @@ STRUCTURE: Final = Operator(
     training=None,
     fills=True,
     aliases=None,
+    own=False,
 )
 """What nodes of structure are."""
 _REFUSED: Final = Operator(
@@ -270,6 +273,7 @@ _REFUSED: Final = Operator(
     training=None,
     fills=False,
     aliases=None,
+    own=False,
 )
 
 
@@ -319,6 +323,7 @@ def _of_parsed(schema: Native) -> Operator:
         training,
         _fills(schema),
         _aliases(schema),
+        all(each.alias_info is None for each in schema.returns),
     )
 
 

@@ -19,16 +19,15 @@ import torch
 
 from tensorkeep.errors import CommandFailed, RunFailed
 from tensorkeep_torch.internals import any_of, compile_for_all, leave_to_python
-from tensorkeep_torch.messages import HIDDEN, REDIS_ERROR
+from tensorkeep_torch.messages import HIDDEN, REDIS_ERROR, speakable
 from tensorkeep_torch.tensors import from_torch, to_torch
+from tensorkeep_torch.texts import WRAP, WRAPPED, unwrapped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from tensorkeep.hookspecs import CommandReply, Commands, RunContext
     from tensorkeep_torch.internals import Native
-
-NUL: Final = b"\0"
 
 
 class Caller(NamedTuple):
@@ -67,13 +66,14 @@ class ScriptError(Exception):
 # --------------------------------------------------------------------------- Python's side
 # The annotations are objects, whatever `annotations` above says: TorchScript's compiler reads
 # them, and knows no others.
-def _execute(command, arguments):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202 - set below
+def _execute(words):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202 - set below
     """Runs a command; returns its reply in a list, and of an array True and the elements."""
     caller = _caller("redis.execute")
+    command, *arguments = _words(unwrapped(words))
     try:
-        reply = caller.commands.execute(command, list(_words(arguments)))
+        reply = caller.commands.execute(command.decode("utf-8", "surrogateescape"), arguments)
     except CommandFailed as error:
-        raise ScriptError(f"{REDIS_ERROR}{error}") from error
+        raise ScriptError(speakable(f"{REDIS_ERROR}{error}")) from error
     if isinstance(reply, list):
         return [True, *map(_value, reply)]
     return [_value(reply)]
@@ -81,9 +81,10 @@ def _execute(command, arguments):  # type: ignore[no-untyped-def] # noqa: ANN001
 
 def _elements(value):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202 - set below
     """Returns the elements of an array within an array."""
-    if isinstance(value, (list, tuple)):
-        return list(value)
-    raise ScriptError(f"redis.asList takes the reply of an array, not {_kind(value)}")
+    found = unwrapped(value)
+    if isinstance(found, (list, tuple)):
+        return [tuple(each) if isinstance(each, list) else each for each in found]
+    raise ScriptError(f"redis.asList takes the reply of an array, not {_kind(found)}")
 
 
 def _model_execute(key, inputs, num_outputs):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
@@ -91,17 +92,18 @@ def _model_execute(key, inputs, num_outputs):  # type: ignore[no-untyped-def] # 
     caller = _caller("redisAI.model_execute")
     given = [from_torch(each, inputs) for each in inputs]
     try:
-        outputs = caller.commands.model_execute(key, given, num_outputs)
+        name = next(_words([unwrapped(key)])).decode("utf-8", "surrogateescape")
+        outputs = caller.commands.model_execute(name, given, num_outputs)
     except (CommandFailed, RunFailed) as error:
-        raise ScriptError(str(error)) from error
+        raise ScriptError(speakable(str(error))) from error
     return [to_torch(each, caller.device, copy=caller.writes) for each in outputs]
 
 
 _SIGNATURES: Final[dict[Any, dict[str, Any]]] = {
-    _execute: {"command": str, "arguments": List[Any], "return": List[Any]},  # noqa: UP006
-    _elements: {"value": Any, "return": List[Any]},  # noqa: UP006
+    _execute: {"words": WRAPPED, "return": List[Any]},  # noqa: UP006
+    _elements: {"value": WRAPPED, "return": List[Any]},  # noqa: UP006
     _model_execute: {
-        "key": str,
+        "key": WRAPPED,
         "inputs": List[torch.Tensor],  # noqa: UP006
         "num_outputs": int,
         "return": List[torch.Tensor],  # noqa: UP006
@@ -126,8 +128,10 @@ def _words(arguments: list[object]) -> Iterator[bytes]:
     for each in arguments:
         if isinstance(each, list):
             yield from _words(each)
+        elif isinstance(each, bytes):
+            yield each
         elif isinstance(each, str):
-            yield each.encode().partition(NUL)[0]
+            yield each.encode()
         elif isinstance(each, (bool, int)):
             yield b"%d" % each
         elif isinstance(each, float):
@@ -138,8 +142,6 @@ def _words(arguments: list[object]) -> Iterator[bytes]:
 
 def _value(reply: CommandReply) -> object:
     """Returns a reply as the compiler takes it: text as bytes, arrays within arrays as tuples."""
-    if isinstance(reply, bytes):
-        return reply.partition(NUL)[0]
     if isinstance(reply, list):
         return tuple(map(_value, reply))  # a list would have to be of one type, and not empty
     return reply
@@ -152,7 +154,8 @@ def _kind(value: object) -> str:
 # --------------------------------------------------------------------------- TorchScript's side
 _EXECUTE: Final = """
 def {hidden}execute_{count}(cmd: str{parameters}) -> Any:
-    reply = execute(cmd, torch.jit.annotate(List[Any], [{arguments}]))
+    words = torch.jit.annotate(List[Any], [cmd, {arguments}])
+    reply = execute({wrap}(torch.jit.annotate(Any, words)))
     first = reply[0]
     if isinstance(first, bool):
         return reply[1:]
@@ -162,7 +165,11 @@ _AS_LIST: Final = """
 def {hidden}as_list(value: Any) -> List[Any]:
     if isinstance(value, List[Any]):
         return value
-    return elements(value)
+    return elements({wrap}(value))
+"""
+_MODEL_EXECUTE: Final = """
+def {hidden}model_execute(key: str, inputs: List[Tensor], num_outputs: int) -> List[Tensor]:
+    return model_execute({wrap}(torch.jit.annotate(Any, key)), inputs, num_outputs)
 """
 _defined: Final[dict[str, Native]] = {}
 _defining: Final = threading.Lock()
@@ -173,7 +180,9 @@ def resolver(source: str) -> Callable[[str], object]:
     redis, redis_ai = ModuleType("redis"), ModuleType("redisAI")
     redis.execute = any_of([_define_execute(count) for count in _counts(source)])  # type: ignore[attr-defined]
     redis.asList = any_of([_define("as_list", _AS_LIST, elements=_elements)])  # type: ignore[attr-defined]
-    redis_ai.model_execute = _model_execute  # type: ignore[attr-defined]
+    redis_ai.model_execute = any_of(  # type: ignore[attr-defined]
+        [_define("model_execute", _MODEL_EXECUTE, model_execute=_model_execute)]
+    )
     modules = {"redis": redis, "redisai": redis_ai}
 
     def resolve(name: str) -> object:
@@ -231,6 +240,6 @@ def _define(name: str, source: str, **functions: object) -> Native:
     with _defining:
         if name not in _defined:
             known = {"torch": torch, **functions}
-            hidden = source.replace("{hidden}", HIDDEN)
+            hidden = source.replace("{hidden}", HIDDEN).replace("{wrap}", WRAP)
             _defined[name] = compile_for_all(HIDDEN + name, hidden, known.get)
         return _defined[name]

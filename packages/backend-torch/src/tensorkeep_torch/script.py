@@ -17,7 +17,7 @@ from tensorkeep_torch.extensions import load_operators
 from tensorkeep_torch.internals import compile_source, functions_of
 from tensorkeep_torch.messages import CANCELLED, of_compiler, of_script
 from tensorkeep_torch.program import Program, flattened, vet
-from tensorkeep_torch.redis_calls import NUL, PYTHON, Caller, exchange, resolver
+from tensorkeep_torch.redis_calls import PYTHON, Caller, exchange, resolver
 from tensorkeep_torch.tensors import from_torch, to_torch
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def create_script(spec: ScriptSpec, source: bytes, options: BackendOptions) -> T
 
 def _compiled(source: bytes) -> dict[str, Native]:
     try:
-        text = source.partition(NUL)[0].decode()
+        text = source.partition(b"\0")[0].decode()
     except UnicodeDecodeError as error:
         raise ModelRejected(f"The source of a script must be UTF-8: {error}") from error
     load_operators(text)
@@ -130,7 +130,8 @@ def run_script(script: TorchScript, call: ScriptCall, run: RunContext) -> list[T
     program, device = function.program, script.device
     given = [to_torch(each, device, copy=program.writes) for each in call.tensors]
     if function.entry_point:
-        arguments: list[object] = [given, _texts(call.keys), _texts(call.arguments)]
+        # The compiler takes bytes for strings, whatever they are.
+        arguments: list[object] = [given, list(call.keys), list(call.arguments)]
     else:
         arguments = _legacy_arguments(name, function.types, given)
     before = exchange(Caller(call.commands, run, device, program.writes))
@@ -143,11 +144,6 @@ def run_script(script: TorchScript, call: ScriptCall, run: RunContext) -> list[T
         raise RunFailed(CANCELLED if run.cancelled else of_script(error)) from error
     finally:
         exchange(before)
-
-
-def _texts(words: Sequence[bytes]) -> list[bytes]:
-    """Returns strings as the compiler takes them: bytes of any kind, up to the first NUL."""
-    return [word.partition(NUL)[0] for word in words]
 
 
 def _legacy_arguments(

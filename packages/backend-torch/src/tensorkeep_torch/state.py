@@ -77,9 +77,11 @@ def _sharing(node: Native) -> Iterator[list[str]]:
         for each in zip(node.outputs(), given, inside, left, strict=True):
             yield _mutable(each)
     else:
-        aliases = operator_of(node).aliases
+        operator = operator_of(node)
+        aliases = operator.aliases
         if aliases is None:
-            values = [*node.inputs(), *node.outputs()]
+            shared = (each for each in node.outputs() if not (operator.own and _is_plain(each)))
+            values = [*node.inputs(), *shared]
             task = subgraph_of(node)
             if task is not None:
                 values += [*task.inputs(), *task.outputs()]
@@ -95,6 +97,12 @@ def _mutable(values: Iterable[Native]) -> list[str]:
         for value in values
         if not _IMMUTABLE.issuperset(_WORD.findall(value.type().annotation_str))
     ]
+
+
+def _is_plain(value: Native) -> bool:
+    """Returns whether a value is a list or dict of what cannot be written to."""
+    words = _WORD.findall(value.type().annotation_str)
+    return _IMMUTABLE.issuperset(words[1:]) and words[0] in {"Dict", "List"}
 
 
 class _Groups:

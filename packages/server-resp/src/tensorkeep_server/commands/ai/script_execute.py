@@ -233,6 +233,11 @@ OF_SCRIPTS: Final = (
         "As for the script's inputs and outputs.",
     ),
     Difference(
+        "Keys, arguments and replies are cut at the first NUL.",
+        "They are any bytes, and whole, in both directions.",
+        "A script that was given `k\\0z` deleted the key `k`.",
+    ),
+    Difference(
         "An integer that `redis.execute` answers is cut to 32 bits.",
         "It has 64.",
         "Counters, times and sizes go beyond.",
