@@ -254,6 +254,19 @@ def test_an_empty_keyspace_is_scanned_in_one_go(keys):
     assert keys.scan(0, 10) == (0, [])
 
 
+def test_a_scan_removes_what_it_finds_to_have_expired_and_leaves_what_it_does_not_want(keys, clock):
+    for key in (b"a1", b"a2", b"b1", b"b2"):
+        keys.set(key, "value", START + 1 if key.endswith(b"1") else None)
+    clock.now = START + 1
+
+    found = keys.scan(0, 10, lambda some: [key for key in some if key.startswith(b"a")])
+
+    assert found == (0, [b"a2"])
+    assert len(keys) == 3  # without a1
+    assert keys.scan(0, 10) == (0, [b"b2", b"a2"])
+    assert len(keys) == 2
+
+
 def test_a_scan_ends_although_every_key_is_renamed_as_it_is_found(keys):
     for number in range(50):
         keys.set(b"%d" % number, number)
@@ -282,7 +295,8 @@ def test_a_cursor_outlives_the_tidying_of_the_index(keys):
 
 def test_a_cursor_that_no_scan_returned_does_no_harm(keys):
     keys.set(b"k", 1)
-    assert keys.scan(2**64 - 1, 10) == (0, [b"k"])
+    assert keys.scan(2**64 - 1, 10) == (0, [])
+    assert keys.scan(2, 10) == (0, [b"k"])
 
 
 # --------------------------------------------------------------------------- random
@@ -309,7 +323,7 @@ def test_there_is_no_random_key_when_all_have_expired(keys, clock):
 def test_swapping_exchanges_everything_that_two_keyspaces_hold(clock, keys):
     other = Keyspace(clock)
     for number in range(100):
-        keys.set(b"%d" % number, number, START + number)
+        keys.set(b"%d" % number, number, START + 1 + number)
     other.set(b"k", "value")
     keys.swap(other)
     assert list(keys) == [b"k"]
@@ -317,7 +331,7 @@ def test_swapping_exchanges_everything_that_two_keyspaces_hold(clock, keys):
     assert len(other) == other.volatile == 100
     assert sorted(scan_all(other, 7)) == sorted(other)
     clock.now += 50
-    assert len(other.remove_expired(1000)) == 51
+    assert len(other.remove_expired(1000)) == 50
     keys.set(b"l", 1)
     other.delete(b"99")
     keys.validate()

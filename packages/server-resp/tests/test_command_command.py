@@ -194,6 +194,9 @@ def test_every_command_says_what_it_does_in_one_sentence(server):
 def test_keys_of_a_request_are_found_without_doing_it(wire):
     assert wire.read("COMMAND", "GETKEYS", "DEL", "a", "b\0", "c") == [b"a", b"b\0", b"c"]
     assert wire.read("COMMAND", "GETKEYS", "AI.TENSORGET", "t", "META") == [b"t"]
+    long = "a" * 70_000  # kept as a view
+    assert wire.read("COMMAND", "GETKEYS", "GET", long) == [long.encode()]
+    assert wire.read("COMMAND", "GETKEYS", long, "a") == "ERR Invalid command specified"
     assert wire.read(
         *("COMMAND", "GETKEYS", "AI.MODELEXECUTE", "m", "INPUTS", 2, "a", "b", "OUTPUTS", 1, "c")
     ) == [b"m", b"a", b"b", b"c"]

@@ -148,6 +148,30 @@ def test_a_small_one_is_scanned_at_once_whatever_the_cursor(make):
         assert sorted(found) == sorted(numbers(300))
 
 
+def test_a_small_set_shows_its_numbers_in_their_order():
+    made = a_set([b"10", b"9", b"-3", b"0"])
+    ordered = [b"-3", b"0", b"9", b"10"]
+    assert made.in_order() == made.scan(0, 1)[1] == made.sample(4) == ordered
+    made.add(b"word")
+    assert sorted(made.in_order()) == sorted([*ordered, b"word"])
+
+
+def test_a_small_hash_shows_its_fields_in_the_order_in_which_they_came():
+    made = a_hash([b"b", b"c", b"a"])
+    made.put(b"b", b"again")
+    assert made.in_order() == made.scan(0, 1)[1] == made.sample(3) == [b"b", b"c", b"a"]
+    made.remove(b"b")
+    made.put(b"b", b"new")
+    assert made.in_order() == [b"c", b"a", b"b"]
+
+
+def test_of_a_small_hash_some_fields_are_drawn_in_their_order():
+    made = a_hash(numbers(20))
+    for _ in range(50):
+        drawn = made.sample(6)
+        assert drawn == sorted(drawn, key=int)
+
+
 @KINDS
 def test_any_other_is_scanned_in_pieces(make):
     made = make(numbers(2000))

@@ -18,7 +18,8 @@ def matches(pattern, key):
     ("pattern", "yes", "no"),
     [
         (b"", [b""], [b"a"]),
-        (b"*", [b"", b"a", b"a\nb\0\xff"], []),
+        (b"*", [b"a", b"a\nb\0\xff"], [b""]),
+        (b"**", [b"a", b"ab"], [b""]),
         (b"?", [b"a", b"\n", b"\xff"], [b"", b"ab"]),
         (b"a*", [b"a", b"ab", b"a\n"], [b"", b"ba"]),
         (b"*a", [b"a", b"ba", b"aa"], [b"", b"ab"]),
@@ -72,7 +73,7 @@ def plainly(pattern, key):
             fits, size = rest[1] == key[k], 2
         return fits and go(p + size, k + 1)
 
-    return go(0, 0)
+    return go(0, 0) if key else not pattern
 
 
 def one_of(rest, byte):

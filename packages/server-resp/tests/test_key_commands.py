@@ -328,12 +328,27 @@ def test_a_cursor_that_is_no_number_is_refused(wire, cursor):
     assert wire.ask("SCAN", cursor, "bogus") == b"-ERR invalid cursor\r\n"
 
 
-@pytest.mark.parametrize(
-    "cursor", ["", "0", "00", "+0", "-0", "18446744073709551615", "-1", "0\0x"]
-)
+@pytest.mark.parametrize("cursor", ["", "0", "00", "+0", "-0", "0\0x", "0" * 30])
 def test_a_cursor_is_read_as_c_reads_numbers(wire, cursor):
     seed(wire, "a")
     assert wire.ask("SCAN", cursor) == b"*2\r\n$1\r\n0\r\n*1\r\n$1\r\na\r\n"
+
+
+@pytest.mark.parametrize("cursor", ["18446744073709551615", "-1", "-2", "0" * 30 + "9"])
+def test_a_scan_from_beyond_its_end_is_over(wire, cursor):
+    seed(wire, "a")
+    wire.ask("SADD", "b", "x", "y")
+    assert wire.read("SCAN", cursor) == [b"0", []]
+    assert wire.read("SSCAN", "b", cursor) == [b"0", []]
+
+
+def test_a_scan_removes_what_it_finds_to_have_expired(wire):
+    seed(wire, "a", "b")
+    wire.ask("MULTI")  # so that nothing else removes it in between
+    wire.ask("SET", "c", "v", "EXAT", 1)
+    for words in (("DBSIZE",), ("SCAN", 0, "MATCH", "b"), ("DBSIZE",), ("SCAN", 0), ("DBSIZE",)):
+        wire.ask(*words)
+    assert wire.read("EXEC") == ["OK", 3, [b"0", [b"b"]], 3, [b"0", [b"b", b"a"]], 2]
 
 
 @pytest.mark.parametrize(

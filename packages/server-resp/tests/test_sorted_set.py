@@ -108,6 +108,17 @@ def test_any_member_is_as_likely_to_be_picked():
     assert SortedSet().pick() is None
 
 
+def test_a_small_one_is_scanned_and_drawn_from_in_the_order_of_its_scores():
+    made = SortedSet({b"a": 3.0, b"c": 1.0, b"b": 1.0})
+    made.put(b"d", 2.0)
+    assert made.scan(0, 1) == (0, [b"b", b"c", b"d", b"a"])
+    assert made.sample(9) == [b"a", b"d", b"c", b"b"]  # all of them backwards, as in Redis
+    made = numbered(100)
+    for _ in range(20):
+        drawn = made.sample(30)
+        assert drawn == sorted(drawn)
+
+
 def test_memory_grows_with_number_and_length_of_the_members():
     assert 0 < SortedSet().nbytes < numbered(10).nbytes < numbered(1000).nbytes
     assert SortedSet({b"x" * 5000: 1.0}).nbytes > 5000

@@ -324,23 +324,34 @@ class Keyspace:
         return removed
 
     # ------------------------------------------------------------------ walking
-    def scan(self, cursor: int, count: int) -> tuple[int, list[bytes]]:
+    def scan(
+        self,
+        cursor: int,
+        count: int,
+        wanted: Callable[[list[bytes]], list[bytes]] | None = None,
+    ) -> tuple[int, list[bytes]]:
         """Returns some keys and the cursor to go on with; 0 begins a scan and ends it.
 
         A key that is there from the beginning of a scan to its end is returned exactly once. Keys
         that are new meanwhile are not looked at, so that a scan ends whatever is done with them.
+        What is found to have expired is removed.
 
         Args:
             cursor: 0, or what the last call returned.
             count: Keys to look at.
+            wanted: Returns those of some keys that are to be returned, None for all.
         """
         cursor, found = self._index.scan(cursor, count)
+        if wanted is not None:
+            found = wanted(found)
         now = self.clock()
         keys = []
         for key in found:
             expires_at = self._entries[key].expires_at
             if expires_at is None or expires_at > now:
                 keys.append(key)
+            else:
+                self.delete(key)
         return cursor, keys
 
     def random_key(self) -> bytes | None:

@@ -76,12 +76,15 @@ class ScanIndex:
         """Returns some names and the cursor to go on with; 0 begins a scan and ends it.
 
         A name that is there from the beginning of a scan to its end is returned exactly once, any
-        other at most once. Names that are new meanwhile are not looked at, so that a scan ends.
+        other at most once. Names that are new meanwhile are not looked at, so that a scan ends. A
+        cursor beyond all that were ever returned ends it at once.
 
         Args:
             cursor: 0, or what the last call returned.
             count: Places to look at.
         """
+        if cursor > len(self._names) + self._shift:
+            return 0, []
         stop = self._places_below(cursor) if cursor else len(self._names)
         start = max(stop - count, 0)
         found = self._names[start:stop]

@@ -228,7 +228,8 @@ class CommandTable:
 
     def get(self, name: Argument) -> Command | None:
         """Returns a command by name, None when there is none."""
-        return self._by_name.get(name) or self._by_name.get(bytes(name).upper())
+        name = bytes(name)  # a view cannot be looked up
+        return self._by_name.get(name) or self._by_name.get(name.upper())
 
     def subcommand(self, name: Argument, word: Argument) -> Command | None:
         """Returns a subcommand by its container's name and its own, None when there is none."""

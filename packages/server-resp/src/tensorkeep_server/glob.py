@@ -2,7 +2,7 @@ r"""Glob patterns, as KEYS and SCAN MATCH take them, become regular expressions.
 
 This module decides which keys a pattern matches. It knows no keyspace and no command.
 
-    *      any bytes, also none
+    *      any bytes, also none; but a pattern of stars does not match an empty key
     ?      one byte
     [ab]   one of these bytes; [a-z] one of a range, whichever end is named first; [^a] any other
     \x     the byte x itself, whatever it means otherwise, also inside brackets
@@ -49,6 +49,8 @@ def compile_glob(pattern: bytes) -> re.Pattern[bytes]:
                 at += 1
             parts[-1].append(re.escape(byte))
     first, *others = map(b"".join, parts)
+    if pattern and not first and not any(others):  # stars alone
+        return re.compile(b".+", re.DOTALL)
     if not others:
         return re.compile(first, re.DOTALL)
     *middle, last = others

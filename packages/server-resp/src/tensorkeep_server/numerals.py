@@ -24,21 +24,19 @@ if TYPE_CHECKING:
     from tensorkeep_server.codec import Argument
 
 _TOO_LARGE: Final = 2**63
-# Possessive throughout: on a long word that does not fit, going back would take quadratic time.
-_DECIMAL: Final = rb"[+-]?+(?:[0-9]++(?:\.[0-9]*+)?+|\.[0-9]++)(?:[eE][+-]?+[0-9]++)?+"
-_DECIMAL_WORD: Final = re.compile(_DECIMAL)
-_DECIMALS: Final = re.compile(rb"%b(?: %b)*+" % (_DECIMAL, _DECIMAL))
+# No possessive quantifier in any of these: before 3.11.5 Python's `re` matches too much with them.
+# None of them needs one, as a long word that does not fit is given up in linear time.
+_OF_DECIMALS: Final = b"0123456789+-.eE"
 _BLANKS: Final = b" \t\n\v\f\r"
 _INFINITE: Final = re.compile(rb"[+-]?inf(?:inity)?", re.IGNORECASE)
 _HEXADECIMAL: Final = re.compile(
-    rb"[+-]?+0x(?:[0-9a-f]++(?:\.[0-9a-f]*+)?+|\.[0-9a-f]++)(?:p[+-]?+[0-9]++)?+", re.IGNORECASE
+    rb"[+-]?0x(?:[0-9a-f]+(?:\.[0-9a-f]*)?|\.[0-9a-f]+)(?:p[+-]?[0-9]+)?", re.IGNORECASE
 )
 # Zeros that are meant to be zeros; any other zero is a number too small for a double.
-_ZERO: Final = re.compile(rb"[+-]?+(?:0x[0.]++(?:p.++)?+|[0.]++(?:e.++)?+)", re.IGNORECASE)
+_ZERO: Final = re.compile(rb"[+-]?(?:0x[0.]+(?:p.+)?|[0.]+(?:e.+)?)", re.IGNORECASE)
+_INTEGER: Final = re.compile(rb"-?[1-9][0-9]{0,19}|0")
 _LONG_WORD: Final = 5 * 1024  # a number of so many bytes is none for Redis' `long double`
 _PLACES: Final = 17  # behind the point, which Redis prints of a `long double`
-_INTEGER: Final = rb"(?:0|-?+[1-9][0-9]{0,19}+)"
-_INTEGERS: Final = re.compile(rb"%b(?: %b)*+" % (_INTEGER, _INTEGER))
 
 
 def parse_doubles(words: Sequence[Argument]) -> list[float] | None:
@@ -49,13 +47,10 @@ def parse_doubles(words: Sequence[Argument]) -> list[float] | None:
     """
     if len(words) == 1 and (whole := parse_integer(words[0])) is not None:
         return [float(whole)]  # a score, say: looked up, not parsed
-    joined = _joined(words)
-    if joined is None:
-        return None
-    if not _DECIMALS.fullmatch(joined):
+    numbers = _parse_decimals(words)
+    if numbers is None:
         numbers = [number for word in words if (number := _parse_unusual(word)) is not None]
         return numbers if len(numbers) == len(words) else None
-    numbers = [*map(float, words)]
     if inf in numbers or -inf in numbers:
         return None
     if 0.0 in numbers:
@@ -81,8 +76,11 @@ def parse_bound(word: Argument) -> float | None:
     if not text:
         return 0.0
     text = text.lstrip(_BLANKS)
-    if _DECIMAL_WORD.fullmatch(text) or _INFINITE.fullmatch(text):
+    if _INFINITE.fullmatch(text):
         return float(text)
+    decimal = _parse_decimals((text,))
+    if decimal is not None:
+        return decimal[0]
     if not _HEXADECIMAL.fullmatch(text):
         return None
     try:
@@ -93,10 +91,9 @@ def parse_bound(word: Argument) -> float | None:
 
 def parse_integers(words: Sequence[Argument]) -> list[int] | None:
     """Reads integers of at most 20 digits, spelled as in `args`; None when one is not one."""
-    joined = _joined(words)
-    if joined is None or not _INTEGERS.fullmatch(joined):
+    if not all(map(_INTEGER.fullmatch, words)):
         return None
-    return [*map(int, joined.split(b" "))]
+    return [*map(int, words)]
 
 
 def parse_count(word: Argument) -> int | None:
@@ -119,8 +116,9 @@ def parse_long_double(word: Argument) -> np.longdouble | None:
     if not 0 < len(word) < _LONG_WORD:
         return None
     word = bytes(word)
-    if _DECIMAL_WORD.fullmatch(word):
-        near = float(word)
+    decimal = _parse_decimals((word,))
+    if decimal is not None:
+        (near,) = decimal
         if isfinite(near) and near != 0:
             return np.longdouble(word)
     elif _INFINITE.fullmatch(word):
@@ -148,19 +146,27 @@ def add_long_doubles(number: np.longdouble, increment: np.longdouble) -> bytes |
     return b"0" if text == "-0" else text.encode()
 
 
-def _joined(words: Sequence[Argument]) -> bytes | None:
-    """Joins words by blanks; None when one of them has a blank inside."""
-    joined = b" ".join(words)
-    return joined if joined.count(b" ") == len(words) - 1 else None
+def _parse_decimals(words: Sequence[Argument]) -> list[float] | None:
+    """Reads decimal numbers, also those beyond a double; None when a word is not one.
+
+    Of these bytes alone, what Python takes for a number is what C takes for one.
+    """
+    if b"".join(words).translate(None, _OF_DECIMALS):
+        return None
+    try:
+        return [*map(float, words)]
+    except ValueError:
+        return None
 
 
 def _parse_unusual(word: Argument) -> float | None:
     """Reads one number of a list in which not all are decimal."""
     word = bytes(word)
-    if _INFINITE.fullmatch(word):
+    decimal = _parse_decimals((word,))
+    if decimal is not None:
+        (number,) = decimal
+    elif _INFINITE.fullmatch(word):
         return float(word)
-    if _DECIMALS.fullmatch(word):
-        number = float(word)
     elif _HEXADECIMAL.fullmatch(word):
         try:
             number = float.fromhex(word.decode())

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _ALL: Final = b"*"
 _LIMIT: Final = 10  # Redis' own
-_CURSOR: Final = re.compile(rb"[+-]?[0-9]+")
+_CURSOR: Final = re.compile(rb"[+-]?0*([0-9]{1,20})")
 _UINT64: Final = 2**64
 
 
@@ -38,13 +38,12 @@ def read_cursor(argument: bytes) -> int:
     Raises:
         CommandError: It is none.
     """
-    digits = argument.partition(b"\0")[0] or b"0"
-    if not _CURSOR.fullmatch(digits) or len(digits) > len(str(_UINT64)) + 1:
+    word = argument.partition(b"\0")[0] or b"0"
+    read = _CURSOR.fullmatch(word)
+    cursor = int(read[1]) if read else _UINT64
+    if cursor >= _UINT64:
         raise CommandError("ERR invalid cursor")
-    cursor = int(digits)
-    if abs(cursor) >= _UINT64:
-        raise CommandError("ERR invalid cursor")
-    return cursor % _UINT64
+    return -cursor % _UINT64 if word.startswith(b"-") else cursor
 
 
 def read_options(args: Args, *, of_keys: bool) -> Options:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from itertools import chain, islice
 from random import sample
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from tensorkeep.scan_index import ScanIndex
 from tensorkeep_server.args import parse_integer
@@ -45,6 +45,7 @@ class Container:
     __slots__ = ("_index", "content", "small")
 
     content: dict[bytes, Any] | set[bytes]
+    _drawn_in_order: ClassVar = True  # whether a part of a small one is drawn in its order
 
     def __init__(self, content: dict[bytes, Any] | set[bytes]) -> None:
         self.content = content
@@ -69,6 +70,10 @@ class Container:
         return made
 
     # ------------------------------------------------------------------ walking
+    def in_order(self) -> list[bytes]:
+        """Returns all elements, those of a small one in the order in which Redis keeps them."""
+        return [*self.content]
+
     def scan(self, cursor: int, count: int) -> tuple[int, list[bytes]]:
         """Returns some elements and the cursor to go on with; 0 begins a scan and ends it.
 
@@ -80,7 +85,7 @@ class Container:
             count: Elements to look at.
         """
         if self.small:
-            return 0, [*self.content]
+            return 0, self.in_order()
         return self._indexed().scan(cursor, count)
 
     def pick(self) -> bytes | None:
@@ -91,7 +96,10 @@ class Container:
         """Returns that many different elements at random, or all if there are not so many."""
         elements = self.content
         if count >= len(elements):
-            return [*elements]
+            return self.in_order()
+        if self.small and self._drawn_in_order:
+            ordered = self.in_order()
+            return [ordered[place] for place in sorted(sample(range(len(ordered)), count))]
         if 2 * count > len(elements):
             return sample([*elements], count)
         picked: dict[bytes, None] = {}
@@ -171,7 +179,7 @@ class Hash(Container):
 
 
 class Set(Container):
-    """Different members, in no order.
+    """Different members: in the order of the numbers in a small one, otherwise in no order.
 
     Args:
         members: The first members; the set becomes their owner.
@@ -179,6 +187,7 @@ class Set(Container):
 
     __slots__ = ()
     content: set[bytes]
+    _drawn_in_order = False
 
     def __init__(self, members: set[bytes] | None = None) -> None:
         super().__init__(set() if members is None else members)
@@ -207,6 +216,10 @@ class Set(Container):
         if self._index is not None:
             self._index.remove(member)
         return True
+
+    def in_order(self) -> list[bytes]:
+        """See `Container.in_order`."""
+        return sorted(self.content, key=int) if self.small else [*self.content]
 
     @property
     def nbytes(self) -> int:

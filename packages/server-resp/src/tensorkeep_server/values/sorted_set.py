@@ -101,6 +101,15 @@ class SortedSet(Container):
         rank = randrange(len(self.content))  # noqa: S311 - no secret hangs on it
         return self._ranking.part(rank, rank + 1)[0][1]
 
+    def in_order(self) -> list[bytes]:
+        """Returns all members in the order of their scores."""
+        return [member for _, member in self._ranking.part(0, len(self.content))]
+
+    def sample(self, count: int) -> list[bytes]:
+        """See `Container.sample`; all of them begin with the highest score, as in Redis."""
+        found = super().sample(count)
+        return found[::-1] if len(found) == len(self.content) else found
+
     # ------------------------------------------------------------------ ranks
     def rank(self, member: bytes) -> int | None:
         """Returns how many members come before one, None when it is not there."""

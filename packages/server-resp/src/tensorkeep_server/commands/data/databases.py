@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tensorkeep_server.args import SYNTAX, Args
@@ -78,8 +79,8 @@ def scan(client: Client, request: Scan) -> Reply:
     filtered after they were counted, so an answer may be empty and the scan not over.
     """
     pattern, limit, type_name = request.options
-    cursor, found = client.keys.scan(request.cursor, limit)
-    found = matching(found, pattern)
+    wanted = partial(matching, pattern=pattern)
+    cursor, found = client.keys.scan(request.cursor, limit, wanted)
     if type_name is not None:
         kinds = types_named(type_name)
         found = [key for key in found if type(client.keys.get(key, touch=False)) in kinds]

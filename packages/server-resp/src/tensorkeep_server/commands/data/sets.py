@@ -89,7 +89,7 @@ def move(client: Client, words: list[bytes]) -> Reply:
 def members(client: Client, key: bytes) -> Reply:
     """Returns all members of a set."""
     value = client.keys.find(key, Set)
-    return _EMPTY if value is None else SetReply(tuple(value.content))
+    return _EMPTY if value is None else SetReply(tuple(value.in_order()))
 
 
 def size(client: Client, key: bytes) -> Reply:
