@@ -4,12 +4,15 @@ import json
 import logging
 import socket
 import time
+from contextlib import suppress
 from dataclasses import replace
+from threading import Thread
 
 import pytest
 
 from tensorkeep.backends import Backends
 from tensorkeep_server.codec import Limits
+from tensorkeep_server.reply import Simple
 from tensorkeep_server.settings import Settings
 from tensorkeep_server.testing import Wire, port_of, request, running_server
 
@@ -31,6 +34,13 @@ def eventually(condition):
     while not condition():
         assert time.monotonic() < deadline, "it never came true"
         time.sleep(0.005)
+
+
+def rest_of(wire):
+    """Reads until the server closes the connection."""
+    with suppress(ConnectionError):
+        while wire.socket.recv(65536):
+            pass
 
 
 def refused(port):
@@ -253,6 +263,179 @@ def test_a_client_that_half_closes_still_gets_what_it_asked_for(wire):
     wire.socket.sendall(request("ECHO", "last words"))
     wire.socket.shutdown(socket.SHUT_WR)
     assert wire.reply() == b"$10\r\nlast words\r\n"
+
+
+def send_until_it_blocks(wire, data, most):
+    """Sends copies of some data until nobody takes them any more; returns how many bytes went."""
+    wire.socket.setblocking(False)
+    sent, stalled = 0, 0
+    while sent < most and stalled < 20:
+        try:
+            sent += wire.socket.send(data)
+            stalled = 0
+        except BlockingIOError:
+            stalled += 1
+            time.sleep(0.005)
+    return sent
+
+
+@pytest.mark.parametrize("megabytes", [0, 2, 100], ids="{} MB ahead".format)
+def test_a_client_that_sent_much_ahead_and_vanished_takes_its_run_along(
+    server, ready, connect, fake, megabytes
+):
+    """Even where its last word stands behind what it could not send yet."""
+    ready.send(*execute("block"))
+    fake.await_calls("model_run")
+    leaving = connect()
+    leaving.send(*execute("double", target="never"))
+    eventually(lambda: len(server.engine.lanes["CPU"].queue) == 1)
+    send_until_it_blocks(leaving, request("SET", "a", "x" * 1000) * 100, megabytes * MIB)
+    leaving.close()
+    eventually(lambda: len(server.engine.lanes["CPU"].queue) == 0)
+    eventually(lambda: len(server.clients) == 1)
+    fake.release()
+    assert ready.reply() == b"+OK\r\n"
+    assert ready.ask("EXISTS", "never", "a") == b":0\r\n"
+
+
+def test_a_client_that_half_closes_behind_much_gets_every_reply(wire):
+    """What it sent is done in several turns, and its end is not seen before."""
+    wire.ask("SET", "k", "x" * 15_000)
+    count = 2000
+    wire.socket.sendall(request("GET", "k") * count)
+    wire.socket.shutdown(socket.SHUT_WR)
+    assert sum(len(wire.reply()) == 15_010 for _ in range(count)) == count
+    with pytest.raises(EOFError):
+        wire.reply()
+
+
+# ------------------------------------------------------------------------- fairness
+def slow(monkeypatch, server, seconds):
+    """Lets PING take its time."""
+
+    def handle(*_):
+        time.sleep(seconds)
+        return Simple("PONG")
+
+    ping = server.commands.get(b"ping")
+    monkeypatch.setitem(server.commands._by_name, b"PING", replace(ping, handle=handle))
+
+
+def test_others_are_served_between_the_requests_of_one_pipeline(server, connect, monkeypatch):
+    slow(monkeypatch, server, 0.01)
+    greedy, other = connect(), connect()
+    greedy.socket.sendall(request("PING") * 200)  # two seconds
+    greedy.reply()
+    state = min(server.clients.values(), key=lambda client: client.id)
+    for _ in range(3):
+        assert other.ask("ECHO", "x") == b"$1\r\nx\r\n"
+    assert state.commands_done < 150
+    assert [greedy.reply() for _ in range(199)] == [b"+PONG\r\n"] * 199
+
+
+@pytest.mark.parametrize(
+    ("data", "count"),
+    [(b"PING\r\n", 200_000), (request("PING"), 200_000), (request("DEL", *[""] * 50_000), 6)],
+    ids=["inline", "arrays", "many arguments"],
+)
+def test_parsing_is_bounded_too(server, connect, data, count):
+    """Another is served long before all of it was read."""
+    greedy, other = connect(), connect()
+    whole = data * count
+    sender = Thread(target=greedy.socket.sendall, args=(whole,), daemon=True)
+    sender.start()
+    eventually(lambda: max(client.commands_done for client in server.clients.values()) > 0)
+    asked = 0
+    while sender.is_alive() and asked < 3:
+        assert other.ask("ECHO", "x") == b"$1\r\nx\r\n"
+        asked += 1
+    for _ in range(count):
+        assert greedy.reply()[:1] in b"+:"
+    sender.join(10)
+
+
+def test_a_pipeline_of_short_replies_does_not_gather_them_all(server, connect):
+    """Each is too short to be sent at once; together they are much."""
+    wire = connect()
+    wire.ask("SET", "k", "x" * 15_000)
+    count = 60_000
+    data = request("GET", "k") * count
+    state = next(iter(server.clients.values()))
+    sender = Thread(target=wire.socket.sendall, args=(data,), daemon=True)
+    sender.start()
+    eventually(lambda: state.commands_done > 100)
+    time.sleep(0.3)
+    assert state.commands_done < 5000  # of 900 MB, less than 75 were made
+    assert all(len(wire.reply()) == 15_010 for _ in range(1000))
+
+
+# ------------------------------------------------------------------------- browsers
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"POST / HTTP/1.1\r\nHost: here\r\n\r\nSET a 1\r\n",
+        b"GET / HTTP/1.1\r\nHost: here\r\n\r\nSET a 1\r\n",
+        b"post x\r\nSET a 1\r\n",
+        b"hOsT: x\r\nSET a 1\r\n",
+        b"POST\r\nSET a 1\r\n",
+        b'"POST" x\r\nSET a 1\r\n',
+        request("post", "x") + request("SET", "a", 1),
+        request(b"Post\0more", "x") + request("SET", "a", 1),
+        request("MULTI") + request("POST") + request("SET", "a", 1) + request("EXEC"),
+        request("SUBSCRIBE", "c") + request("POST") + request("SET", "a", 1),
+    ],
+)
+def test_what_speaks_http_is_closed_and_nothing_behind_it_is_done(
+    server, wire, connect, data, caplog
+):
+    with caplog.at_level(logging.WARNING):
+        wire.socket.sendall(request("SET", "before", 1) + data)
+        rest_of(wire)
+    other = connect()
+    assert other.ask("EXISTS", "before", "a") == b":1\r\n"
+    assert caplog.text.count("possible attack") == 1
+    for _ in range(3):
+        with Wire(port_of(server)) as again:
+            again.socket.sendall(data)
+            rest_of(again)
+    assert caplog.text.count("possible attack") == 1  # once a minute
+
+
+@pytest.mark.parametrize("word", ["POSTS", "HOST", "GET", "PUT", "XPOST", " POST"])
+def test_what_only_looks_like_http_is_answered(wire, word):
+    assert wire.ask(word, "x", "y", "z").startswith(b"-ERR")
+    assert wire.ask("PING") == b"+PONG\r\n"
+
+
+# ------------------------------------------------------------------------- the log
+@pytest.mark.parametrize(
+    ("leave", "reason"),
+    [
+        (lambda wire: wire.close(), "the client closed it"),
+        (lambda wire: wire.send("QUIT"), "QUIT"),
+        (lambda wire: wire.socket.sendall(b"*x\r\n"), "invalid multibulk length"),
+        (lambda wire: wire.socket.sendall(b"POST\r\n"), "it spoke HTTP"),
+        (lambda wire: wire.send("CLIENT", "KILL", "SKIPME", "no"), "CLIENT KILL"),
+    ],
+    ids=["closed", "quit", "protocol", "http", "kill"],
+)
+def test_who_leaves_is_logged_once_with_the_reason(server, wire, caplog, leave, reason):
+    caplog.set_level(logging.DEBUG, "tensorkeep_server.connection")
+    wire.ask("PING")
+    leave(wire)
+    eventually(lambda: not server.clients)
+    eventually(lambda: "is gone" in caplog.text)
+    gone = [record.getMessage() for record in caplog.records if "is gone" in record.getMessage()]
+    assert len(gone) == 1
+    assert reason in gone[0]
+    assert "127.0.0.1:" in gone[0]
+
+
+def test_a_broken_protocol_is_logged_where_only_information_is(wire, caplog):
+    caplog.set_level(logging.INFO, "tensorkeep_server.connection")
+    wire.socket.sendall(b"*x\r\n")
+    wire.reply()
+    assert "Protocol error: invalid multibulk length" in caplog.text
 
 
 # ------------------------------------------------------------------------- our own faults

@@ -86,6 +86,7 @@ class Connection(asyncio.BufferedProtocol):
         self._writable = True
         self._due = False  # joined the turn, and was not settled yet
         self._closing = False
+        self._ended = False  # the client sends no more, and what it has sent is done
         self._lost = False
         self._registered = False
         self._reason = ""
@@ -134,9 +135,20 @@ class Connection(asyncio.BufferedProtocol):
         else:
             server.clients[self.client.id] = self.client
 
-    def eof_received(self) -> None:
-        """Notes that the client has sent all that it will, and closes, as Redis does."""
+    def eof_received(self) -> bool:
+        """Notes that the client has sent all that it will.
+
+        Returns:
+            Whether to stay open: what was sent before is done and answered. Who waits for a reply
+            that is still to come does not get it, as in Redis.
+        """
         self._reason = self._reason or "the client closed it"
+        inbox = self._inbox
+        left = inbox.requests or inbox.ahead or self._making
+        self._ended = self._later is None and not self._closing and bool(left)
+        if self._ended:
+            self._reading = False
+        return self._ended
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Lets go of what the client was waiting for, and of all that is kept for it."""
@@ -211,7 +223,7 @@ class Connection(asyncio.BufferedProtocol):
             self._turn.paused.add(self)
 
     def _resume_reading(self) -> None:
-        if not self._reading:
+        if not self._reading and not self._ended:
             self._transport.resume_reading()
             self._reading = True
             self._turn.paused.discard(self)
@@ -293,12 +305,22 @@ class Connection(asyncio.BufferedProtocol):
         elif self._closing:
             self._inbox.clear()
             self._transport.close()
-        elif self._busy:
-            if not self._reading and self._inbox.has_place():
+        else:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Comes back in the next turn, waits, or reads more."""
+        if self._busy:
+            if self._ended and self._later is not None:
+                self.drop()
+            elif not self._reading and self._inbox.has_place():
                 self._resume_reading()  # to see it go away
         elif self._inbox.requests or self._inbox.ahead or self._inbox.error is not None:
             self._pause_reading()
             self._join_turn()
+        elif self._ended:
+            self._closing = True
+            self._transport.close()
         elif not self._reading or self._inbox.backlog:
             self._inbox.all_done()
             self._resume_reading()
