@@ -1,5 +1,7 @@
 """The zoo tells what works from what does not, and its page says what was found."""
 
+import runpy
+import warnings
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -9,6 +11,7 @@ import pytest
 from onnx import TensorProto, helper
 
 ZOO = Path(__file__).parents[1] / "zoo"
+COLLECTIONS = [each.name for each in runpy.run_path(str(ZOO / "listing.py"))["COLLECTIONS"]]
 X = np.array([[1, -2]], np.float32)
 
 
@@ -107,10 +110,33 @@ def test_the_page_of_the_documentation_is_that_of_the_kept_results(room):
     assert run.PAGE.read_text(encoding="utf-8") == run.kept_page()
 
 
-def test_every_entry_is_listed_once(room):
-    for collection in room("listing").COLLECTIONS:
-        if not collection.missing():
-            titles = [each.title for each in collection.entries()]
+@pytest.fixture
+def entries(room, request):
+    """The entries of a collection whose packages are installed."""
+    (collection,) = (c for c in room("listing").COLLECTIONS if c.name == request.param)
+    if missing := collection.missing():
+        pytest.skip(f"the zoo's {collection.name} needs {', '.join(missing)}")
+    return collection.entries()
 
-            assert titles
-            assert len(titles) == len(set(titles))
+
+@pytest.mark.parametrize("entries", COLLECTIONS, indirect=True)
+def test_every_entry_is_listed_once(entries):
+    titles = [each.title for each in entries]
+
+    assert titles
+    assert len(titles) == len(set(titles))
+
+
+@pytest.mark.timeout(300)  # 12 s of one core for torch's, of which most are exporters'
+@pytest.mark.parametrize("entries", COLLECTIONS, indirect=True)
+def test_the_short_list_of_real_models_works(room, client, entries):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporters' own
+        found = [
+            room("trial").attempt(each, client, room("entry").Size.SHORT)
+            for each in entries
+            if each.short
+        ]
+
+    wrong = [each for each in found if each.outcome not in {"works", "refused"}]
+    assert wrong == []

@@ -29,11 +29,13 @@ def entries() -> Iterator[Entry]:
     for kind in ("LSTM", "GRU"):
         free = partial(Tagger.network, kind)
         fixed = partial(Tagger.network, kind, length=7)
-        yield from entries_of(f"{kind} tagger", "torch", free)
+        short = _short("TorchScript, scripted", "ONNX, `dynamo=False`")
+        yield from entries_of(f"{kind} tagger", "torch", free, short)
         yield from entries_of(f"{kind} tagger of a fixed length", "torch", fixed)
     yield from entries_of("Transformer encoder", "torch", encoder)
     for name in ("Bert", "DistilBert", "Roberta", "Electra", "Albert"):
-        yield from entries_of(NAMES.get(name, name), "transformers", partial(text, name))
+        short = _short("TorchScript, traced", "`.pt2`") if name == "Bert" else {}
+        yield from entries_of(NAMES.get(name, name), "transformers", partial(text, name), short)
     yield from entries_of("GPT-2", "transformers", gpt2)
     if find_spec(SENTENCES):
         remark = Remark("the real weights; the client has the tokenizer")
@@ -41,9 +43,16 @@ def entries() -> Iterator[Entry]:
         yield from entries_of("all-MiniLM-L6-v2", SENTENCES.replace("_", "-"), sentences, remarks)
     for dtype in (torch.float16, torch.bfloat16):
         half = partial(text, "Bert", dtype=dtype)
-        yield from entries_of(f"BERT in {str(dtype).partition('.')[2]}", "transformers", half)
+        title = f"BERT in {str(dtype).partition('.')[2]}"
+        yield from entries_of(title, "transformers", half, _short("TorchScript, traced"))
     for name in ("ViT", "ResNet", "MobileNetV2", "EfficientNet", "Swin", "ConvNext"):
-        yield from entries_of(NAMES.get(name, name), "transformers", partial(picture, name))
+        short = _short("ONNX, `dynamo=True`") if name == "ViT" else {}
+        yield from entries_of(NAMES.get(name, name), "transformers", partial(picture, name), short)
+
+
+def _short(*forms: str) -> dict[str, Remark]:
+    """Returns remarks that have some forms tried by the test suite."""
+    return dict.fromkeys(forms, Remark(short=True))
 
 
 NAMES = {"Bert": "BERT", "DistilBert": "DistilBERT", "Roberta": "RoBERTa", "Electra": "ELECTRA"}
