@@ -161,9 +161,15 @@ def test_the_chunk_size_is_kept(wire):
 
 
 def test_the_path_of_backends_is_kept(wire):
-    assert wire.ask("AI.CONFIG", "GET", "BACKENDSPATH") == b"$0\r\n\r\n"
+    first = wire.read("AI.CONFIG", "GET", "BACKENDSPATH")
+    assert first.startswith(b"/")
+    assert first.endswith(b"/backends")
+    assert wire.ask("AI.CONFIG", "BACKENDSPATH", first) == OK
+    assert wire.read("AI.CONFIG", "GET", "BACKENDSPATH") == first
     assert wire.ask("AI.CONFIG", "BACKENDSPATH", b"/some where\xff", "and more") == OK
     assert wire.read("AI.CONFIG", "GET", "BackendsPath") == b"/some where\xff"
+    assert wire.ask("AI.CONFIG", "BACKENDSPATH", "") == OK
+    assert wire.read("AI.CONFIG", "GET", "BACKENDSPATH") == first
 
 
 def test_unknown_settings_are_null(wire):

@@ -5,6 +5,7 @@ import re
 from dataclasses import replace
 
 import pytest
+import redis
 
 from tensorkeep.backends import Backends
 from tensorkeep.config import EngineConfig
@@ -67,9 +68,9 @@ def info(wire, *sections):
     return wire.read("INFO", *sections).decode()
 
 
-def store(wire, key, op="identity"):
+def store(wire, key, op="identity", device="CPU"):
     blob = json.dumps({"op": op})
-    assert wire.ask("AI.MODELSTORE", key, "ONNX", "CPU", "BLOB", blob) == b"+OK\r\n"
+    assert wire.ask("AI.MODELSTORE", key, "ONNX", device, "BLOB", blob) == b"+OK\r\n"
 
 
 # ------------------------------------------------------------------------- which sections
@@ -223,6 +224,15 @@ def test_backends_and_devices_are_shown(wire):
     )
     store(wire, "m")
     assert fields(info(wire, "backends"))["backend_ONNX"].startswith("loaded=yes,framework=")
+
+
+def test_devices_with_numbers_are_fields_that_clients_can_read(wire, server):
+    for device in ("CPU:3", "CPU:10", "cpu:9"):
+        store(wire, "m", device=device)
+    with redis.Redis(port=port_of(server)) as client:
+        told = client.info("devices")
+    assert [*told] == ["device_CPU", "device_CPU_3", "device_CPU_9", "device_CPU_10"]
+    assert told["device_CPU_3"]["workers"] == told["device_CPU"]["workers"]
 
 
 def test_runs_that_wait_are_counted(wire, connect, fake):

@@ -228,15 +228,28 @@ def _backends(server: Server, _process: Process) -> _Fields:
 
 
 def _devices(server: Server, _process: Process) -> _Fields:
-    """What each device does: a batch of 3 is three requests in one run of the model."""
+    """What each device does: a batch of 3 is three requests in one run of the model.
+
+    `CPU:3` is shown as `device_CPU_3`: clients take a colon for the end of a field's name.
+    """
     return {
-        f"device_{name}": f"workers={len(lane.workers)},"
+        f"device_{name.replace(':', '_')}": f"workers={len(lane.workers)},"
         f"busy={sum(map(bool, lane.workers.values()))},waiting={len(lane.queue)},"
         f"runs={sum(size * count for size, count in lane.batches.items())},"
         f"batches={sum(lane.batches.values())},largest_batch={max(lane.batches, default=0)},"
         f"waited_ms={lane.waited * 1000:.0f}"
-        for name, lane in sorted(server.engine.lanes.items())
+        for name, lane in _lanes(server)
     }
+
+
+def _lanes(server: Server) -> list[tuple[str, Lane]]:
+    """Returns the devices with their names, `CPU:10` behind `CPU:9`."""
+
+    def place(item: tuple[str, Lane]) -> tuple[str, int]:
+        kind, _, number = item[0].partition(":")
+        return kind, int(number or -1)
+
+    return sorted(server.engine.lanes.items(), key=place)
 
 
 # --------------------------------------------------------------------------- ai
@@ -301,7 +314,7 @@ def _backend_fields(prefix: str, backend: Backend) -> dict[str, object]:
 def _ai_cpu(server: Server, process: Process) -> _Fields:
     names = ("ai_self_used_cpu_{}", "ai_children_used_cpu_{}", "ai_main_thread_used_cpu_{}")
     fields = _cpu_fields(process, names)
-    for name, lane in sorted(server.engine.lanes.items()):
+    for name, lane in _lanes(server):
         fields |= _worker_fields(name, lane)
     return fields
 

@@ -11,6 +11,7 @@ from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from tensorkeep.keyspace import Watch
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from tensorkeep_server.reply import Blob, Error, Version
     from tensorkeep_server.settings import Settings
 
+
+BACKENDS_PATH: Final = str(Path(__file__).with_name("backends"))
+"""What AI.CONFIG GET BACKENDSPATH shows at first, of the form that RedisAI's has."""
 
 _WARN_AGAIN: Final = 60.0  # seconds
 
@@ -51,7 +55,8 @@ class Server:
         max_clients: Connections beyond it are refused.
         port: The TCP port, 0 for none.
         lua_time_limit: What CONFIG SET lua-time-limit was set to; kept, there is no Lua.
-        backends_path: What AI.CONFIG BACKENDSPATH was set to; kept, and not used for anything.
+        backends_path: What AI.CONFIG BACKENDSPATH was set to, never empty; kept, and not used for
+            anything.
         started_at: Unix time in seconds.
         counters: Counts since the start or CONFIG RESETSTAT, by the names that INFO uses. Commands
             of clients that are still connected are counted with the client.
@@ -79,7 +84,7 @@ class Server:
     max_clients: int
     port: int = 0
     lua_time_limit: int = 5000
-    backends_path: str = ""
+    backends_path: str = BACKENDS_PATH
     started_at: float = field(default_factory=time.time)
     counters: Counter[str] = field(default_factory=Counter)
     client_ids: Iterator[int] = field(default_factory=lambda: count(1))

@@ -66,7 +66,7 @@ def _everything(client: Redis) -> dict[str, Any]:
         "server": {name: _number(fields[field]) for name, field in _SERVER.items()},
         "databases": dict(_described(fields, "db")),
         "backends": dict(_described(fields, "backend_")),
-        "devices": dict(_described(fields, "device_")),
+        "devices": {name.replace("_", ":"): told for name, told in _described(fields, "device_")},
         "models": _all_counted(client, "AI._MODELSCAN"),
         "scripts": _all_counted(client, "AI._SCRIPTSCAN"),
     }

@@ -12,6 +12,7 @@ from tensorkeep_server.errors import CommandError
 from tensorkeep_server.later import Later
 from tensorkeep_server.reply import OK, Error
 from tensorkeep_server.settings import LEAST_CHUNK_SIZE
+from tensorkeep_server.state import BACKENDS_PATH
 
 if TYPE_CHECKING:
     from tensorkeep.errors import TensorkeepError
@@ -86,7 +87,7 @@ def config(
         case LoadBackend(rest):
             return _load(client, rest)
         case SetBackendsPath(path):
-            server.backends_path = path
+            server.backends_path = path or BACKENDS_PATH
         case SetChunkSize(size):
             server.model_chunk_size = size
         case GetSetting(b"BACKENDSPATH"):
@@ -142,7 +143,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
             ),
             Difference(
                 "BACKENDSPATH sets where libraries are looked for.",
-                "Is kept, answered, and means nothing.",
+                "Is kept and shown, and means nothing. An empty one sets it back.",
                 "As above.",
             ),
             Difference(
