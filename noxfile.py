@@ -287,6 +287,13 @@ def zoo(session: nox.Session, collection: str) -> None:
     session.run("python", "zoo/run_zoo.py", collection, *session.posargs)
 
 
+@nox.session(requires=["wheels"])
+def responsiveness(session: nox.Session) -> None:
+    """Show how long clients wait for PING while another asks for what is long, large or many."""
+    install_wheels(session, *BENCH_TOOLS, extras=all_extras(session))
+    session.run("python", "benchmarks/responsiveness.py", *session.posargs)
+
+
 @nox.session
 def train(session: nox.Session) -> None:
     """Train the demonstration's model again; installs torch."""
