@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tensorkeep_server.codec import LARGE, Limits, RequestParser
+from tensorkeep_server import codec
+from tensorkeep_server.codec import LARGE, Limits, RequestParser, Unread
 from tensorkeep_server.reply import (
     LARGE_BULK,
     NULL_ARRAY,
@@ -196,6 +197,82 @@ class TestLargeBulks:
 
         assert len(room_of(parser)) == 511 * 1024 * 1024 + 2
         assert resident_pages() - before < 4096  # 16 MiB
+
+
+class TestNoMemory:
+    """A request that there is no memory for is read to its end, and what follows is in step."""
+
+    @pytest.fixture
+    def scarce(self, monkeypatch):
+        """Lets every large bulk find no memory from now on."""
+
+        def allocate(_):
+            raise MemoryError
+
+        monkeypatch.setattr(codec, "_allocate", allocate)
+
+    @pytest.mark.parametrize("piece", [10**9, 1000, 7])
+    def test_it_is_delivered_as_unread_and_the_next_one_is_read(self, scarce, piece):
+        parser = RequestParser(Limits())
+        data = wire(b"SET", b"k", bytes(LARGE), b"EX", b"1" * 2000) + wire(b"PING")
+        requests = []
+        for start in range(0, len(data), piece):
+            requests += parser.feed(data[start : start + piece])
+
+        assert [type(request) for request in requests] == [Unread, list]
+        assert requests[1] == [b"PING"]
+        assert parser.error is None
+
+    def test_nothing_is_kept_of_it_and_nothing_is_wanted(self, scarce):
+        parser = RequestParser(Limits())
+        parser.feed(b"*3\r\n$3\r\nSET\r\n$1000\r\n" + bytes(1000) + b"\r\n$500000000\r\nabc")
+
+        assert parser.wants() is None
+        assert parser._arguments == []
+
+    def test_its_limits_hold_all_the_same(self, scarce):
+        parser = RequestParser(Limits(max_request=3 * LARGE))
+        parser.feed(wire(b"SET", bytes(LARGE), bytes(LARGE), bytes(LARGE)))
+
+        assert violation(parser) == "ERR Protocol error: too big request"
+
+    def test_a_large_name_that_cannot_be_copied_is_unread_too(self, monkeypatch):
+        class Stingy:
+            def __len__(self):
+                return LARGE
+
+            def __bytes__(self):
+                raise MemoryError
+
+        parser = RequestParser(Limits())
+        parser.feed(b"*2\r\n$%d\r\n" % LARGE)
+        room = room_of(parser)
+        monkeypatch.setattr(codec, "bytes", lambda _: Stingy().__bytes__(), raising=False)
+
+        assert parser.filled(len(room)) == []
+        monkeypatch.undo()
+        (unread,) = parser.feed(b"$1\r\na\r\n")
+        assert type(unread) is Unread
+
+    def test_where_not_even_the_end_can_be_found_the_connection_must_end(self, monkeypatch):
+        def read(*_):
+            raise MemoryError
+
+        parser = RequestParser(Limits())
+        monkeypatch.setattr(RequestParser, "_read", read)
+
+        assert parser.feed(wire(b"PING")) == []
+        assert violation(parser) == "OOM not enough memory to read this request"
+        assert parser.feed(wire(b"PING")) == []
+
+    def test_a_closed_parser_keeps_nothing(self):
+        parser = RequestParser(Limits())
+        parser.feed(wire(b"SET", b"x" * 1000)[:-5])
+        parser.close()
+
+        assert parser._arguments == []
+        assert not parser._part
+        assert parser.wants() is None
 
 
 class TestProtocolErrors:

@@ -1,12 +1,14 @@
 """Whatever the requests, the pieces in which they arrive, or the garbage between them."""
 
 from itertools import cycle
+from unittest.mock import patch
 
 import hiredis
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tensorkeep_server.codec import LARGE, Limits, Request, RequestParser
+from tensorkeep_server import codec
+from tensorkeep_server.codec import LARGE, Limits, Request, RequestParser, Unread
 from tensorkeep_server.reply import (
     LARGE_BULK,
     NULL_ARRAY,
@@ -133,6 +135,32 @@ def test_the_type_of_an_argument_depends_on_its_size_alone(pipeline, split):
         assert [type(argument) for argument in rest] == [
             memoryview if len(argument) >= LARGE else bytes for argument in rest
         ]
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.data_too_large])
+@given(long_pipelines, long_splits, st.lists(st.booleans(), min_size=1, max_size=8))
+def test_requests_without_memory_leave_those_behind_them_in_step(pipeline, split, luck):
+    data, requests = sent(pipeline)
+    lucky = cycle(luck)
+    refused = []
+
+    def allocate(size):
+        if next(lucky):
+            return memoryview(bytearray(size))
+        refused.append(size)
+        raise MemoryError
+
+    with patch.object(codec, "_allocate", allocate):
+        read = Connection().receive(data, split)
+
+    assert read.parser.error is None
+    assert len(read.requests) == len(requests)
+    for found, request in zip(read.requests, requests, strict=True):
+        if type(found) is Unread:
+            assert any(len(argument) >= LARGE for argument in request)
+        else:
+            assert [bytes(argument) for argument in found] == request
+    assert any(type(found) is Unread for found in read.requests) == bool(refused)
 
 
 def mangled(pipeline, changes):

@@ -295,3 +295,22 @@ def test_redis_cli_shuts_the_server_down(server):
         check=True,
     )
     assert done.stdout.strip() == ""
+
+
+def test_max_clients_cannot_be_less_than_the_clients_that_are_connected(wire, connect):
+    assert connect().ask("PING") == b"+PONG\r\n"
+    refused = wire.ask("CONFIG", "SET", "maxclients", "1")
+    assert refused == (
+        b"-ERR CONFIG SET failed (possibly related to argument 'maxclients') - 2 clients are"
+        b" connected: with less than that, none could connect any more\r\n"
+    )
+    assert config(wire, "maxclients") == {"maxclients": "10000"}
+    assert connect().ask("PING") == b"+PONG\r\n"
+
+
+def test_a_lone_client_may_allow_itself_alone_and_set_it_back(wire, connect):
+    assert wire.ask("CONFIG", "SET", "maxclients", "1") == b"+OK\r\n"
+    assert wire.ask("PING") == b"+PONG\r\n"
+    assert connect().reply() == b"-ERR max number of clients reached\r\n"
+    assert wire.ask("CONFIG", "SET", "maxclients", "2") == b"+OK\r\n"
+    assert connect().ask("PING") == b"+PONG\r\n"

@@ -17,6 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from tensorkeep_server.settings import KEEPALIVE
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
@@ -25,11 +27,10 @@ _log = logging.getLogger(__name__)
 _QUEUE: Final = 1024  # connections that may wait to be taken
 _AT_ONCE: Final = 64  # connections taken in one turn, before clients get theirs
 _PAUSE: Final = 0.5  # seconds to wait when the process can open no more files
-# Peers that vanish without a word are noticed after so many seconds, as in Redis.
-_KEEPALIVE: Final = 300
+# Peers that vanish without a word are noticed, as in Redis.
 _KEEPALIVE_OPTIONS: Final = (
-    ("TCP_KEEPIDLE", _KEEPALIVE),
-    ("TCP_KEEPINTVL", _KEEPALIVE // 3),
+    ("TCP_KEEPIDLE", KEEPALIVE),
+    ("TCP_KEEPINTVL", KEEPALIVE // 3),
     ("TCP_KEEPCNT", 3),
 )
 _FULL: Final = frozenset({errno.EMFILE, errno.ENFILE})

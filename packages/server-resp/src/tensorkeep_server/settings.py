@@ -14,6 +14,7 @@ from tensorkeep_server.codec import Limits
 DEFAULT_CHUNK_SIZE: Final = 511 * 1024 * 1024  # RedisAI's: below Redis' limit for one argument
 LEAST_CHUNK_SIZE: Final = 256  # a piece takes about as many bytes of memory, whatever it holds
 DATABASES: Final = 16  # Redis' default
+KEEPALIVE: Final = 300  # seconds after which peers that vanished are looked for; Redis' default
 MEGABYTE: Final = 1_000_000  # what RedisAI's memory limit counts in
 
 

@@ -6,7 +6,7 @@ not is in the table only where a client needs the answer, with the value that is
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from tensorkeep_server.args import SYNTAX, parse_integer, text
@@ -23,12 +23,13 @@ from tensorkeep_server.command import (
     only_subcommands,
 )
 from tensorkeep_server.errors import CommandError
+from tensorkeep_server.file_limit import clients_possible
 from tensorkeep_server.glob import compile_glob
 from tensorkeep_server.notifications import read_classes, show_classes
 from tensorkeep_server.output_limit import read_limits, show_limits
 from tensorkeep_server.publishing import announce_events
 from tensorkeep_server.reply import OK, Map
-from tensorkeep_server.settings import DATABASES
+from tensorkeep_server.settings import DATABASES, KEEPALIVE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,10 +49,12 @@ class _Setting:
     Attributes:
         read: Reads a value; raises ValueError with what is wrong.
         change: Makes the change.
+        check: Raises ValueError when a value cannot be set just now.
     """
 
     read: Callable[[bytes], Any]
     change: Callable[[Server, Any], None]
+    check: Callable[[Server, Any], None] = lambda _server, _value: None
 
 
 def _integer(least: int, change: Callable[[Server, int], None], most: int = 2**63 - 1) -> _Setting:
@@ -72,6 +75,21 @@ def _set_max_clients(server: Server, value: int) -> None:
     server.max_clients = value
 
 
+def _check_max_clients(server: Server, value: int) -> None:
+    """Refuses what would keep everybody out, also whoever wants to set it back."""
+    connected = len(server.clients)
+    if value < connected:
+        raise ValueError(
+            f"{connected} clients are connected: with less than that, none could connect any more"
+        )
+    possible = clients_possible(value)
+    if possible < value:
+        raise ValueError(
+            "The operating system is not able to handle the specified number of clients, try with"
+            f" {possible}"
+        )
+
+
 def _set_lua_time_limit(server: Server, value: int) -> None:
     server.lua_time_limit = value
 
@@ -90,6 +108,7 @@ def _set_output_limit(server: Server, value: OutputLimit | None) -> None:
 
 
 _LUA_TIME_LIMIT: Final = _integer(0, _set_lua_time_limit)
+_MAX_CLIENTS: Final = replace(_integer(1, _set_max_clients, 2**32 - 1), check=_check_max_clients)
 
 _Entry = tuple["Callable[[Server], object]", _Setting | None]
 
@@ -105,7 +124,7 @@ _TABLE: Final[dict[str, _Entry]] = {
     "databases": (lambda _: DATABASES, None),
     "latency-monitor-threshold": (lambda _: 0, None),
     "lua-time-limit": (lambda server: server.lua_time_limit, _LUA_TIME_LIMIT),
-    "maxclients": (lambda server: server.max_clients, _integer(1, _set_max_clients, 2**32 - 1)),
+    "maxclients": (lambda server: server.max_clients, _MAX_CLIENTS),
     "maxmemory": (lambda _: 0, None),
     "maxmemory-policy": (lambda _: "noeviction", None),
     "notify-keyspace-events": (
@@ -121,6 +140,7 @@ _TABLE: Final[dict[str, _Entry]] = {
         _integer(-1, _set_slow_threshold),
     ),
     "slowlog-max-len": (lambda server: server.slow_log.most, _integer(0, _set_slow_log_size)),
+    "tcp-keepalive": (lambda _: KEEPALIVE, None),
     "timeout": (lambda _: 0, None),
     "unixsocket": (lambda server: server.settings.unix_socket, None),
 }
@@ -181,9 +201,11 @@ def _change(server: Server, name: str, value: bytes) -> tuple[_Setting, Any] | N
             raise _failed(name, "can't set immutable config")
         return None
     try:
-        return setting, setting.read(value)
+        read = setting.read(value)
+        setting.check(server, read)
     except ValueError as error:
         raise _failed(name, str(error)) from error
+    return setting, read
 
 
 def _failed(name: str, why: str) -> CommandError:
@@ -269,6 +291,11 @@ COMMANDS: Final[tuple[Command, ...]] = (
                         "Changes those that can be: `CONFIG GET *` shows them all; a setting"
                         " may always be set to what it is.",
                         "`maxmemory`, `save` and the like have nothing behind them here.",
+                    ),
+                    Difference(
+                        "`maxclients` may be less than the number of connected clients.",
+                        "It may not.",
+                        "Nobody else could connect any more, also not to set it back.",
                     ),
                 ),
                 group="server",
