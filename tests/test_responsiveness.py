@@ -158,3 +158,58 @@ def test_a_run_that_cannot_start_in_time_times_out(serving, wire):
         reply = wire.ask(*ASK_FOR_A_RUN, "TIMEOUT", 50)
 
     assert reply == b"+TIMEDOUT\r\n"
+
+
+def read_all(wire, size):
+    """Reads so many bytes and forgets them."""
+    room = bytearray(2**20)
+    while size > 0:
+        size -= wire.socket.recv_into(room, min(size, len(room)))
+
+
+def test_while_a_client_reads_millions_of_values_others_are_answered_at_once(serving, wire):
+    count = 8 * 2**20
+    with serving.wire() as reader:
+        assert reader.ask("AI.TENSORSET", "zeros", "UINT8", count) == b"+OK\r\n"
+        before = serving.memory()
+        reader.send("AI.TENSORGET", "zeros", "VALUES")
+        read_all(reader, len(b"*%d\r\n" % count))
+        left = [4 * count]
+
+        def read_on():
+            while left[0]:
+                read_all(reader, min(left[0], 2**20))
+                left[0] -= min(left[0], 2**20)
+
+        reading = Thread(target=read_on)
+        reading.start()
+        longest = longest_wait(wire, OTHERS, lambda: not reading.is_alive())
+        reading.join()
+        grown = serving.memory() - before
+    print(f"\nwaited at most {longest * 1000:.0f} ms, {grown / 2**20:.0f} MiB more memory")
+
+    assert left == [0]
+    assert longest < AT_ONCE
+    assert grown < 3 * count  # the tensor itself, which was not touched before; not its text
+
+
+def test_while_a_client_does_not_read_its_values_others_are_answered_at_once(serving, wire):
+    with serving.wire() as silent:
+        silent.ask("AI.TENSORSET", "zeros", "UINT8", 32 * 2**20)
+        for _ in range(10):
+            silent.send("AI.TENSORGET", "zeros", "VALUES")
+        until = time.monotonic() + 0.3
+        longest = longest_wait(wire, OTHERS, lambda: time.monotonic() > until)
+
+    assert longest < AT_ONCE
+
+
+def test_while_tensors_of_many_values_are_set_others_are_answered_at_once(serving, wire):
+    numbers = [number % 100 for number in range(500_000)]
+    store = ("AI.TENSORSET", "many", "FLOAT", len(numbers), "VALUES", *numbers)
+    with in_the_background(serving, *store) as replies:
+        longest = longest_wait(wire, OTHERS, lambda: replies)
+    print(f"\nwaited at most {longest * 1000:.0f} ms")
+
+    assert replies == [b"+OK\r\n"]
+    assert longest < AT_ONCE

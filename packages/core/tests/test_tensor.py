@@ -596,3 +596,14 @@ def test_strategies_keep_to_the_sizes_they_are_given(shape):
 @given(st.data(), strategies.dtypes(), strategies.shapes())
 def test_strategies_make_blobs_that_fit(data, dtype, shape):
     Tensor.from_blob(dtype, shape, data.draw(strategies.blobs(dtype, shape)))
+
+
+@pytest.mark.parametrize("size", [3, 100_000])
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_the_strings_of_a_blob_are_counted_whatever_its_size(size, kind):
+    blob = b"a\xff\0" * size
+
+    assert Tensor.from_blob(DType.STRING, (size,), kind(blob)).strings() == [b"a\xff"] * size
+    for wrong in (blob[:-1], blob + b"\0", blob[:-1] + b"b\0c"):
+        with pytest.raises(StringCountMismatch):
+            Tensor.from_blob(DType.STRING, (size,), kind(wrong))
