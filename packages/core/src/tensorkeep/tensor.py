@@ -377,7 +377,7 @@ def _check_strings(count: int, blob: Blob) -> None:
     if len(blob) < _COPY_BELOW:
         nuls = bytes(blob).count(NUL)
     else:  # of 500 MB that would take 0.3 s, and a copy
-        nuls = len(blob) - np.count_nonzero(np.frombuffer(blob, np.uint8))
+        nuls = len(blob) - int(np.count_nonzero(np.frombuffer(blob, np.uint8)))
     if nuls != count or (blob and blob[-1] != 0):
         msg = f"blob of a STRING tensor must hold {count} NUL-terminated strings"
         raise StringCountMismatch(msg)
