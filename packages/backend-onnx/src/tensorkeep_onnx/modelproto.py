@@ -51,6 +51,7 @@ _EXTERNAL_DATA = 13  # of TensorProto: what is said of the file
 _DATA_LOCATION = 14  # of TensorProto: 0 is in the message itself, 1 in a file
 
 FLOAT: Final = 1  # of TensorProto.DataType
+_NORMALIZER: Final = b"StringNormalizer"
 
 # Operators whose output has a size that stands in the values of an input: the shape of what the
 # model is given then says nothing about the time that it takes.
@@ -111,6 +112,7 @@ class Survey:
         weights: Bytes of all tensors that the model brings, but for those in files.
         steady: Whether the time of a run can depend on the shapes of the inputs only.
         operators: The domain and the name of every operator.
+        normalizers: Where each node that changes the case of strings starts and ends.
     """
 
     graph: bool
@@ -118,6 +120,7 @@ class Survey:
     weights: int
     steady: bool
     operators: frozenset[tuple[bytes, bytes]]
+    normalizers: tuple[tuple[int, int], ...]
 
 
 def survey(blob: Buffer) -> Survey:
@@ -148,6 +151,7 @@ class _Walk:
         self._weights = 0
         self._graphs_within = False
         self._operators: set[tuple[bytes, bytes]] = set()
+        self._normalizers: list[tuple[int, int]] = []
 
     def over_all(self) -> Survey:
         while self._todo:
@@ -169,7 +173,7 @@ class _Walk:
             if in_file:
                 self._external.append(_external(self._blob, start, end, initializer=outer))
             if kind == "NodeProto":
-                self._operators.add((domain, operator))
+                self._see_node(domain, operator, (start, end))
         return Survey(
             graph=self._graph,
             external=tuple(self._external),
@@ -182,6 +186,7 @@ class _Walk:
                 for domain, operator in self._operators
             ),
             operators=frozenset(self._operators),
+            normalizers=tuple(self._normalizers),
         )
 
     def _fields(self, position: int, end: int) -> Iterator[Field]:
@@ -191,6 +196,11 @@ class _Walk:
             if position > end:
                 raise MalformedModel("a field is longer than the message that it is in")
             yield field
+
+    def _see_node(self, domain: bytes, operator: bytes, place: tuple[int, int]) -> None:
+        self._operators.add((domain, operator))
+        if operator == _NORMALIZER:
+            self._normalizers.append(place)
 
     def _text(self, field: Field) -> bytes:
         return bytes(self._blob[field.start : field.end])

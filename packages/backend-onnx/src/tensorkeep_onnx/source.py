@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from tensorkeep.errors import ModelRejected
 from tensorkeep_onnx.archive import data_of, is_archive, unpack
 from tensorkeep_onnx.extensions import library_for
+from tensorkeep_onnx.locales import locale_edits
 from tensorkeep_onnx.messages import EXTERNAL_DATA, NO_GRAPH, NO_PROTOBUF
 from tensorkeep_onnx.modelproto import survey
 from tensorkeep_onnx.protobuf import MalformedModel
@@ -63,6 +64,7 @@ def read_source(blob: bytes) -> Source:
     library = library_for(found.operators)
     given, edits = data_of(found.external, files or {})
     maps = find_zip_maps(model) if ZIP_MAP in found.operators else NO_ZIP_MAPS
-    pieces = rewritten(model, [*edits, *maps.edits])
+    locales = locale_edits(model, found.normalizers)
+    pieces = rewritten(model, [*edits, *maps.edits, *locales])
     size = found.weights + sum(map(len, given.values()))
     return Source(pieces, given, library, maps.classes, size, found.steady)

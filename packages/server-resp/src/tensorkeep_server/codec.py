@@ -118,13 +118,13 @@ class Limits:
         max_inline: Bytes of one line, be it an inline command or a length; at least 64, room for
             any length. The default is Redis' own limit.
         max_request: Bytes of all arguments of one request together. The default leaves room for
-            a large model in its chunks.
+            a model of several billion weights in its chunks.
     """
 
     max_bulk: int = 512 * 1024 * 1024
     max_arguments: int = 1024 * 1024
     max_inline: int = 64 * 1024
-    max_request: int = 2 * 1024 * 1024 * 1024
+    max_request: int = 16 * 1024 * 1024 * 1024
 
     def __post_init__(self) -> None:
         for limit in fields(self):
