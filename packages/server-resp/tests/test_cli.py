@@ -125,6 +125,29 @@ def test_a_model_is_sent_in_the_chunks_that_the_server_wants(server, wire, model
     assert wire.read("AI.MODELGET", "m", "BLOB") == model.read_bytes()
 
 
+def test_a_backend_that_is_not_installed_comes_with_how_to_install_it(server, model):
+    result = run(
+        "store-model",
+        model,
+        "--key",
+        "m",
+        "--backend",
+        "tf",
+        "--port",
+        port_of(server),
+        "--inputs",
+        "a",
+        "--outputs",
+        "b",
+    )
+    assert result.exit_code == 1
+    assert (
+        "Could not load backend. The server's log says why; if it is not installed there: pip"
+        in (result.output)
+    )
+    assert 'pip install "tensorkeep[server,tf]"' in result.output
+
+
 def test_names_of_inputs_and_outputs_are_counted(server, model):
     names = ("--inputs", "a", "--inputs", "b", "--outputs", "c")
     where = ("--backend", "ONNX", "--port", port_of(server))

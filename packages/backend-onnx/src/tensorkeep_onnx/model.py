@@ -267,6 +267,8 @@ def run_model(
         return _run(session, model, inputs, options)
     except Exception as error:  # the runtime's exceptions have no base of their own
         text = failed_run(error, model.inputs, session.dtypes, inputs)
+        if context.reason:
+            text = f"{text}: {context.reason}"
         raise RunFailed(text) from error
     finally:
         context.on_cancel(None)

@@ -31,6 +31,11 @@ _NOISE: Final = (
 )
 
 
+def cancelled(reason: str) -> str:
+    """Returns that a run was cancelled, and why."""
+    return f"{CANCELLED}: {reason}" if reason else CANCELLED
+
+
 def input_not_found(name: str) -> str:
     """Returns what is said of an input that is no placeholder of the graph."""
     return f'ERR Input node named "{name}" not found in TF graph.'

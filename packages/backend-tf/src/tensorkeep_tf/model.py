@@ -19,10 +19,10 @@ from tensorkeep_tf import assets, graphs, savedmodel
 from tensorkeep_tf.devices import node_device, open_session, prepare
 from tensorkeep_tf.framework import dismantle_graph, tf
 from tensorkeep_tf.messages import (
-    CANCELLED,
     NO_NAMES,
     NO_SIGNATURES,
     TOO_MANY_WEIGHTS,
+    cancelled,
     failed_run,
     not_frozen,
     readable,
@@ -107,7 +107,7 @@ class Model:
                     raise
             finally:
                 context.on_cancel(None)
-        raise RunFailed(CANCELLED)
+        raise RunFailed(cancelled(context.reason))
 
     def _current(self) -> _Opened:
         with self._lock:

@@ -290,5 +290,5 @@ def run_model(
     if native.ranks is not None and native.ranks != [len(tensor.shape) for tensor in inputs]:
         raise RunFailed(because(NO_RESIZE, f"inputs must have {native.ranks} axes"))
     if context.cancelled:
-        raise RunFailed(CANCELLED)
+        raise RunFailed(because(CANCELLED, context.reason))
     return native.run(inputs)

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 NO_CUDA: Final = "GPU requested but Torch couldn't find CUDA"
 INTER_OP: Final = "Cannot set number of inter-op threads after parallel work has started"
-CANCELLED: Final = "The run was ended: it was cancelled, or took longer than it may"
 STRINGS: Final = "Unsupported code 7"  # of a STRING tensor
 REDIS_ERROR: Final = "Redis command returned an error: "
 HIDDEN: Final = "tensorkeep_"  # how the functions begin that stand between a script and Python
@@ -41,6 +40,11 @@ _HIDDEN_FRAME: Final = re.compile(
 )
 _HERE: Final = "<--- HERE\n"
 _LAST_LINE: Final = re.compile(r"^(?:RuntimeError|builtins\.\w+|[\w.]*Error): ?", re.MULTILINE)
+
+
+def of_end(reason: str) -> str:
+    """Returns that a run was ended, and why."""
+    return f"The run was ended: {reason or 'it was cancelled'}"
 
 
 def of_load(error: Exception) -> str:

@@ -17,7 +17,7 @@ from tensorkeep_torch import exported, torchscript
 from tensorkeep_torch.archive import Archive, MalformedArchive
 from tensorkeep_torch.devices import set_threads, torch_device
 from tensorkeep_torch.internals import functions_of
-from tensorkeep_torch.messages import CANCELLED, of_load, of_run
+from tensorkeep_torch.messages import of_end, of_load, of_run
 from tensorkeep_torch.parameters import forward_of, parameters_of
 from tensorkeep_torch.program import Program, vet
 from tensorkeep_torch.returned import returned_of
@@ -147,7 +147,7 @@ def run_model(model: LoadedModel, inputs: Sequence[Tensor], run: RunContext) -> 
     except RunFailed:
         raise
     except Exception as error:  # torch's exceptions have no base of their own
-        raise RunFailed(CANCELLED if run.cancelled else of_run(error)) from error
+        raise RunFailed(of_end(run.reason) if run.cancelled else of_run(error)) from error
     if len(outputs) != len(model.outputs):
         raise RunFailed("Function returned unexpected number of outputs - forward")
     return outputs

@@ -14,7 +14,7 @@ from tensorkeep_torch.changes import changed_for_runs, silence
 from tensorkeep_torch.clean_memory import CLEAN_MEMORY, keep_memory_clean
 from tensorkeep_torch.internals import set_gradients
 from tensorkeep_torch.loops import new_flag, set_flag
-from tensorkeep_torch.messages import CANCELLED
+from tensorkeep_torch.messages import of_end
 from tensorkeep_torch.survey import forbidden, growing, size_of, survey
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def _take(turn: Lock, run: RunContext) -> None:
     """
     while not turn.acquire(timeout=_LOOKS_EVERY):
         if run.cancelled:
-            raise RunFailed(CANCELLED)
+            raise RunFailed(of_end(run.reason))
 
 
 def vet(

@@ -15,7 +15,7 @@ from tensorkeep.errors import ModelRejected, RunFailed
 from tensorkeep_torch.devices import set_threads, torch_device
 from tensorkeep_torch.extensions import load_operators
 from tensorkeep_torch.internals import compile_source, functions_of
-from tensorkeep_torch.messages import CANCELLED, of_compiler, of_script
+from tensorkeep_torch.messages import of_compiler, of_end, of_script
 from tensorkeep_torch.program import Program, flattened, vet
 from tensorkeep_torch.redis_calls import PYTHON, Caller, exchange, resolver
 from tensorkeep_torch.tensors import from_torch, to_torch
@@ -141,7 +141,7 @@ def run_script(script: TorchScript, call: ScriptCall, run: RunContext) -> list[T
     except RunFailed:
         raise
     except Exception as error:  # torch's exceptions have no base of their own
-        raise RunFailed(CANCELLED if run.cancelled else of_script(error)) from error
+        raise RunFailed(of_end(run.reason) if run.cancelled else of_script(error)) from error
     finally:
         exchange(before)
 

@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import finalize, ref
 
+from tensorkeep.bounded_log import shown
 from tensorkeep.errors import EngineClosed, InternalError, ModelRejected, TensorkeepError, text_of
 from tensorkeep.execution import let_go
 from tensorkeep.hook_results import is_ours
@@ -23,9 +24,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tensorkeep.backends import Backend, Backends
+    from tensorkeep.bounded_log import BoundedLog
     from tensorkeep.config import BackendOptions
     from tensorkeep.loop import Loop
     from tensorkeep.model import ModelSpec, ScriptSpec
+    from tensorkeep.stats import RunStats
     from tensorkeep.tensor import Blob
 
 _log = logging.getLogger(__name__)
@@ -65,6 +68,7 @@ class Builder:
         backends: The backends.
         options: What every backend is told.
         on_idle: Called whenever something was finished.
+        lines: Which lines that clients cause are written to the log.
     """
 
     def __init__(
@@ -73,11 +77,13 @@ class Builder:
         backends: Backends,
         options: BackendOptions,
         on_idle: Callable[[], None],
+        lines: BoundedLog,
     ) -> None:
         self._loop = loop
         self._backends = backends
         self._options = options
         self._on_idle = on_idle
+        self._lines = lines
         self._loader = Loader(loop)
         self._pending = 0
         self._waiting: set[_Once] = set()
@@ -166,8 +172,9 @@ class Builder:
             if runnable is not None:
                 # Weakly: what the interpreter keeps until the model dies must not keep the engine,
                 # from which the model may be reached.
-                free = partial(_free, ref(self), *_what_to_free(self._backends, runnable))
-                finalize(runnable, free).atexit = False
+                job, name = _what_to_free(self._backends, runnable)
+                kind, stats = _kind(runnable), runnable.stats  # its key is known when it is stored
+                finalize(runnable, _free, ref(self), job, name, kind, stats).atexit = False
             once(runnable, error)
 
         self._submit(create, created)
@@ -193,10 +200,12 @@ class Builder:
         self._pending += 1
         self._loader.submit(job, finished)
 
-    def free(self, job: Callable[[], None], name: str) -> None:
+    def free(self, job: Callable[[], None], name: str, kind: str, stats: RunStats) -> None:
         """Lets a backend free something; on whatever thread let go of it last."""
 
         def report(_: object, failure: BaseException | None) -> None:
+            if stats.key and self._lines.allows(_log, logging.INFO):
+                _log.info("the %s %s is gone, and its last run has ended", kind, shown(stats.key))
             if failure is not None:
                 _log.error("backend %s could not free a model or script", name, exc_info=failure)
 
@@ -212,8 +221,19 @@ def _what_to_free(backends: Backends, runnable: Runnable) -> tuple[Callable[[], 
     return partial(backend.script_free, runnable.native), name
 
 
-def _free(builder: ref[Builder], job: Callable[[], None], name: str) -> None:
+def _free(
+    builder: ref[Builder], job: Callable[[], None], name: str, kind: str, stats: RunStats
+) -> None:
     """Has something freed, unless its engine is gone as well: then nothing holds it any more."""
     found = builder()
     if found is not None:
-        found.free(job, name)
+        found.free(job, name, kind, stats)
+
+
+def _kind(runnable: Runnable) -> str:
+    return "model" if isinstance(runnable, Model) else "script"
+
+
+def named(runnable: Runnable) -> str:
+    """Returns what a line of the log calls a model or script."""
+    return f"{_kind(runnable)} {shown(runnable.stats.key) or 'without a key'}"

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from weakref import WeakValueDictionary
 
 from tensorkeep.backends import Backends
-from tensorkeep.builder import Builder
+from tensorkeep.bounded_log import BoundedLog, shown
+from tensorkeep.builder import Builder, named
 from tensorkeep.config import EngineConfig
 from tensorkeep.device import CPU
 from tensorkeep.errors import (
@@ -70,6 +71,7 @@ class Engine:
     Attributes:
         catalog: Models and scripts by the key under which they were stored. One leaves it when its
             last user is gone: after its key was deleted and its last run has ended.
+        lines: Which lines that clients cause are written to the log.
         lanes: Each device's queue and workers, by queue name.
     """
 
@@ -91,8 +93,13 @@ class Engine:
         self.lanes: Final = self._lanes.by_queue
         self._loop = loop
         self._outbox = Outbox(loop, self._take)
+        self.lines = BoundedLog()
         self._builder = Builder(
-            loop, self.backends, self.config.backend_options, self._close_if_idle
+            loop,
+            self.backends,
+            self.config.backend_options,
+            self._close_if_idle,
+            self.lines,
         )
         self._inline: RunContext | None = None
         self._within_scripts: set[RunContext] = set()  # models that scripts run on their own
@@ -187,6 +194,16 @@ class Engine:
         ):
             del self.catalog[key]
 
+    def enter(self, key: bytes, runnable: Runnable) -> None:
+        """Enters a model or script into the catalog, and tells the log."""
+        self.catalog[key] = runnable
+        runnable.stats.key = key
+        if self.lines.allows(_log, logging.INFO):
+            spec = runnable.spec
+            size = len(runnable.blob if isinstance(runnable, Model) else runnable.source)
+            text = "stored the %s of %s on %s, %d bytes"
+            _log.info(text, named(runnable), spec.backend, spec.device.queue, size)
+
     def commands(self, access: Access) -> Commands:
         """Returns the way of the scripts of a request to what they may reach."""
         timeout = self.config.model_execution_timeout
@@ -240,7 +257,7 @@ class Engine:
         for lane in self.lanes.values():
             for handed in (h for batches in lane.workers.values() for h in batches):
                 if all(run.graph.error is not None for run in handed.batch):
-                    handed.context.cancel()
+                    handed.context.cancel("the TIMEOUT of its request was over")
 
     def _give_up(self, graph: GraphRun, error: TensorkeepError) -> None:
         graph.give_up(error)
@@ -436,14 +453,24 @@ class Engine:
         """Takes the outcomes of a batch from a worker."""
         first = outcomes[0].run
         lane = self.lanes[first.runnable.spec.device.queue]
-        lane.returned(worker, self._loop.time())
+        context = lane.returned(worker, self._loop.time()).context
         try:
+            if context.reason:
+                self._tell_of_ended(outcomes, context)
             self._note(lane, [outcome.run for outcome in outcomes], outcomes[0].seconds)
             for outcome in outcomes:
                 self._go_on(outcome)
         finally:  # whatever went wrong, others wait for this worker
             self._pump(lane)
             self._close_if_idle()
+
+    def _tell_of_ended(self, outcomes: Sequence[Outcome], context: RunContext) -> None:
+        """Tells the log of runs that were ended."""
+        for outcome in outcomes:
+            if outcome.error is not None and self.lines.allows(_log, logging.WARNING):
+                text = "a run of the %s on %s was ended after %.1f s: %s"
+                name, queue = named(outcome.run.runnable), context.device.queue
+                _log.warning(text, name, queue, outcome.seconds, context.reason)
 
     def _note(self, lane: Lane, batch: Sequence[Run], seconds: float) -> None:
         """Notes how long a batch took."""
@@ -482,6 +509,9 @@ class Engine:
         run = outcome.run
         if outcome.error is not None:
             let_go(outcome.error)
+            if self.lines.allows(_log, logging.DEBUG):
+                why = shown(str(outcome.error))
+                _log.debug("a run of the %s failed: %s", named(run.runnable), why)
             run.runnable.stats.fail()
             self._fail(run.graph, run.operation, outcome.error)
             freed = []
@@ -546,7 +576,7 @@ class Engine:
         if self.busy:
             self._tell_of_the_end()
         for context in contexts:
-            context.cancel()
+            context.cancel("the engine is shutting down")
         self._lanes.stop()
         self._errands.close()
         self._builder.stop()

@@ -99,22 +99,34 @@ class RunContext:
         device: Where the run takes place.
         deadline: Time of `time.monotonic` after which the run is cancelled; None before it has
             begun, and for a run that never is.
+        timeout: Seconds after which it is cancelled once it has begun, None for never.
         cancelled: Whether the run should end as soon as it can.
+        reason: Why it was cancelled, for people: a part of what the run then fails with. Empty
+            when it was not cancelled, or nobody said why.
     """
 
-    __slots__ = ("__weakref__", "_on_cancel", "_timeout", "cancelled", "deadline", "device")
+    __slots__ = (
+        "__weakref__",
+        "_on_cancel",
+        "cancelled",
+        "deadline",
+        "device",
+        "reason",
+        "timeout",
+    )
 
     def __init__(self, device: Device, timeout: float | None = None) -> None:
         self.device = device
         self.deadline: float | None = None
         self.cancelled = False
-        self._timeout = timeout
+        self.reason = ""
+        self.timeout = timeout
         self._on_cancel: Callable[[], None] | None = None
 
     def begin(self, now: float) -> None:
         """Starts the time that the run has; called by whoever calls the backend."""
-        if self._timeout is not None:
-            self.deadline = now + self._timeout
+        if self.timeout is not None:
+            self.deadline = now + self.timeout
 
     def on_cancel(self, end: Callable[[], None] | None) -> None:
         """Sets what ends the run from another thread; None once the run can no longer be ended.
@@ -126,8 +138,13 @@ class RunContext:
         if self.cancelled and end is not None:
             end()
 
-    def cancel(self) -> None:
-        """Asks the run to end; called from a thread that is not running it."""
+    def cancel(self, reason: str = "") -> None:
+        """Asks the run to end; called from a thread that is not running it.
+
+        Args:
+            reason: Why, for people; that of the first call is kept.
+        """
+        self.reason = self.reason or reason
         self.cancelled = True
         end = self._on_cancel
         if end is not None:

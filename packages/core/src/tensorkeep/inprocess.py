@@ -289,7 +289,7 @@ class Tensorkeep:
 
     def _store_model(self, key: str, model: Model) -> None:
         self._store(key, Model, model)
-        self._engine.catalog[_name(key)] = model
+        self._engine.enter(_name(key), model)
 
     def _request(self, key: str, inputs: list[Tensor], timeout: float | None) -> GraphRun:
         model = self._keys.typed(_name(key), Model)

@@ -95,11 +95,12 @@ class Lane:
         self.running += 1
         self.waited += sum([handed.at - run.queued_at for run in handed.batch])
 
-    def returned(self, worker: Worker, now: float) -> None:
+    def returned(self, worker: Worker, now: float) -> Handed:
         """Notes that a worker has done the first of its batches, and begins the next."""
-        self.workers[worker].popleft()
+        handed = self.workers[worker].popleft()
         self._since[worker] = now
         self.running -= 1
+        return handed
 
     def taken_back(self, worker: Worker, count: int = 1) -> list[Handed]:
         """Notes that a worker will not do the last of its batches; returns them."""

@@ -21,6 +21,7 @@ class RunStats:
         errors: Failed runs.
         duration_us: Microseconds in the backend, summed over successful runs. Each member of a
             batch is charged the whole batch.
+        key: The key under which it was stored, for the log; empty before it was.
         samples: Rows of the first output, summed over successful runs; -1 for scripts.
     """
 
@@ -28,6 +29,7 @@ class RunStats:
     errors: int = 0
     duration_us: int = 0
     samples: int = 0
+    key: bytes = b""
     _usual: dict[Hashable, float] = field(default_factory=dict, repr=False)
 
     def succeed(self, seconds: float, samples: int) -> None:

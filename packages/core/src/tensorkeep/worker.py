@@ -209,7 +209,9 @@ class Watchdog:
                 for context in overdue:
                     if context.cancelled:
                         self._report(context)
-                    context.cancel()
+                    context.cancel(
+                        f"it took longer than {context.timeout:g} s, the MODEL_EXECUTION_TIMEOUT"
+                    )
             except Exception:  # noqa: BLE001 - the next look may succeed
                 _log.exception("looking for runs beyond their time failed")
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+NOT_LOADED: Final = "Could not load backend"
 INTERNAL: Final = "ERR internal error, see the server's log"
 NO_MEMORY: Final = "OOM not enough memory for this command"
 WRONG_TYPE: Final = "WRONGTYPE Operation against a key holding the wrong kind of value"
@@ -78,7 +79,7 @@ _LINES: Final[tuple[tuple[type[Exception], Callable[[Any], str]], ...]] = (
     (core.InvalidTensor, lambda _: "ERR invalid value"),
     (core.InvalidDevice, lambda _: "ERR unsupported device"),
     (core.DeviceUnavailable, _device_unavailable),
-    (core.BackendUnavailable, lambda _: "ERR Could not load backend"),
+    (core.BackendUnavailable, lambda _: f"ERR {NOT_LOADED}"),
     (core.BatchSizeMismatch, _batch_size),
     (core.QueueFull, lambda error: f"ERR {error}"),
     (core.TooManyDevices, lambda error: f"ERR {error}"),
@@ -90,6 +91,13 @@ _LINES: Final[tuple[tuple[type[Exception], Callable[[Any], str]], ...]] = (
     (core.RunFailed, str),
     (core.CommandFailed, str),
 )
+
+
+def how_to_install(backend: str) -> str:
+    """Returns the command that installs a backend; empty for one that no extra brings."""
+    if backend not in _NO_GPU:
+        return ""
+    return f'pip install "tensorkeep[server,{backend.lower()}]"'
 
 
 def error_reply(error: Exception) -> Error:

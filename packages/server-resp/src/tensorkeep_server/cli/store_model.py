@@ -15,6 +15,7 @@ from tensorkeep.errors import InvalidModelFile
 from tensorkeep.model_files import files_of
 from tensorkeep_server.cli.client import DEFAULT_URL, Host, Port, UnixSocket, Url, client_of
 from tensorkeep_server.cli.model_archive import ModelContent
+from tensorkeep_server.errors import NOT_LOADED, how_to_install
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -81,6 +82,7 @@ def store_model(  # noqa: PLR0913 - one parameter for each option
 
 def _upload(client: Redis, head: Sequence[str], name: str, content: ModelContent) -> str:
     """Sends the request and returns the reply."""
+    from redis import ResponseError  # noqa: PLC0415 - the server starts without it
     from rich.console import Console  # noqa: PLC0415 - the server starts without it
     from rich.progress import (  # noqa: PLC0415 - the server starts without it
         BarColumn,
@@ -103,7 +105,18 @@ def _upload(client: Redis, head: Sequence[str], name: str, content: ModelContent
         request = packed(head, content, chunk_size, lambda sent: progress.advance(task, sent))
         connection.send_packed_command(request)
         progress.update(task, description="the server builds the model")
-        return str(connection.read_response(), "utf-8")
+        try:
+            return str(connection.read_response(), "utf-8")
+        except ResponseError as error:
+            raise ResponseError(f"{error}{_hint(str(error), head)}") from error
+
+
+def _hint(error: str, head: Sequence[str]) -> str:
+    """Returns what to do about an error, as far as it can be known here."""
+    if NOT_LOADED not in error:
+        return ""
+    how = how_to_install(head[2].upper())
+    return ". The server's log says why" + (f"; if it is not installed there: {how}" if how else "")
 
 
 def packed(

@@ -8,16 +8,18 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, TypeVar
 
-from tensorkeep.errors import BackendUnavailable, TensorkeepError
+from tensorkeep.bounded_log import shown
+from tensorkeep.errors import BackendNotInstalled, BackendUnavailable, TensorkeepError
 from tensorkeep.keyspace import NEW
 from tensorkeep.model import Model, Script
-from tensorkeep_server.errors import WRONG_TYPE, error_reply
+from tensorkeep_server.errors import WRONG_TYPE, error_reply, how_to_install
 from tensorkeep_server.later import Later
 from tensorkeep_server.reply import OK, Error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tensorkeep.engine import Engine
     from tensorkeep_server.reply import Reply
     from tensorkeep_server.state import Client
 
@@ -41,18 +43,19 @@ def store_when_built(
         create: Begins to build it, and is given what takes it or the error.
     """
     later = Later()
+    engine = client.server.engine
 
     def built(runnable: _R | None, error: TensorkeepError | None) -> None:
         def store() -> Reply:
             if runnable is None:
-                return _failure(error)
+                return _failure(engine, error, key)
             # Judged last, as in the original: the key may have changed meanwhile, and in a
             # transaction also which database is selected.
             keys = client.keys
             if not isinstance(keys.get(key), kind | None):
                 return Error(WRONG_TYPE)
             keys.set(key, runnable, None, NEW)
-            client.server.engine.catalog[key] = runnable
+            engine.enter(key, runnable)
             return OK
 
         later.resolve(store)
@@ -68,14 +71,24 @@ def refuse_device(client: Client, backend: str) -> Later:
     def loaded(_: object, error: TensorkeepError | None) -> None:
         unsupported = "Unsupported" if backend == "TFLITE" else "unsupported"
         refusal = Error(f"ERR {unsupported} device")
-        later.resolve(lambda: _failure(error) if error else refusal)
+        later.resolve(lambda: _failure(engine, error) if error else refusal)
 
-    client.server.engine.load_backend(backend, loaded)
+    engine = client.server.engine
+    engine.load_backend(backend, loaded)
     return later
 
 
-def _failure(error: TensorkeepError | None) -> Error:
-    """Returns the reply for what could not be built; why a backend is missing is logged."""
+def _failure(engine: Engine, error: TensorkeepError | None, key: bytes = b"") -> Error:
+    """Returns the reply for what could not be built, and logs why."""
     if isinstance(error, BackendUnavailable):
-        _log.warning("%s", error)
+        # To clients all are one, in the original's words: the log says what to do.
+        if engine.lines.allows(_log, logging.WARNING):
+            _log.warning("%s%s", error, _hint(error))
+    elif engine.lines.allows(_log, logging.INFO):
+        _log.info("%s was not stored: %s", shown(key) or "a script", shown(str(error)))
     return error_reply(error or TensorkeepError("nothing was built"))
+
+
+def _hint(error: BackendUnavailable) -> str:
+    how = how_to_install(error.backend) if isinstance(error, BackendNotInstalled) else ""
+    return f"; {how} brings it" if how else ""
