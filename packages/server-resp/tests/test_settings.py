@@ -73,6 +73,7 @@ def told(monkeypatch):
 
     async def serve(settings, *_args, **_kwargs):
         noted.append(settings)
+        return True
 
     monkeypatch.setattr(server_app, "serve", serve)
 

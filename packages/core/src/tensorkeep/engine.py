@@ -566,6 +566,11 @@ class Engine:
         """Whether anything runs, waits or is being loaded."""
         return bool(self._unfinished or self._builder.busy)
 
+    @property
+    def working(self) -> bool:
+        """Whether a thread of this engine is at work, on something that may be given up."""
+        return self._builder.busy or any(lane.running for lane in self.lanes.values())
+
     def _close_if_idle(self) -> None:
         if self._closing is not None and not self.busy:
             self._end()

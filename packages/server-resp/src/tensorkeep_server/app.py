@@ -48,7 +48,7 @@ async def serve(
     backends: Backends | None = None,
     signals: Iterable[int] = (),
     ignored: Iterable[int] = (),
-) -> None:
+) -> bool:
     """Serves until a signal or SHUTDOWN ends it.
 
     Asked to end a second time, it waits no longer for what runs.
@@ -59,6 +59,9 @@ async def serve(
         backends: The backends; by default the installed ones.
         signals: Signals that end the server; they can only be caught on the main thread.
         ignored: Signals that are logged and change nothing.
+
+    Returns:
+        Whether no thread is at work any more: none is left inside a framework.
 
     Raises:
         OSError: An address cannot be listened on.
@@ -102,7 +105,7 @@ async def serve(
     await _load(server.engine, settings.load, ended)
     if ended.is_set():
         _log.info("told to end before it was ready")
-        return
+        return not server.engine.working
     listeners = await _listen(server, turn)
     upkeep = [asyncio.create_task(each(server)) for each in (_expire, collect_now_and_then)]
     upkeep.append(asyncio.create_task(_notice_hangups(turn)))
@@ -116,6 +119,7 @@ async def serve(
     for task in upkeep:
         task.cancel()
     await _say_goodbye(server)
+    return not server.engine.working
 
 
 async def _say_goodbye(server: Server) -> None:

@@ -12,10 +12,11 @@ import os
 import signal
 import sys
 import time
+from contextlib import contextmanager
 from enum import StrEnum
 from functools import partial
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 
@@ -31,7 +32,7 @@ from tensorkeep_server.identity import tensorkeep_version
 from tensorkeep_server.settings import LEAST_CHUNK_SIZE, MEGABYTE, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tensorkeep_server.state import Server
 
@@ -248,11 +249,12 @@ def serve(  # noqa: PLR0913 - one parameter for each setting is the point
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
-    for line in unknown_variables(context, known=[URL_VARIABLE]):
-        _log.warning(line)
-    _log_changed(context)
-    set_aside()
-    _run(settings)
+    with _killed_by_ctrl_c():
+        for line in unknown_variables(context, known=[URL_VARIABLE]):
+            _log.warning(line)
+        _log_changed(context)
+        set_aside()
+        _run(settings)
 
 
 def _log_changed(context: typer.Context) -> None:
@@ -274,11 +276,39 @@ def _run(settings: Settings) -> None:
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             backends = Backends(around_import=collector_waits)
-            runner.run(app.serve(settings, _say_ready, backends, signals=ends, ignored=ignored))
+            at_rest = runner.run(
+                app.serve(settings, _say_ready, backends, signals=ends, ignored=ignored)
+            )
     except (OSError, BackendUnavailable) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         typer.echo(f"tensorkeep: {reason}", err=True)
         raise typer.Exit(1) from error
+    if not at_rest:
+        _leave()
+
+
+@contextmanager
+def _killed_by_ctrl_c() -> Iterator[None]:
+    """Lets Ctrl-C end the process at once, until the server has a handler of its own.
+
+    Python's own handler raises, and where it happens to do so in a callback of the garbage
+    collector, nobody hears of it.
+    """
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _leave() -> NoReturn:
+    """Ends the process although threads are at work inside a framework.
+
+    The interpreter's own end would take away what they use, and then ends in an abort now and then.
+    """
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(0)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
