@@ -2,8 +2,9 @@
 
 Several connections to each server get the same requests in the same order. After each request every
 connection is asked for a sign of life, so that it is known which messages it got. Redis goes over
-patterns, and over the subscriptions that end together, in the order of a hash table; here it is
-that of subscribing. So what came to a connection after one request is compared without its order.
+patterns, and over the channels whose subscriptions end together, in the order of a hash table,
+which is another in each process; here it is that of subscribing. So what came to a connection
+after one request is compared without its order.
 """
 
 from collections import Counter
@@ -12,10 +13,10 @@ import pytest
 
 from tensorkeep_server.testing import WireError, read_value
 
-NAMES = ("a", "b", "ab", "news.1", "*", b"\xff\r\n")
+NAMES = ("a", "b", "ab", "news.1", "*", b"\xff\r\n", "")
 WORDS = {
     "channel": NAMES,
-    "pattern": ("*", "a*", "?", "[ab]", "news.*", "\\*", "a[", b"\xff*"),
+    "pattern": ("*", "**", "a*", "?", "[ab]", "news.*", "\\*", "a[", b"\xff*"),
     "message": ("", "hi", b"\0\r\n", "x" * 100, "y" * 20_000, "z" * 70_000),
     "version": ("2", "3", "2", "3", "4"),
 }
@@ -113,6 +114,43 @@ def test_the_same_messages_come_as_from_redis(author, ours, theirs, seed):
         assert mine == other, asked[-20:]
     for crowd in both:
         crowd.close()
+
+
+def test_what_has_an_order_in_redis_has_the_same_here(ours, theirs):
+    """A message to the channel comes before that to a pattern, and patterns end as they came."""
+    patterns = ["news.*", "**", "a*", "?", "*", "[a-z]"]
+    got = []
+    for side in (ours.another(), theirs.another()):
+        reader, writer = side.wire, side.another().wire
+        replies = [reader.ask("PSUBSCRIBE", pattern) for pattern in patterns]
+        reader.ask("SUBSCRIBE", "news.1")
+        for pattern in patterns[1:]:  # one alone is left to match
+            reader.ask("PUNSUBSCRIBE", pattern)
+        replies.append(writer.ask("PUBLISH", "news.1", "hi"))
+        replies += [reader.reply(), reader.reply()]
+        replies += [reader.ask("PSUBSCRIBE", pattern) for pattern in patterns[::-1]]
+        reader.send("PUNSUBSCRIBE")
+        replies += [reader.reply() for _ in patterns]
+        got.append(replies)
+        reader.close()
+        writer.close()
+    assert got[0] == got[1]
+
+
+def test_an_empty_channel_is_one_that_no_star_means(ours, theirs):
+    got = []
+    for side in (ours.another(), theirs.another()):
+        reader, writer = side.another().wire, side.wire
+        reader.ask("SUBSCRIBE", "")
+        asked = [("PUBSUB", "CHANNELS"), *(("PUBSUB", "CHANNELS", p) for p in ("", "*", "**"))]
+        replies = [writer.ask(*words) for words in asked]
+        reader.ask("PSUBSCRIBE", "*")
+        replies += [writer.ask("PUBLISH", "", "hi"), reader.reply(), reader.ask("PING", "end")]
+        got.append(replies)
+        reader.close()
+        writer.close()
+    assert got[0] == got[1]
+    assert b":1\r\n" in got[0]
 
 
 @pytest.mark.parametrize("version", [2, 3])

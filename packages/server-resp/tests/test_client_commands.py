@@ -293,7 +293,7 @@ def test_a_connection_that_waits_for_a_run_goes_on_waiting(wire, connect, fake):
         (("x", "maybe"), "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"),
         (
             ("1", "ERROR", "2"),
-            "ERR unknown subcommand or wrong number of arguments for 'unblock'. Try CLIENT HELP.",
+            "ERR unknown subcommand or wrong number of arguments for 'UNBLOCK'. Try CLIENT HELP.",
         ),
     ],
 )

@@ -217,6 +217,7 @@ def test_pubsub_tells_what_has_subscribers(wire, connect):
     subscribed(connect, "*", word="PSUBSCRIBE")
     assert wire.read("PUBSUB", "CHANNELS") == [b"a", b"ab"]
     assert wire.read("PUBSUB", "CHANNELS", "?b") == [b"ab"]
+    assert wire.read("PUBSUB", "CHANNELS", "*") == [b"a", b"ab"]
     assert wire.read("PUBSUB", "NUMSUB") == []
     assert wire.read("PUBSUB", "NUMSUB", "a", "none") == [b"a", 1, b"none", 0]
     assert wire.ask("PUBSUB", "NUMPAT") == b":1\r\n"

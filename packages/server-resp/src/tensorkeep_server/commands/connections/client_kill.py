@@ -140,9 +140,7 @@ def parse_unblock(args: Args) -> None:
     """Parses CLIENT UNBLOCK id [TIMEOUT | ERROR]."""
     word = args.items[args.at + 1] if len(args) > 1 else b"TIMEOUT"
     if len(args) > 2:  # noqa: PLR2004 - number and word
-        raise CommandError(
-            "ERR unknown subcommand or wrong number of arguments for 'unblock'. Try CLIENT HELP."
-        )
+        raise args.wrong_subcommand()
     if keyword(word) not in {b"TIMEOUT", b"ERROR"}:
         raise CommandError("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")
     args.take_integer()

@@ -132,17 +132,20 @@ def publish_shard_message(client: Client, request: Message) -> Reply:
 
 
 # --------------------------------------------------------------------------- PUBSUB
-def parse_pattern(args: Args) -> bytes:
+def parse_pattern(args: Args) -> bytes | None:
     """Parses [pattern]."""
     if len(args) > 1:
         raise args.wrong_subcommand()
-    return args.take() if len(args) else b"*"
+    return args.take() if len(args) else None
 
 
-def show_channels(client: Client, pattern: bytes, *, kind: _Kind) -> Reply:
+def show_channels(client: Client, pattern: bytes | None, *, kind: _Kind) -> Reply:
     """Returns the channels that somebody is subscribed to, of those that a pattern matches."""
+    channels = kind.topics(client.server.subscriptions)
+    if pattern is None:
+        return [*channels]
     matches = compile_glob(pattern).fullmatch
-    return [name for name in kind.topics(client.server.subscriptions) if matches(name)]
+    return [name for name in channels if matches(name)]
 
 
 def count_subscribers(client: Client, names: list[bytes], *, kind: _Kind) -> Reply:
