@@ -15,6 +15,7 @@ from tensorkeep_server.reply import (
     PORTION,
     InVersion,
     LongArray,
+    LongMap,
     Map,
     Piece,
     Set,
@@ -78,6 +79,7 @@ def test_nothing_of_a_long_array_is_made_before_it_is_taken():
         pytest.param([(b"key", b"tag")] * MANY, id="pairs"),
         pytest.param(Set((b"member",) * MANY), id="set"),
         pytest.param(Map(tuple((b"%d" % n, b"v") for n in range(MANY))), id="map"),
+        pytest.param(LongMap(MANY, lambda: [[b"key", 7] * 100] * (MANY // 100)), id="long map"),
         pytest.param([[7] * BLOCK] * 400, id="many lists of some length"),
         pytest.param([[[7] * 30] * 30] * 300, id="lists in lists"),
         pytest.param([[b"values", [1.5] * BLOCK]] * 300, id="values of many tensors"),
@@ -214,6 +216,39 @@ def test_long_replies_of_a_dag_and_of_a_transaction_arrive_whole_and_in_order(wi
     assert first == second[5] == [*range(MANY)]
     assert value_of(wire.reply()) == [[*range(MANY)]] * 3
     assert value_of(wire.reply()) == b"after"
+
+
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("size", [1, BLOCK // 2, BLOCK // 2 + 1, 10_000])
+def test_all_fields_of_a_hash_arrive_in_their_order(wire, version, size):
+    wire.read("HELLO", version)
+    words = [b"%d" % number for number in range(2 * size)]
+    wire.ask("HSET", "h", *words)
+
+    reply = wire.ask("HGETALL", "h")
+
+    bulks = b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)
+    assert reply == (b"*%d\r\n" % (2 * size) if version == 2 else b"%%%d\r\n" % size) + bulks
+
+
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("scores", [True, False])
+@pytest.mark.parametrize("size", [1, BLOCK // 2, BLOCK // 2 + 1, 10_000])
+def test_members_of_a_sorted_set_arrive_in_their_order(wire, version, scores, size):
+    wire.read("HELLO", version)
+    wire.ask("ZADD", "z", *(word for n in range(size) for word in (n, f"m{n}")))
+
+    reply = wire.ask("ZRANGE", "z", 0, -1, *(["WITHSCORES"] if scores else []))
+
+    expected = []
+    for number in range(size):
+        member = b"$%d\r\nm%d\r\n" % (len(str(number)) + 1, number)
+        score = b"$%d\r\n%d\r\n" % (len(str(number)), number)
+        if version == 3:
+            member, score = (b"*2\r\n" + member if scores else member), b",%d\r\n" % number
+        expected.append(member + score if scores else member)
+    elements = 2 * size if scores and version == 2 else size
+    assert reply == b"*%d\r\n" % elements + b"".join(expected)
 
 
 def test_others_are_served_while_a_client_does_not_read_its_long_reply(wire, other):

@@ -54,8 +54,8 @@ Blob: TypeAlias = bytes | bytearray | memoryview
 # `list` is invariant, so the lists of one type are named on their own. `Sequence[Reply]` would
 # cover them, and also `str`, which is no reply.
 Reply: TypeAlias = (
-    "Blob | int | float | bool | BigNumber | Simple | Error | NullArray | LongArray | Map | Set"
-    " | Push | Verbatim | InVersion | Several | list[Reply] | list[bytes]"
+    "Blob | int | float | bool | BigNumber | Simple | Error | NullArray | LongArray | Map"
+    " | LongMap | Set | Push | Verbatim | InVersion | Several | list[Reply] | list[bytes]"
     " | list[bytes | memoryview] | list[int] | list[float] | tuple[Reply, ...] | None"
 )
 Piece: TypeAlias = "Blob | Portions"
@@ -137,6 +137,20 @@ class Map:
     """
 
     pairs: "tuple[tuple[Reply, Reply], ...]"
+
+
+@dataclass(frozen=True, slots=True)
+class LongMap:
+    """A map whose pairs are made while it is sent, such as all fields of a large hash.
+
+    Attributes:
+        size: Number of pairs.
+        blocks: Makes the pairs: lists of keys and values in turn, of up to `BLOCK` elements. They
+            must not change meanwhile.
+    """
+
+    size: int
+    blocks: Callable[[], Iterable["list[Reply]"]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +263,7 @@ def plain(reply: "Reply") -> CommandReply:  # noqa: C901, PLR0911 - one for each
             return [*map(plain, items)]
         case list() | tuple():
             return [*map(plain, reply)]
-        case LongArray(_, blocks):
+        case LongArray(_, blocks) | LongMap(_, blocks):
             return [*map(plain, chain.from_iterable(blocks()))]
         case InVersion(_, inner):
             return plain(inner)
@@ -432,13 +446,21 @@ def _digits(number: float) -> bytes:
 
 def _map(reply: Map, version: Version, out: list[Piece]) -> None:
     size = len(reply.pairs)
-    head = b"*%d\r\n" % (2 * size) if version == RESP2 else b"%%%d\r\n" % size
+    head = _head_of_map(size, version)
     if 2 * size > BLOCK:
         blocks = ([*chain.from_iterable(block)] for block in _blocks(reply.pairs))
         out.append(_portions(head, blocks, version))
     else:
         out.append(head)
         _elements([*chain.from_iterable(reply.pairs)], version, out)
+
+
+def _long_map(reply: LongMap, version: Version, out: list[Piece]) -> None:
+    out.append(_portions(_head_of_map(reply.size, version), reply.blocks(), version))
+
+
+def _head_of_map(size: int, version: Version) -> bytes:
+    return b"*%d\r\n" % (2 * size) if version == RESP2 else b"%%%d\r\n" % size
 
 
 def _set(reply: Set, version: Version, out: list[Piece]) -> None:
@@ -510,6 +532,7 @@ _ENCODERS: Final[dict[type, Callable[[Any, Version, list[Piece]], None]]] = {
     list: _array,
     tuple: _array,
     LongArray: _long_array,
+    LongMap: _long_map,
     Map: _map,
     Set: _set,
     Push: _push,

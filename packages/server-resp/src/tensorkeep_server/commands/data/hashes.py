@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from tensorkeep_server.args import Args
@@ -17,10 +18,12 @@ from tensorkeep_server.commands.data.elements import (
     settle,
 )
 from tensorkeep_server.errors import CommandError
-from tensorkeep_server.reply import OK, RESP2, Map
+from tensorkeep_server.reply import BLOCK, OK, RESP2, LongMap, Map
 from tensorkeep_server.values.containers import Hash
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tensorkeep_server.reply import Reply
     from tensorkeep_server.state import Client
 
@@ -107,7 +110,19 @@ def get_fields(client: Client, words: list[bytes]) -> Reply:
 def get_all(client: Client, key: bytes) -> Reply:
     """Returns all fields with their values."""
     value = client.keys.find(key, Hash)
-    return _EMPTY if value is None else Map(tuple(value.content.items()))
+    if value is None:
+        return _EMPTY
+    content = value.content
+    if 2 * len(content) <= BLOCK:
+        return Map(tuple(content.items()))
+    fields, words = [*content], [*content.values()]  # not a million pairs
+
+    def blocks() -> Iterator[list[Reply]]:
+        for start in range(0, len(fields), BLOCK // 2):
+            part = slice(start, start + BLOCK // 2)
+            yield [*chain.from_iterable(zip(fields[part], words[part], strict=True))]
+
+    return LongMap(len(fields), blocks)
 
 
 def names(client: Client, key: bytes) -> Reply:

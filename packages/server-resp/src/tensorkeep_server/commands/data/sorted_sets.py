@@ -20,13 +20,13 @@ from tensorkeep_server.commands.data.elements import (
 )
 from tensorkeep_server.errors import CommandError
 from tensorkeep_server.numerals import parse_doubles
-from tensorkeep_server.reply import RESP2
+from tensorkeep_server.reply import BLOCK, RESP2, LongArray
 from tensorkeep_server.values.sorted_set import Entry, SortedSet
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tensorkeep_server.reply import Reply
+    from tensorkeep_server.reply import Reply, Version
     from tensorkeep_server.state import Client
 
 _OPTIONS: Final = frozenset((b"NX", b"XX", b"GT", b"LT", b"CH", b"INCR"))
@@ -89,11 +89,22 @@ def _check_options(given: set[bytes], count: int) -> None:
 # --------------------------------------------------------------------------- replies
 def entries_reply(client: Client, entries: Sequence[Entry], *, scores: bool) -> Reply:
     """Returns members, each with its score if that is wanted: in RESP3 as pairs."""
+    if len(entries) <= BLOCK // 2:
+        return _entries(entries, client.version, scores=scores)
+    show = partial(_entries, version=client.version, scores=scores)
+    parts = range(0, len(entries), BLOCK // 2)
+    per_entry = 2 if scores and client.version == RESP2 else 1
+    return LongArray(
+        per_entry * len(entries), lambda: (show(entries[at : at + BLOCK // 2]) for at in parts)
+    )
+
+
+def _entries(entries: Sequence[Entry], version: Version, *, scores: bool) -> list[Reply]:
     if not scores:
         return [member for _, member in entries]
-    if client.version == RESP2:
+    if version == RESP2:
         return [word for score, member in entries for word in (member, b"%.17g" % score)]
-    return tuple([(member, score) for score, member in entries])
+    return [(member, score) for score, member in entries]
 
 
 # --------------------------------------------------------------------------- members
