@@ -3,6 +3,7 @@
 import gc
 from contextlib import suppress
 
+import pytest
 import torch
 
 from tensorkeep.errors import ModelRejected
@@ -81,3 +82,16 @@ def test_scripts_that_come_and_go_leave_no_memory_behind(compile_script, call):
     come_and_go()
 
     assert resident_bytes() - before < 16 * 2**20
+
+
+def test_models_whose_weights_exceed_the_memory_limit_are_refused(archives, load, run):
+    limit = held() + 250_000
+    blob = archives.scripted(
+        "def forward(self, x):\n    return x + self.w[0]\n", w=torch.ones(25_000)
+    )
+    models = [load(blob, memory_limit=limit) for _ in range(2)]
+    with pytest.raises(ModelRejected, match="exceed the backend's memory limit"):
+        load(blob, memory_limit=limit)
+    models.pop()
+    gc.collect()
+    assert run(load(blob, memory_limit=limit), [1])[0].values() == [2]

@@ -5,6 +5,7 @@ import json
 import logging
 import math
 import weakref
+from dataclasses import replace
 from threading import current_thread
 
 import numpy as np
@@ -750,3 +751,22 @@ def test_a_worker_tells_its_processor_time(bench):
     bench.run(bench.create("identity"), [1])
     seconds = next(iter(bench.engine.lanes["CPU"].workers)).cpu_seconds()
     assert 0 < seconds < 60
+
+
+@pytest.mark.parametrize("limits_runs", [False, True])
+def test_a_memory_limit_that_a_backend_cannot_keep_is_said_once(make, caplog, limits_runs):
+    class Said(FakeBackend):
+        @hookimpl
+        def backend_info(self):
+            return replace(super().backend_info(), limits_runs=limits_runs)
+
+    bench = make(EngineConfig(backend_memory_limit=1_000_000), fake=Said())
+    for _ in range(2):
+        bench.create()
+    said = [line for line in caplog.messages if "cannot limit the memory that runs take" in line]
+    assert len(said) == (not limits_runs)
+
+
+def test_without_a_memory_limit_nothing_is_said(bench, caplog):
+    bench.create()
+    assert not caplog.messages

@@ -31,6 +31,7 @@ def backend_info() -> BackendInfo:
         api_version=1,
         framework="ONNX Runtime",
         framework_version=onnxruntime.__version__,
+        limits_runs=True,
     )
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 NO_CUDA: Final = "GPU requested but Torch couldn't find CUDA"
 INTER_OP: Final = "Cannot set number of inter-op threads after parallel work has started"
+TOO_MANY_WEIGHTS: Final = "The weights of all models together exceed the backend's memory limit"
 STRINGS: Final = "Unsupported code 7"  # of a STRING tensor
 REDIS_ERROR: Final = "Redis command returned an error: "
 HIDDEN: Final = "tensorkeep_"  # how the functions begin that stand between a script and Python

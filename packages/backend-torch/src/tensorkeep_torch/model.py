@@ -17,7 +17,7 @@ from tensorkeep_torch import exported, torchscript
 from tensorkeep_torch.archive import Archive, MalformedArchive
 from tensorkeep_torch.devices import set_threads, torch_device
 from tensorkeep_torch.internals import functions_of
-from tensorkeep_torch.messages import of_end, of_load, of_run
+from tensorkeep_torch.messages import TOO_MANY_WEIGHTS, of_end, of_load, of_run
 from tensorkeep_torch.parameters import forward_of, parameters_of
 from tensorkeep_torch.program import Program, vet
 from tensorkeep_torch.returned import returned_of
@@ -84,6 +84,8 @@ def create_model(blob: bytes, device: Device, options: BackendOptions) -> Loaded
     except Exception as error:  # torch's exceptions have no base of their own
         raise ModelRejected(of_load(error)) from error
     if place.type == "cpu":
+        if options.memory_limit and weights_in_use() + weights > options.memory_limit:
+            raise ModelRejected(TOO_MANY_WEIGHTS)
         key = id(model.native)
         _weights[key] = weights
         weakref.finalize(model.native, _weights.pop, key, None).atexit = False

@@ -86,6 +86,7 @@ class Builder:
         self._lines = lines
         self._loader = Loader(loop)
         self._pending = 0
+        self._told: set[str] = set()  # backends of which the log says what they cannot
         self._waiting: set[_Once] = set()
         self._refusing = False
 
@@ -116,7 +117,20 @@ class Builder:
         self, name: str, done: Callable[[Backend | None, TensorkeepError | None], None]
     ) -> None:
         """Loads a backend, then calls `done(backend, error)`."""
-        self._submit(lambda: self._backends.load(name), _Once(done, self._waiting))
+        self._submit(lambda: self._load(name), _Once(done, self._waiting))
+
+    def _load(self, name: str) -> Backend:
+        """Loads a backend; says in the log, once, if it cannot keep the memory limit."""
+        backend = self._backends.load(name)
+        unlimited = self._options.memory_limit and not backend.info.limits_runs
+        if unlimited and backend.name not in self._told:
+            self._told.add(backend.name)
+            _log.warning(
+                "backend %s cannot limit the memory that runs take: the limit of %d bytes holds for"
+                " the weights of its models alone",
+                *(backend.name, self._options.memory_limit),
+            )
+        return backend
 
     def create_model(
         self,
@@ -159,7 +173,7 @@ class Builder:
         once = _Once(done, self._waiting)
 
         def create() -> _R:
-            backend = self._backends.load(spec.backend)
+            backend = self._load(spec.backend)
             backend.check_device(spec.device)
             try:
                 return build(backend)

@@ -20,7 +20,8 @@ class BackendOptions:
     Attributes:
         intra_op_threads: Threads inside one operator; 0 leaves it to the framework.
         inter_op_threads: Threads across operators; 0 leaves it to the framework.
-        memory_limit: Bytes that the backend may allocate on the CPU; 0 sets no limit.
+        memory_limit: Bytes that the backend may allocate on the CPU, for the weights of models at
+            least; 0 sets no limit.
         execution_timeout: Seconds after which a run is cancelled, for backends that can.
         workers: Threads that may run models of one device at the same time.
     """

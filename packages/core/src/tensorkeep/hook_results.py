@@ -124,6 +124,8 @@ def info(returned: object) -> BackendInfo:
         "framework_version": str,
         "scripts": bool,
         "needs_names": bool,
+        "signatures": bool,
+        "limits_runs": bool,
     }
     _check_fields("backend_info", returned, fields)
     return returned

@@ -59,6 +59,8 @@ class BackendInfo:
         needs_names: Whether a model needs the names of its inputs and outputs.
         signatures: Whether a model may bring several signatures, of which
             `ModelSpec.signature` chooses one.
+        limits_runs: Whether runs are kept below `BackendOptions.memory_limit`, not the weights of
+            models alone. Otherwise the log says so to whoever sets a limit.
     """
 
     api_version: int
@@ -67,6 +69,7 @@ class BackendInfo:
     scripts: bool = False
     needs_names: bool = False
     signatures: bool = False
+    limits_runs: bool = False
 
 
 @dataclass(frozen=True, slots=True)

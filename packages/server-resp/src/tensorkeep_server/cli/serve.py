@@ -137,8 +137,8 @@ def serve(  # noqa: PLR0913 - one parameter for each setting is the point
         int,
         _setting(
             min=0,
-            help="Megabytes (of 1,000,000 bytes) that each backend may allocate on the CPU;"
-            " 0 sets no limit.",
+            help="Megabytes (of 1,000,000 bytes) that each backend may allocate on the CPU for the"
+            " weights of its models, and for runs where its framework can; 0 sets no limit.",
         ),
     ] = _ENGINE.backend_memory_limit // MEGABYTE,
     model_chunk_size: Annotated[

@@ -321,6 +321,12 @@ OF_DEVICES: Final = Difference(
 OF_STORING: Final = (
     OF_DEVICES,
     Difference(
+        "`BACKEND_MEMORY_LIMIT` holds for `ONNX` alone, for weights and runs together.",
+        "For the weights of models of every backend, and apart from them for what runs of `ONNX`"
+        " take.",
+        "Weights can be counted whatever the framework; what runs take only ONNX Runtime limits.",
+    ),
+    Difference(
         "Onto a key that holds something else, a valid model ends the server.",
         "`WRONGTYPE`, and the key stays as it was.",
         "No request may end the server.",
