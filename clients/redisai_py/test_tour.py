@@ -127,6 +127,17 @@ def test_a_list_of_every_type_comes_back_as_values(client, dtype, values, named)
     assert got["values"] == pytest.approx(values, rel=1e-7 if named == "FLOAT" else 0)
 
 
+def test_half_floats_and_large_unsigned_integers_come_back_as_arrays(client):
+    client.execute_command("AI.TENSORSET", "x", "FLOAT16", "3", "VALUES", "1.5", "-2", "inf")
+    got = client.tensorget("x")
+    assert (got.dtype, got.tolist()) == (np.float16, [1.5, -2, np.inf])
+    for kind in (np.uint32, np.uint64):
+        array = np.array([0, 1, np.iinfo(kind).max], kind)
+        assert client.tensorset("x", array) == "OK"
+        got = client.tensorget("x")
+        assert (got.dtype, got.tolist()) == (kind, array.tolist())
+
+
 def test_a_list_takes_its_shape_from_the_caller(client):
     client.tensorset("x", (1, 2, 3, 4, 5, 6), shape=[3, 2], dtype="int32")
     np.testing.assert_array_equal(client.tensorget("x"), [[1, 2], [3, 4], [5, 6]])
