@@ -33,7 +33,7 @@ def entries() -> Iterator[Entry]:
         yield from entries_of(f"{kind} tagger", "torch", free, short)
         yield from entries_of(f"{kind} tagger of a fixed length", "torch", fixed)
     yield from entries_of("Transformer encoder", "torch", encoder)
-    for name in ("Bert", "DistilBert", "Roberta", "Electra", "Albert"):
+    for name in ("Bert", "DistilBert"):
         short = _short("TorchScript, traced", "`.pt2`") if name == "Bert" else {}
         yield from entries_of(NAMES.get(name, name), "transformers", partial(text, name), short)
     yield from entries_of("GPT-2", "transformers", gpt2)
@@ -45,7 +45,7 @@ def entries() -> Iterator[Entry]:
         half = partial(text, "Bert", dtype=dtype)
         title = f"BERT in {str(dtype).partition('.')[2]}"
         yield from entries_of(title, "transformers", half, _short("TorchScript, traced"))
-    for name in ("ViT", "ResNet", "MobileNetV2", "EfficientNet", "Swin", "ConvNext"):
+    for name in ("ViT", "ResNet", "MobileNetV2", "EfficientNet", "Swin"):
         short = _short("ONNX, `dynamo=True`") if name == "ViT" else {}
         yield from entries_of(NAMES.get(name, name), "transformers", partial(picture, name), short)
 
@@ -55,7 +55,7 @@ def _short(*forms: str) -> dict[str, Remark]:
     return dict.fromkeys(forms, Remark(short=True))
 
 
-NAMES = {"Bert": "BERT", "DistilBert": "DistilBERT", "Roberta": "RoBERTa", "Electra": "ELECTRA"}
+NAMES = {"Bert": "BERT", "DistilBert": "DistilBERT"}
 
 
 # --------------------------------------------------------------------------- torch's own layers
@@ -118,9 +118,8 @@ def text(name: str, size: Size, dtype: torch.dtype = torch.float32) -> Network:
 def _narrow(name: str) -> dict[str, int]:
     if name == "DistilBert":
         return {"vocab_size": 100, "dim": 16, "n_heads": 2, "hidden_dim": 32}
-    common = {"vocab_size": 100, "hidden_size": 16, "intermediate_size": 32}
-    more = {"embedding_size": 16} if name in {"Albert", "Electra"} else {}
-    return {**common, **more, "num_attention_heads": 2}
+    heads = {"num_attention_heads": 2}
+    return {"vocab_size": 100, "hidden_size": 16, "intermediate_size": 32, **heads}
 
 
 class Logits(torch.nn.Module):
@@ -219,5 +218,4 @@ PICTURES: dict[str, dict[str, Any]] = {
         "num_heads": [1, 2],
         "window_size": 4,
     },
-    "ConvNext": {"hidden_sizes": [8, 16], "depths": [1, 1], "num_stages": 2, "image_size": 32},
 }

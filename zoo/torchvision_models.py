@@ -20,8 +20,6 @@ CLASSIFIERS = {
     "MobileNet V3 small": "mobilenet_v3_small",
     "EfficientNet B0": "efficientnet_b0",
     "Swin T": "swin_t",
-    "ViT B/32": "vit_b_32",
-    "ConvNeXt tiny": "convnext_tiny",
 }
 DETECTORS = {
     "SSDlite": "ssdlite320_mobilenet_v3_large",

@@ -262,6 +262,17 @@ def test_inputs_and_outputs_have_the_programs_names(program, load):
     assert all(model.outputs)
 
 
+def test_outputs_of_a_dict_have_the_names_of_its_keys(archives, load, run):
+    def function(self, x):
+        return {"z": x, "a": [x + 1, {"c": x + 2}], 3: (x + 3,), "n": 5}, (x + 4, x + 5)
+
+    model = load(archives.exported(Of(function), (torch.rand(1),)))
+
+    assert model.outputs[:4] == ("z", "a.0", "a.1.c", "3.0")
+    assert len(set(model.outputs)) == 6
+    assert [each.values() for each in run(model, [0])] == [[0], [1], [2], [3], [4], [5]]
+
+
 def test_a_tensor_that_is_returned_twice_has_two_names(archives, load, run):
     model = load(archives.exported(Of(lambda self, x: (x, x, x * 2)), (torch.rand(2),)))
 

@@ -22,6 +22,7 @@ from tensorkeep_torch.archive import MalformedArchive
 from tensorkeep_torch.conditions import Conditions
 from tensorkeep_torch.extensions import load_operators
 from tensorkeep_torch.internals import compile_source, list_of
+from tensorkeep_torch.output_names import output_names
 from tensorkeep_torch.tensors import DTYPES, to_torch
 from tensorkeep_torch.translation import (
     LAYOUTS,
@@ -118,13 +119,17 @@ def _load(archive: Archive, device: torch.device) -> Exported:
         ):
             raise Unsupported(f"an input that is no tensor ({kind})")
     outputs: list[str] = []
+    names: list[str] = []
+    own_names = iter(output_names(program))
     changes: dict[str, str] = {}
     for spec in signature["output_specs"]:
         kind, what = only(spec)
+        own_name = next(own_names) if kind == "user_output" else ""
         if kind in _CHANGED:
             changes[arguments[what[_CHANGED[kind]]]] = what["arg"]["name"]
         elif kind == "user_output" and "as_tensor" in what["arg"]:
             outputs.append(what["arg"]["as_tensor"]["name"])
+            names.append(own_name or outputs[-1])
             _check_output(graph["tensor_values"][outputs[-1]])
         elif kind not in {"user_output", "user_input_mutation"}:  # inputs are never changed
             raise Unsupported(f"an output of the kind {kind}")
@@ -137,7 +142,7 @@ def _load(archive: Archive, device: torch.device) -> Exported:
         unit.find_function("forward"),
         list_of([*weights.values()] or [torch.empty(0)]),
         tuple(inputs),
-        _distinct(outputs),
+        _distinct(names),
         Conditions.of(program, inputs),
         payloads.nbytes,
     )
