@@ -444,6 +444,7 @@ def test_a_script_that_does_not_let_itself_be_ended_is_reported_once(backends, c
             assert ask(wire, "AI.SCRIPTEXECUTE s sum KEYS 1 k OUTPUTS 1 y") == OK
     (record,) = (r for r in caplog.records if r.name == "tensorkeep.worker")
     assert "goes on beyond its time" in record.getMessage()
+    assert record.getMessage().startswith("a run of ")
 
 
 def test_a_script_that_waits_for_the_server_when_it_ends_does_not_hold_it_up(backends, fake):

@@ -110,7 +110,9 @@ class Engine:
         self._closing: Callable[[], None] | None = None
         self._unfinished: set[GraphRun] = set()
         self._watchdog = Watchdog(
-            self._contexts, self.config.model_execution_timeout / _LOOKS_PER_TIMEOUT
+            self._contexts,
+            self.config.model_execution_timeout / _LOOKS_PER_TIMEOUT,
+            self._describe,
         )
         self.lane(CPU)
 
@@ -612,12 +614,23 @@ class Engine:
     def _context(self, device: Device) -> RunContext:
         return RunContext(device, self.config.model_execution_timeout)
 
+    def _describe(self, context: RunContext) -> str:
+        """Returns what runs in a context; called by the watchdog's thread."""
+        handed = (
+            handed
+            for lane in list(self.lanes.values())
+            for batches in list(lane.workers.values())
+            for handed in list(batches)
+        )
+        found = next((each for each in handed if each.context is context), None)
+        return "model within a script" if found is None else named(found.batch[0].runnable)
+
     def _contexts(self) -> list[RunContext]:
         """Returns what runs now; also called by the watchdog's thread, hence the snapshots."""
         running = [
             handed.context
             for lane in list(self.lanes.values())
-            for batches in lane.workers.values()
+            for batches in list(lane.workers.values())
             for handed in list(batches)
         ]
         running += list(self._within_scripts)

@@ -184,10 +184,17 @@ class Watchdog:
     Args:
         running: Returns what runs now.
         interval: Seconds between two looks.
+        describe: Returns what runs in a context, for the log.
     """
 
-    def __init__(self, running: Callable[[], Sequence[RunContext]], interval: float) -> None:
+    def __init__(
+        self,
+        running: Callable[[], Sequence[RunContext]],
+        interval: float,
+        describe: Callable[[RunContext], str],
+    ) -> None:
         self._running = running
+        self._describe = describe
         self._interval = interval
         self._stopped = Event()
         self._reported: WeakSet[RunContext] = WeakSet()
@@ -219,7 +226,8 @@ class Watchdog:
         if context not in self._reported:
             self._reported.add(context)
             _log.warning(
-                "a run on %s goes on beyond its time and does not let itself be ended",
+                "a run of the %s on %s goes on beyond its time and does not let itself be ended",
+                self._describe(context),
                 context.device.queue,
             )
 
