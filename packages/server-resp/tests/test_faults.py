@@ -414,3 +414,36 @@ async def test_the_loop_hears_of_nothing(server, connect):
             )
     for wire in wires:
         assert await asyncio.to_thread(wire.ask, "PING") == b"+PONG\r\n"
+
+
+# ------------------------------------------------------------------------- shares of a turn
+@pytest.mark.parametrize(
+    "asked",
+    [request("PING"), b"PING\r\n", request("NOSUCH"), request("INCR"), request("INCRBY", "k", "x")],
+    ids=["done", "inline", "unknown", "refused", "failed"],
+)
+def test_a_turn_ends_when_time_is_up_whatever_is_asked_for(loop, clients, monkeypatch, asked):
+    """Each look at the clock finds a tenth of a millisecond gone."""
+    ticks = itertools.count()
+
+    def clock():
+        return next(ticks) * 1e-4
+
+    for module in ("calls", "connection"):
+        monkeypatch.setattr(f"tensorkeep_server.{module}.perf_counter", clock)
+    (greedy, transport), (other, beside) = clients.connect(), clients.connect()
+    done, serve = [], greedy.serve
+
+    def counted(seconds):
+        before = greedy.client.commands_done
+        serve(seconds)
+        done.append((greedy.client.commands_done - before, bytes(beside.written)))
+
+    monkeypatch.setattr(greedy, "serve", counted)
+    clients.send(greedy, asked * 400)
+    clients.send(other, request("PING"))
+    loop.turn()
+    assert transport.written.count(b"\n") == 400
+    assert sum(count for count, _ in done) == 400
+    assert max(count for count, _ in done) < 40
+    assert [replies for _, replies in done] == [b"", *[b"+PONG\r\n"] * (len(done) - 1)]

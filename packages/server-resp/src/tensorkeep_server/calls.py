@@ -59,7 +59,8 @@ def call(client: Client, command: Command, args: Args) -> Reply | Later:
 def _note_time(client: Client, command: Command, args: Args, began: float) -> None:
     """Notes a command that has ended, if it took long."""
     log = client.server.slow_log
-    took = perf_counter() - began
+    client.server.ended_at = ended_at = perf_counter()
+    took = ended_at - began
     if took >= log.limit and SKIP_SLOWLOG not in command.flags:
         log.add(
             _without_secrets(command, args.items),

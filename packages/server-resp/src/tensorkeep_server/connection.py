@@ -49,7 +49,7 @@ Larger arguments have memory of their own, and what one client sends at once hol
 no longer than it takes to read this much.
 """
 
-_READ_FOR: Final = 0.002  # seconds of a turn in which one client's bytes are parsed
+_READ_FOR: Final = 0.001  # seconds of a turn in which one client's bytes are parsed
 _FLUSH_ABOVE: Final = 64 * 1024  # bytes of messages that are sent before the end of the turn
 _MANY_PIECES: Final = 256  # so many replies are sent before the next command is done
 
@@ -374,6 +374,7 @@ class Connection(asyncio.BufferedProtocol):
     def _refuse(self, request: Request, line: str) -> Error:
         """Returns the error for a command that is not even tried, which spoils a transaction."""
         client = self.client
+        self._server.ended_at = perf_counter()
         if type(request) is Unread:
             line = NO_MEMORY
         command = self._server.commands.get(request[0])

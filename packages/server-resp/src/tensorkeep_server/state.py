@@ -68,7 +68,7 @@ class Server:
         slow_log: Commands that took long.
         observed: Whether somebody wants to know which commands are done.
         doing: The command that is being done; only known while `observed`.
-        ended_at: When the last command ended that was done at once, by `perf_counter`.
+        ended_at: When the last command ended, by `perf_counter`.
         warned_at: When each warning was logged that could come very often.
     """
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_SHARED: Final = 0.005  # seconds of one turn that its connections share
+_SHARED: Final = 0.003  # seconds of one turn that its connections share
 _LEAST: Final = 0.001  # seconds that each of them gets, however many there are
 
 
