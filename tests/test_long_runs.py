@@ -37,10 +37,10 @@ def test_the_error_comes_before_the_client_gives_up_and_others_are_served_meanwh
             )
             waits.append(time.monotonic() - before)
         assert endless.reply().startswith(b"-")
-        assert max(waits) < 1.0, "it waited for 0.1 s, and for the machine"
+        assert max(waits) < 2.0, "it waited for 0.1 s, and for the machine"
 
         # With the settings that redis-py has of itself: 5 s, and ten more tries from version 8 on.
-        with pytest.raises(redis.ResponseError, match=r"longer than 4\.5 s, the MODEL_"):
+        with pytest.raises(redis.ResponseError, match=r"longer than 4 s, the MODEL_"):
             client.execute_command(*run)
         info = client.execute_command("AI.INFO", "endless")
         info = info if isinstance(info, dict) else dict(zip(info[::2], info[1::2], strict=True))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-EXECUTION_TIMEOUT: Final = 4.5
+EXECUTION_TIMEOUT: Final = 4.0
 """Seconds that a run may take by default.
 
 Clients that give up after five seconds and send a run again, as redis-py does from version 8 on,
-get the error first, up to 5 % later.
+get the error first: it comes up to 5 % later, and the run may have waited meanwhile.
 """
 
 
