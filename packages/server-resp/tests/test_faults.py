@@ -259,6 +259,26 @@ def test_the_pump_of_the_engine_may_raise_and_all_are_answered(
     assert "ZeroDivisionError" in caplog.text
 
 
+@pytest.mark.parametrize("step", ["serve", "settle"])
+def test_even_what_ends_a_program_ends_one_connection(loop, clients, monkeypatch, step, caplog):
+    """Such as what a framework written in another language raises, or a plugin that calls exit."""
+
+    class Panic(BaseException):
+        pass
+
+    def panic(*_):
+        raise Panic
+
+    (bad, lost), (good, transport) = clients.connect(), clients.connect()
+    monkeypatch.setattr(bad, step, panic)
+    for connection in (bad, good):
+        clients.send(connection, request("PING"))
+    loop.turn()
+    assert lost.lost
+    assert bytes(transport.written) == b"+PONG\r\n"
+    assert "Panic" in caplog.text
+
+
 def test_a_reply_to_come_that_fails_ends_its_connection_alone(
     loop, state, clients, monkeypatch, caplog
 ):

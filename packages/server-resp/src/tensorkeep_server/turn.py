@@ -68,15 +68,21 @@ class Turn:
         for connection in connections:
             try:
                 connection.serve(seconds)
-            except Exception as error:  # noqa: BLE001 - logged there; the others must be served
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # noqa: BLE001 - logged there; others must be served
                 connection.fail(error)
         try:
             self._engine.pump()
-        except Exception:  # noqa: BLE001 - logged; the connections must be settled
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # noqa: BLE001 - logged; the connections must be settled
             _log.exception("not all runs of a turn could be started")
             self._loop.call_soon(self._engine.pump)  # what is left
         for connection in connections:
             try:
                 connection.settle()
-            except Exception as error:  # noqa: BLE001 - as above
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # noqa: BLE001 - as above
                 connection.fail(error)
