@@ -3,6 +3,7 @@
 What batches may hold is tested with the queue, and which runs can be ended with each backend.
 """
 
+import time
 from importlib.util import find_spec
 from threading import Thread
 
@@ -160,6 +161,27 @@ def test_commands_of_a_script_are_done_in_the_database_of_its_client(wire, scrip
     assert wire.read("GET", "k") == b"value"
     wire.ask("SELECT", 0)
     assert wire.read("EXISTS", "k") == 0
+
+
+DOUBLING = "def f0(x):\n    return x\n" + "".join(
+    f"def f{n}(x):\n    return f{n - 1}(f{n - 1}(x))\n" for n in range(1, 20)
+)
+NESTED = "def f(x):\n" + "".join(f"{' ' * n}while bool(x[0]):\n" for n in range(1, 800)) + " " * 800
+
+
+@with_torch
+@pytest.mark.parametrize(
+    "source",
+    [DOUBLING, NESTED + "x = x + 1\n return x\n", "def f(x):\n" + "    x = x + 1\n" * 100_000],
+    ids=["calls that double", "loops in loops", "many lines"],
+)
+def test_a_script_that_would_hold_up_others_while_it_compiles_is_refused(wire, source):
+    start = time.monotonic()
+    refused = wire.read("AI.SCRIPTSTORE", "long", "CPU", "SOURCE", source)
+
+    assert isinstance(refused, WireError)
+    assert time.monotonic() - start < 2
+    assert wire.read("EXISTS", "long") == 0
 
 
 @with_torch

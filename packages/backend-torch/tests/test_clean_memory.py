@@ -106,9 +106,9 @@ def test_what_grows_is_refused_where_nobody_fills_memory():
     source = "def f(x):\n    return x.resize_([7])\n"
     function = compile_source(source).find_function("f")
 
-    vet([function], torch.device("cpu"))
+    vet([function], [function], torch.device("cpu"), 100)
     with pytest.raises(ModelRejected, match="aten::resize_ may not be used on a GPU"):
-        vet([function], torch.device("cuda"))
+        vet([function], [function], torch.device("cuda"), 100)
 
 
 def test_what_is_made_empty_is_filled_without_the_allocator_too():

@@ -57,14 +57,14 @@ def changed_for_runs(function: Native, found: Survey) -> Native:
 def silence(functions: Iterable[Native]) -> None:
     """Takes out of functions what prints or warns; what calls them does not print either."""
     for function in functions:
-        for node in list(nodes(function.graph)):
+        for node in nodes(function.graph):
             if node.kind() in _TALKS:
                 node.destroy()
 
 
 def fill(graph: Native) -> None:
     """Has a graph write zeros to tensors that it makes without writing anything to them."""
-    for node in list(nodes(graph, tasks=False)):
+    for node in nodes(graph, tasks=False):
         if node.kind() == FORK:
             fill(subgraph_of(node))
         elif _EMPTY.fullmatch(node.kind()):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from tensorkeep_torch.internals import inline
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from tensorkeep_torch.internals import Native
 
@@ -30,22 +30,35 @@ _LEAVES: Final = frozenset(
 )
 
 
-def nodes(block: Native, *, tasks: bool = True) -> Iterator[Native]:
-    """Gives all nodes of a graph, however deep.
+def nodes(block: Native, *, tasks: bool = True) -> list[Native]:
+    """Returns all nodes of a graph, however deep.
 
     Args:
         block: The graph, or a block of it.
         tasks: Whether also those of the tasks that it starts.
     """
+    found: list[Native] = []
+    _collect(block, found, tasks=tasks)
+    return found
+
+
+def _collect(block: Native, found: list[Native], *, tasks: bool) -> None:
     for node in block.nodes():
-        yield node
+        found.append(node)
         kind: str = node.kind()
         if kind.startswith("prim::") and kind not in _LEAVES:  # asking each would take 20 us
             for inner in node.blocks():
-                yield from nodes(inner, tasks=tasks)
+                _collect(inner, found, tasks=tasks)
             subgraph = subgraph_of(node) if tasks else None
             if subgraph is not None:
-                yield from nodes(subgraph)
+                _collect(subgraph, found, tasks=tasks)
+
+
+def has_loops(graph: Native) -> bool:
+    """Returns whether a graph has loops, its tasks included."""
+    if graph.findNode("prim::Loop") is not None:
+        return True
+    return any(has_loops(subgraph_of(task)) for task in graph.findAllNodes(FORK))
 
 
 def subgraph_of(node: Native) -> Native:

@@ -57,8 +57,27 @@ def compile_source(source: str, resolve: Callable[[str], object] = lambda _: Non
     Raises:
         Exception: torch's own: it does not compile.
     """
+    return compile_pieces([source], resolve)
+
+
+def compile_pieces(pieces: Iterable[str], resolve: Callable[[str], object]) -> Native:
+    """Compiles source of TorchScript piece by piece, each with the functions of those before it.
+
+    Args:
+        pieces: The source. While one is compiled, nothing else of Python runs.
+        resolve: Tells what names mean that the source does not define; None for nothing.
+
+    Raises:
+        Exception: torch's own: it does not compile.
+    """
     unit = _C.CompilationUnit()
-    unit.define(source, resolve)
+
+    def known(name: str) -> object:
+        found = unit.find_function(name)
+        return resolve(name) if found is None else found
+
+    for piece in pieces:
+        unit.define(piece, known)
     return unit
 
 

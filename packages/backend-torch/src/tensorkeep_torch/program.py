@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from tensorkeep_torch.internals import Native
 
 _LOOKS_EVERY: Final = 0.05  # seconds in which a run that waits for its turn may be cancelled
-_MOST_NODES: Final = 2_000_000  # thirty times those of a scripted transformer of 24 layers
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,14 +125,18 @@ def _take(turn: Lock, run: RunContext) -> None:
 
 def vet(
     functions: Sequence[Native],
+    called: Sequence[Native],
     place: torch.device,
+    most: int,
     allowed: frozenset[object] = frozenset(),
 ) -> None:
     """Refuses functions that reach for what is not theirs, and has the others print nothing.
 
     Args:
         functions: Functions of torch, with those that they call.
+        called: Those that clients call.
         place: Where they are to run.
+        most: How many steps those may have, each with all that it calls in place.
         allowed: The functions of Python that they may call.
 
     Raises:
@@ -147,11 +150,11 @@ def vet(
         if name is not None:
             raise ModelRejected(f"{name} may not be used on a GPU: it shows what others left there")
     try:
-        size = size_of(functions)
+        size = size_of(functions, called)
     except RecursionError as error:
         raise ModelRejected("Functions call each other too deeply") from error
-    if size > _MOST_NODES:
-        raise ModelRejected(f"Functions with all that they call have more than {_MOST_NODES} steps")
+    if size > most:
+        raise ModelRejected(f"Functions with all that they call have more than {most} steps")
     silence(functions)
 
 

@@ -8,7 +8,6 @@ what it calls finds here whose call that is.
 
 from __future__ import annotations
 
-import ast
 import builtins
 import threading
 import warnings
@@ -24,7 +23,7 @@ from tensorkeep_torch.tensors import from_torch, to_torch
 from tensorkeep_torch.texts import WRAP, WRAPPED, unwrapped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from tensorkeep.hookspecs import CommandReply, Commands, RunContext
     from tensorkeep_torch.internals import Native
@@ -175,10 +174,14 @@ _defined: Final[dict[str, Native]] = {}
 _defining: Final = threading.Lock()
 
 
-def resolver(source: str) -> Callable[[str], object]:
-    """Returns what tells the compiler of a script what names mean."""
+def resolver(counts: Iterable[int]) -> Callable[[str], object]:
+    """Returns what tells the compiler of a script what names mean.
+
+    Args:
+        counts: With how many arguments behind the command it calls `redis.execute`.
+    """
     redis, redis_ai = ModuleType("redis"), ModuleType("redisAI")
-    redis.execute = any_of([_define_execute(count) for count in _counts(source)])  # type: ignore[attr-defined]
+    redis.execute = any_of([_define_execute(count) for count in sorted(counts)])  # type: ignore[attr-defined]
     redis.asList = any_of([_define("as_list", _AS_LIST, elements=_elements)])  # type: ignore[attr-defined]
     redis_ai.model_execute = any_of(  # type: ignore[attr-defined]
         [_define("model_execute", _MODEL_EXECUTE, model_execute=_model_execute)]
@@ -203,28 +206,7 @@ _NAMES: Final[Mapping[str, object]] = {
 
 
 # What Python has to say of a script's style is nothing for the server's terminal.
-_SCRIPT: Final = "<script>"
-warnings.filterwarnings("ignore", module=_SCRIPT)
-
-
-def _counts(source: str) -> set[int]:
-    """Returns with how many arguments behind the command a script calls `redis.execute`."""
-    try:
-        tree = ast.parse(source, _SCRIPT)
-    except (
-        MemoryError,
-        RecursionError,
-        SyntaxError,
-        ValueError,
-    ):  # the compiler will say so in its own words
-        return {1}
-    return {1} | {
-        len(call.args) + len(call.keywords) - 1
-        for call in ast.walk(tree)
-        if isinstance(call, ast.Call)
-        and isinstance(call.func, ast.Attribute)
-        and call.func.attr == "execute"
-    } - {-1}
+warnings.filterwarnings("ignore", module="<script>")
 
 
 def _define_execute(count: int) -> Native:

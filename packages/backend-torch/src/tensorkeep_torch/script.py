@@ -14,10 +14,11 @@ import torch
 from tensorkeep.errors import ModelRejected, RunFailed
 from tensorkeep_torch.devices import set_threads, torch_device
 from tensorkeep_torch.extensions import load_operators
-from tensorkeep_torch.internals import compile_source, functions_of
+from tensorkeep_torch.internals import compile_pieces, functions_of
 from tensorkeep_torch.messages import of_compiler, of_end, of_script
 from tensorkeep_torch.program import Program, flattened, vet
 from tensorkeep_torch.redis_calls import PYTHON, Caller, exchange, resolver
+from tensorkeep_torch.script_source import pieces_of
 from tensorkeep_torch.tensors import from_torch, to_torch
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from tensorkeep.tensor import Tensor
     from tensorkeep_torch.internals import Native
 
+_MOST_STEPS: Final = 20_000  # what torch takes a tenth of a second for
 _TENSOR, _TENSORS = "Tensor", "List[Tensor]"
 _ENTRY_POINT: Final = (_TENSORS, "List[str]", "List[str]")
 _NOT_THERE: Final = "Function {} does not exist in the given script."
@@ -79,7 +81,7 @@ def create_script(spec: ScriptSpec, source: bytes, options: BackendOptions) -> T
     found = _compiled(source)
     for name in spec.entry_points:
         _check_entry_point(name, found.get(name))
-    vet([*found.values()], place, PYTHON)
+    vet([*found.values()], [*found.values()], place, _MOST_STEPS, PYTHON)
     functions = {
         name: Function(Program.of(function), _types(function), name in spec.entry_points)
         for name, function in found.items()
@@ -92,10 +94,14 @@ def _compiled(source: bytes) -> dict[str, Native]:
         text = source.partition(b"\0")[0].decode()
     except UnicodeDecodeError as error:
         raise ModelRejected(f"The source of a script must be UTF-8: {error}") from error
+    # The compiler wants an end of the last line.
+    pieces = pieces_of(text if text.endswith("\n") else f"{text}\n")
     load_operators(text)
     try:
-        # The compiler wants an end of the last line.
-        unit = compile_source(text if text.endswith("\n") else f"{text}\n", resolver(text))
+        unit = compile_pieces(
+            [piece.text for piece in pieces],
+            resolver({1}.union(*(piece.counts for piece in pieces))),
+        )
     except Exception as error:  # torch's exceptions have no base of their own
         raise ModelRejected(of_compiler(error)) from error
     return {function.name: function for function in functions_of(unit)}

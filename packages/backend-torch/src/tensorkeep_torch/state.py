@@ -8,21 +8,30 @@ schemas, and where they do not say, everything that an operator takes and return
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final
 
 from tensorkeep_torch.graphs import subgraph_of
-from tensorkeep_torch.operators import operator_of
+from tensorkeep_torch.operators import STRUCTURE, of_kind, operator_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from tensorkeep_torch.internals import Native
 
+# Types of what cannot be written to.
 _IMMUTABLE: Final = frozenset(
-    ("Device", "NoneType", "Optional", "bool", "complex", "float", "int", "number", "str")
+    (
+        "BoolType",
+        "ComplexType",
+        "DeviceObjType",
+        "FloatType",
+        "FunctionType",
+        "IntType",
+        "NoneType",
+        "NumberType",
+        "StringType",
+    )
 )
-_WORD: Final = re.compile(r"[\w.]+")
 _KEPT: Final = "kept"  # the name of the group; no value's name is so, for those have a number
 
 
@@ -55,21 +64,26 @@ def keeps_state(graph: Native, nodes: Iterable[Native], first: int) -> bool:
         groups.join([_KEPT, value.debugName()])
     written: list[str] = []
     for node in nodes:
-        written += (value.debugName() for value in written_values(node))
-        for group in _sharing(node):
-            groups.join(group)
+        kind = node.kind()
+        known = of_kind(kind)
+        if known is None or known.writes or known is STRUCTURE:
+            written += (value.debugName() for value in written_values(node))
+        if known is None or known.aliases is None or known.aliases:  # others share nothing
+            for group in _sharing(node, kind):
+                groups.join(group)
     return any(groups.same(name, _KEPT) for name in written)
 
 
-def _sharing(node: Native) -> Iterator[list[str]]:
-    """Gives the groups of values that share memory because of a node."""
-    kind = node.kind()
+def _sharing(node: Native, kind: str) -> Iterator[list[str]]:
+    """Gives the groups of values that share memory because of a node of some kind."""
     if kind == "prim::Constant":
         yield [_KEPT, *_mutable(node.outputs())]
     elif kind == "prim::If":
-        branches = [list(block.outputs()) for block in node.blocks()]
-        for each in zip(node.outputs(), *branches, strict=True):
-            yield _mutable(each)
+        outputs = list(node.outputs())
+        if outputs:
+            branches = [list(block.outputs()) for block in node.blocks()]
+            for each in zip(outputs, *branches, strict=True):
+                yield _mutable(each)
     elif kind == "prim::Loop":
         body = next(node.blocks())
         given = list(node.inputs())[2:]  # behind the number of turns and the condition
@@ -92,17 +106,20 @@ def _sharing(node: Native) -> Iterator[list[str]]:
 
 def _mutable(values: Iterable[Native]) -> list[str]:
     """Returns the names of those values that can be written to, or hold what can."""
-    return [
-        value.debugName()
-        for value in values
-        if not _IMMUTABLE.issuperset(_WORD.findall(value.type().annotation_str))
-    ]
+    return [value.debugName() for value in values if not _is_immutable(value.type())]
+
+
+def _is_immutable(kind: Native) -> bool:
+    name = kind.kind()
+    if name == "OptionalType":
+        return _is_immutable(kind.getElementType())
+    return name in _IMMUTABLE
 
 
 def _is_plain(value: Native) -> bool:
-    """Returns whether a value is a list or dict of what cannot be written to."""
-    words = _WORD.findall(value.type().annotation_str)
-    return _IMMUTABLE.issuperset(words[1:]) and words[0] in {"Dict", "List"}
+    """Returns whether a value is a list of what cannot be written to."""
+    kind = value.type()
+    return kind.kind() == "ListType" and _is_immutable(kind.getElementType())
 
 
 class _Groups:

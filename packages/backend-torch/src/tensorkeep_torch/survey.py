@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import torch
 
-from tensorkeep_torch.graphs import FORK, inlined, nodes
+from tensorkeep_torch.graphs import FORK, has_loops, inlined, nodes
 from tensorkeep_torch.internals import decide, leave_out, tags_of
 from tensorkeep_torch.operators import grows, is_class_allowed, operator_of
 from tensorkeep_torch.state import keeps_state, written_values
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 _METHOD: Final = "prim::CallMethod"
 _CALLS: Final = frozenset(("prim::CallFunction", _METHOD))
 _PYTHON: Final = "prim::PythonOp"
-_LOOP: Final = "prim::Loop"
 _OBJECT: Final = "prim::CreateObject"
 
 # What a tensor says of itself without looking at its elements.
@@ -109,7 +108,7 @@ def survey(function: Native, module: Native = None, first: int = 0) -> Survey:
         first += 1
     # What is switched off, such as training and in-place variants, goes away.
     decide(graph)
-    found = list(nodes(graph))
+    found = nodes(graph)
     kinds = {node.kind() for node in found}
     changes = any(written_values(node) for node in found)
     writes = changes and any(_may_write(node) for node in found)
@@ -122,7 +121,7 @@ def survey(function: Native, module: Native = None, first: int = 0) -> Survey:
         forks=FORK in kinds,
     )
     leave_out(graph)
-    return replace(result, loops=any(node.kind() == _LOOP for node in nodes(graph)))
+    return replace(result, loops=has_loops(graph))
 
 
 def _settle(graph: Native, module: Native) -> None:
@@ -130,7 +129,7 @@ def _settle(graph: Native, module: Native) -> None:
     if graph.findNode("prim::SetAttr") is not None:
         return
     known = {next(graph.inputs()).debugName(): module}
-    for node in list(nodes(graph)):
+    for node in nodes(graph):
         if node.kind() != "prim::GetAttr":
             continue
         owner = known.get(node.input().debugName())
@@ -176,22 +175,29 @@ def _class_of(node: Native) -> str:
     return name
 
 
-def size_of(functions: Sequence[Native]) -> int:
+def size_of(functions: Sequence[Native], called: Sequence[Native]) -> int:
     """Returns how many nodes some functions have, each with all that it calls in place.
 
     torch puts them in place before a function runs: a few lines that call each other twice over
     and over would fill the memory.
+
+    Args:
+        functions: All functions that may be called.
+        called: Those that are asked about.
     """
     found = {function.qualified_name: function.graph for function in functions}
     sizes: dict[str, int] = {}
 
     def size(name: str) -> int:
         if name not in sizes:
-            called = [_called(node) for node in nodes(found[name])]
-            sizes[name] = sum(size(each) if each in found else 1 for each in called)
+            sizes[name] = total(found[name])
         return sizes[name]
 
-    return sum(map(size, found))
+    def total(graph: Native) -> int:
+        names = map(_called, nodes(graph))
+        return sum(size(name) if name in found else 1 for name in names)
+
+    return sum(total(function.graph) for function in called)
 
 
 def _called(node: Native) -> str:

@@ -19,6 +19,7 @@ from tensorkeep_server.commands.ai.script_execute import (
     parse_call,
 )
 from tensorkeep_server.commands.ai.scripts import (
+    OF_SIZE,
     NewScript,
     c_string,
     read_source,
@@ -127,6 +128,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         keys=(1, 1, 1),
         syntax="key device [TAG tag] SOURCE source",
         prepare=script_store,
+        differences=(OF_SIZE,),
     ),
     command(
         "ai.scriptrun",
