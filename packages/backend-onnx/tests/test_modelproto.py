@@ -1,6 +1,7 @@
 """The walk over a model finds what it asks for, wherever the format allows it."""
 
 import contextlib
+import time
 
 import numpy as np
 import onnx
@@ -109,6 +110,45 @@ def test_what_is_only_named_like_such_an_operator_is_steady(graphs):
     ml = graphs.node("Scaler", ["x"], ["y"], domain="ai.onnx.ml")
 
     assert survey(graphs.model([node, ml], [graphs.value("Loop")], [])).steady
+
+
+@given(
+    st.lists(st.floats(width=32)),
+    st.lists(st.integers(-(2**63), 2**63 - 1)),
+    st.lists(st.text()),
+)
+def test_lists_of_numbers_are_passed_over(floats, integers, texts):
+    node = helper.make_node("Constant", [], ["y"], domain="d")
+    node.attribute.add(name="all", floats=floats, ints=integers, strings=[*map(str.encode, texts)])
+    tensor = onnx.TensorProto(name="w", data_location=onnx.TensorProto.EXTERNAL)
+    node.attribute[0].tensors.append(tensor)
+    blob = helper.make_model(helper.make_graph([node], "g", [], [])).SerializeToString()
+
+    found = survey(blob)
+
+    assert [blob[slice(*each.place)] for each in found.external] == [tensor.SerializeToString()]
+    assert found.operators == {(b"d", b"Constant")}
+
+
+def test_a_forest_of_trees_is_passed_over_quickly():
+    count = 300_000
+    node = helper.make_node("TreeEnsembleClassifier", ["x"], ["y"], domain="ai.onnx.ml")
+    node.attribute.add(name="values", floats=[1.5] * count)
+    node.attribute.add(name="nodes", ints=[*range(count)])
+    blob = helper.make_model(helper.make_graph([node], "g", [], [])).SerializeToString()
+    plain = helper.make_node("TreeEnsembleClassifier", ["x"], ["y"], domain="ai.onnx.ml")
+    # Of 15,000 fields.
+    fields = helper.make_model(helper.make_graph([plain] * 3000, "g", [], [])).SerializeToString()
+
+    def least(blob):
+        times = []
+        for _ in range(5):
+            start = time.perf_counter()
+            survey(blob)
+            times.append(time.perf_counter() - start)
+        return min(times)
+
+    assert least(blob) < 10 * least(fields)  # 40 times as many, and one by one 40 times as long
 
 
 @given(st.binary(max_size=200))

@@ -7,6 +7,7 @@ ask for. This module decides what a model may not bring, and never what a model 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -52,6 +53,13 @@ _DATA_LOCATION = 14  # of TensorProto: 0 is in the message itself, 1 in a file
 
 FLOAT: Final = 1  # of TensorProto.DataType
 _NORMALIZER: Final = b"StringNormalizer"
+
+# Numbers in a row, as each is a field of its own: a forest of trees has millions of them, which one
+# by one take seconds. Floats have four bytes, integers up to ten. At most so many at once as other
+# threads can wait for.
+_NUMBERS: Final = re.compile(
+    rb"(?:\x3d[\x00-\xff]{4}|\x40[\x80-\xff]{0,9}[\x00-\x7f]){1,20000}+", re.DOTALL
+)
 
 # Operators whose output has a size that stands in the values of an input: the shape of what the
 # model is given then says nothing about the time that it takes.
@@ -157,7 +165,7 @@ class _Walk:
         while self._todo:
             kind, start, end, outer = self._todo.pop()
             in_file, operator, domain = False, b"", b""
-            for field in self._fields(start, end):
+            for field in self._fields(kind, start, end):
                 child = CHILDREN[kind].get(field.number) if field.wire_type == LENGTH else None
                 if child is not None:
                     of_graph = outer and (kind, field.number) in _OUTER
@@ -189,8 +197,11 @@ class _Walk:
             normalizers=tuple(self._normalizers),
         )
 
-    def _fields(self, position: int, end: int) -> Iterator[Field]:
+    def _fields(self, kind: str, position: int, end: int) -> Iterator[Field]:
         while position < end:
+            if kind == "AttributeProto" and (run := _NUMBERS.match(self._blob, position, end)):
+                position = run.end()
+                continue
             field = read_field(self._blob, position)
             position = field.end
             if position > end:
