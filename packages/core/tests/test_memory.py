@@ -1,5 +1,6 @@
 """Joining large blocks of bytes: the same bytes, and other threads run meanwhile."""
 
+import mmap
 import sys
 from threading import Thread
 
@@ -8,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tensorkeep.memory import LARGE, join
+from tensorkeep import memory
+from tensorkeep.memory import LARGE, in_large_pages, join, without
 
 pieces = st.lists(
     st.binary(max_size=20) | st.integers(0, LARGE).map(lambda size: b"\x5a" * size), max_size=6
@@ -61,3 +63,76 @@ def test_other_threads_run_while_much_is_joined():
         sys.setswitchinterval(before)
 
     assert len(turns) > 2
+
+
+@pytest.fixture
+def advised(monkeypatch):
+    """The blocks of memory for which large pages are asked, instead of asking."""
+    asked = []
+    monkeypatch.setattr(memory, "_madvise", lambda *block: asked.append(block))
+    return asked
+
+
+def allocate(size):
+    """Returns memory as a framework gets it, and its address."""
+    made = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return made, np.frombuffer(made, np.uint8).ctypes.data
+
+
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="other systems do it their own way")
+
+
+@on_linux
+def test_large_blocks_that_are_allocated_meanwhile_are_put_into_large_pages(advised):
+    with in_large_pages(100 * LARGE):
+        kept, address = allocate(100 * LARGE)
+
+    mine = [(at, size) for at, size, _ in advised if address <= at < address + 100 * LARGE]
+    assert sum(size for _, size in mine) >= 80 * LARGE
+    assert all(address <= at and at + size <= address + 100 * LARGE for at, size in mine)
+    del kept
+
+
+@on_linux
+def test_what_was_there_before_and_small_blocks_stay_as_they_are(advised):
+    before, old = allocate(100 * LARGE)
+    with in_large_pages(100 * LARGE):
+        small, new = allocate(LARGE)
+
+    assert not [at for at, _, _ in advised if old <= at < old + 100 * LARGE]
+    assert not [at for at, _, _ in advised if new <= at < new + LARGE]
+    del before, small
+
+
+blocks = st.lists(st.tuples(st.integers(0, 30), st.integers(1, 9)), max_size=5).map(
+    lambda found: [(start, start + size) for start, size in found]
+)
+
+
+@given(blocks, blocks)
+def test_what_is_left_of_blocks_is_what_belongs_to_no_other(found, others):
+    taken = {at for start, end in others for at in range(start, end)}
+    for block in found:
+        left = [at for start, end in without([block], others) for at in range(start, end)]
+        assert left == [at for at in range(*block) if at not in taken]
+
+
+def test_for_a_small_model_nothing_is_looked_at(advised, monkeypatch):
+    monkeypatch.setattr(memory, "_mappings", lambda: pytest.fail("it was looked at"))
+
+    with in_large_pages(LARGE):
+        pass
+
+
+def test_what_lies_in_large_pages_is_what_it_was():
+    with in_large_pages(100 * LARGE):
+        kept, _ = allocate(64 * LARGE)
+        content = np.frombuffer(kept, np.uint8)
+        memoryview(kept)[:] = bytes(range(256)) * (64 * LARGE // 256)
+
+    assert np.array_equal(content, np.resize(np.arange(256, dtype=np.uint8), 64 * LARGE))
+
+
+def test_what_fails_meanwhile_fails_as_it_would():
+    with pytest.raises(ZeroDivisionError), in_large_pages(100 * LARGE):
+        raise ZeroDivisionError

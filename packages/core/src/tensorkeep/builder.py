@@ -16,7 +16,7 @@ from tensorkeep.bounded_log import shown
 from tensorkeep.errors import EngineClosed, InternalError, ModelRejected, TensorkeepError, text_of
 from tensorkeep.execution import let_go
 from tensorkeep.hook_results import is_ours
-from tensorkeep.memory import join
+from tensorkeep.memory import in_large_pages, join
 from tensorkeep.model import Model, Runnable, Script
 from tensorkeep.worker import Loader
 
@@ -147,7 +147,9 @@ class Builder:
                     f"signature must be left out: models of backend {spec.backend} have no"
                     f" signatures to choose from"
                 )
-            return Model(spec, blob, backend.model_create(spec, blob, self._options))
+            with in_large_pages(len(blob)):
+                loaded = backend.model_create(spec, blob, self._options)
+            return Model(spec, blob, loaded)
 
         self._create(spec, build, done)
 
