@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from tensorkeep_torch.graphs import FORK, copied_nodes, inlined, nodes, subgraph_of
 from tensorkeep_torch.internals import compile_source, function_of, leave_out
 from tensorkeep_torch.loops import make_interruptible
+from tensorkeep_torch.survey import TALKS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from tensorkeep_torch.internals import Native
     from tensorkeep_torch.survey import Survey
 
-_TALKS: Final = frozenset(("aten::warn", "prim::Print"))
 _EMPTY: Final = re.compile(r"aten::\w*empty\w*")
 # torch's allocator fills memory on the CPU, but for that of other layouts; on a GPU nobody does.
 _SOURCE: Final = """
@@ -42,9 +42,10 @@ def changed_for_runs(function: Native, found: Survey) -> Native:
         A function; one with loops takes a flag behind its other arguments, and raises when that
         is set.
     """
-    if found.fills and not found.loops:
+    if found.fills and not (found.loops or found.talks):
         return function
     graph = inlined(function)
+    silence([graph])
     leave_out(graph)  # an empty loop would no longer be one
     if not found.fills:
         fill(graph)
@@ -54,11 +55,11 @@ def changed_for_runs(function: Native, found: Survey) -> Native:
     return function_of(function.name, graph)
 
 
-def silence(functions: Iterable[Native]) -> None:
-    """Takes out of functions what prints or warns; what calls them does not print either."""
-    for function in functions:
-        for node in nodes(function.graph):
-            if node.kind() in _TALKS:
+def silence(graphs: Iterable[Native]) -> None:
+    """Takes out of graphs what prints or warns; what they call is left as it is."""
+    for graph in graphs:
+        for node in nodes(graph):
+            if node.kind() in TALKS:
                 node.destroy()
 
 

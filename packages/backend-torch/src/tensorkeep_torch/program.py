@@ -12,10 +12,11 @@ import torch
 from tensorkeep.errors import ModelRejected, RunFailed
 from tensorkeep_torch.changes import changed_for_runs, silence
 from tensorkeep_torch.clean_memory import CLEAN_MEMORY, keep_memory_clean
+from tensorkeep_torch.graphs import inlined
 from tensorkeep_torch.internals import set_gradients
 from tensorkeep_torch.loops import new_flag, set_flag
 from tensorkeep_torch.messages import of_end
-from tensorkeep_torch.survey import forbidden, growing, size_of, survey
+from tensorkeep_torch.survey import calls_others, forbidden, growing, size_of, survey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -142,20 +143,28 @@ def vet(
     Raises:
         ModelRejected: One uses files, the network, or Python, or swells beyond measure.
     """
-    name = forbidden(functions, allowed)
-    if name is not None:
-        raise ModelRejected(f"{name} may not be used: it reaches beyond its tensors, or may")
-    if place.type != "cpu":
-        name = growing(functions)
-        if name is not None:
-            raise ModelRejected(f"{name} may not be used on a GPU: it shows what others left there")
+    graphs = [function.graph for function in functions]
+    _vet_operators(graphs, place, allowed)
     try:
         size = size_of(functions, called)
     except RecursionError as error:
         raise ModelRejected("Functions call each other too deeply") from error
     if size > most:
         raise ModelRejected(f"Functions with all that they call have more than {most} steps")
-    silence(functions)
+    if calls_others(functions):
+        _vet_operators([inlined(function) for function in called], place, allowed)
+    silence(graphs)
+
+
+def _vet_operators(
+    graphs: Sequence[Native], place: torch.device, allowed: frozenset[object]
+) -> None:
+    name = forbidden(graphs, allowed)
+    if name is not None:
+        raise ModelRejected(f"{name} may not be used: it reaches beyond its tensors, or may")
+    name = None if place.type == "cpu" else growing(graphs)
+    if name is not None:
+        raise ModelRejected(f"{name} may not be used on a GPU: it shows what others left there")
 
 
 def flattened(result: object) -> Iterator[object]:

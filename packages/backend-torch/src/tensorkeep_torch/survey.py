@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _METHOD: Final = "prim::CallMethod"
 _CALLS: Final = frozenset(("prim::CallFunction", _METHOD))
 _PYTHON: Final = "prim::PythonOp"
+TALKS: Final = frozenset(("aten::warn", "prim::Print"))
+"""Operators that print or warn."""
 _OBJECT: Final = "prim::CreateObject"
 
 # What a tensor says of itself without looking at its elements.
@@ -84,6 +86,7 @@ class Survey:
         state: Whether it may change what it is given again in its next run.
         fills: Whether it writes to all the memory that it makes room for.
         forks: Whether it starts tasks, which may go on when it has ended.
+        talks: Whether it prints or warns.
     """
 
     writes: bool
@@ -92,6 +95,7 @@ class Survey:
     state: bool
     fills: bool
     forks: bool
+    talks: bool
 
 
 def survey(function: Native, module: Native = None, first: int = 0) -> Survey:
@@ -119,6 +123,7 @@ def survey(function: Native, module: Native = None, first: int = 0) -> Survey:
         state=changes and keeps_state(graph, found, first),
         fills=kinds.isdisjoint(_CALLS) and all(operator_of(node).fills for node in found),
         forks=FORK in kinds,
+        talks=not kinds.isdisjoint(TALKS),
     )
     leave_out(graph)
     return replace(result, loops=has_loops(graph))
@@ -142,15 +147,15 @@ def _settle(graph: Native, module: Native) -> None:
             known[node.output().debugName()] = value
 
 
-def forbidden(functions: Iterable[Native], allowed: frozenset[object] = frozenset()) -> str | None:
-    """Returns the first operator or class in some functions that no model or script may use.
+def forbidden(graphs: Iterable[Native], allowed: frozenset[object] = frozenset()) -> str | None:
+    """Returns the first operator or class in some graphs that no model or script may use.
 
     Args:
-        functions: Functions of torch; what they call is not looked at.
+        graphs: Graphs; what they call is not looked at.
         allowed: The functions of Python that may be called.
     """
-    for function in functions:
-        for node in nodes(function.graph):
+    for graph in graphs:
+        for node in nodes(graph):
             kind: str = node.kind()
             if kind == _PYTHON:
                 if node.pyobj() not in allowed:
@@ -162,9 +167,16 @@ def forbidden(functions: Iterable[Native], allowed: frozenset[object] = frozense
     return None
 
 
-def growing(functions: Iterable[Native]) -> str | None:
-    """Returns the first operator in some functions that gives tensors more memory."""
-    kinds = (node.kind() for function in functions for node in nodes(function.graph))
+def calls_others(functions: Sequence[Native]) -> bool:
+    """Returns whether some functions call others than themselves: those of torch, from Python."""
+    own = {function.qualified_name for function in functions}
+    called = (_called(node) for function in functions for node in nodes(function.graph))
+    return any(name and name not in own for name in called)
+
+
+def growing(graphs: Iterable[Native]) -> str | None:
+    """Returns the first operator in some graphs that gives tensors more memory."""
+    kinds = (node.kind() for graph in graphs for node in nodes(graph))
     return next((kind for kind in kinds if grows(kind)), None)
 
 
