@@ -248,6 +248,19 @@ def test_half_floats_go_through_every_form(wire, name):
     assert wire.read("AI.TENSORGET", "zeros", "BLOB") == bytes(8)
 
 
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("name", ["FLOAT16", "BFLOAT16", "UINT32", "UINT64", "INT8"])
+def test_many_values_are_read_and_shown_as_few_are(wire, name, version):
+    few = {"UINT64": [0, 2**64 - 1, 2**63], "UINT32": [0, 2**32 - 1, 1], "INT8": [-1, -128, 127]}
+    numbers = few.get(name, [-0.5, 2.0, 0.0]) * 4000  # so many that it is done in steps
+    wire.ask("HELLO", version)
+    assert wire.ask("AI.TENSORSET", "x", name, 3, 4000, "VALUES", *numbers) == OK
+    shown = wire.read("AI.TENSORGET", "x", "VALUES")
+    assert [*map(type(numbers[0]), shown)] == numbers
+    numbers[-1] = "x"
+    assert wire.ask("AI.TENSORSET", "x", name, 3, 4000, "VALUES", *numbers) == error(NO_VALUE)
+
+
 # ---------------------------------------------------------------------- the forms of a reply
 META = b"$5\r\ndtype\r\n$4\r\nINT8\r\n$5\r\nshape\r\n*2\r\n:1\r\n:2\r\n"
 BLOB = b"$2\r\n\x03\x04\r\n"
