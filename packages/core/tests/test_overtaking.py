@@ -163,6 +163,22 @@ def test_runs_that_are_put_back_go_first_and_in_their_order():
     assert not queue
 
 
+def test_a_run_that_is_put_back_still_expires():
+    queue, run = RunQueue(), run_of_(model_of())
+    run.expires_at = 5.0
+    queue.push(run, 0.0)
+    queue.restore(queue.next_batch(0.0))
+    assert queue.wake_at(1.0) == 5.0
+    assert queue.expire(5.0) == [run]
+    assert queue.expire(6.0) == []
+    taken = run_of_(model_of())
+    taken.expires_at = 7.0
+    queue.push(taken, 6.0)
+    queue.restore(queue.next_batch(6.0))
+    assert queue.next_batch(6.5) == [taken]
+    assert queue.expire(8.0) == [], "what has started does not expire"
+
+
 def test_the_first_that_may_goes_and_the_others_keep_their_order():
     queue, one, other = RunQueue(), model_of(), model_of()
     runs = [run_of_(model) for model in (one, other, one, other)]

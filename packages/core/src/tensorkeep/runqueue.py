@@ -132,6 +132,8 @@ class RunQueue:
             group.runs[run.serial] = run
             group.rows += run.rows
             run.waiting = True
+            if run.expires_at is not None:
+                heappush(self._expiring, (run.expires_at, run.serial, run))
         group.runs = OrderedDict(sorted(group.runs.items()))
         self._size += len(batch)
 
