@@ -106,6 +106,13 @@ def test_a_model_without_external_data_may_be_packed_too(graphs, load, run):
     assert run(load(zipped({"model.onnx": graphs.identity()})), [1])[0].values() == [1]
 
 
+def test_a_large_model_with_weights_beside_it_works_as_well(product, load, run, monkeypatch):
+    monkeypatch.setattr("tensorkeep_onnx.model._COPIED", 0)  # from here on it goes through a file
+    blob = zipped({"model.onnx": product(external()), "w.data": WEIGHTS.tobytes()})
+
+    assert np.allclose(run(load(blob), GIVEN)[0].numpy(), GIVEN @ WEIGHTS)
+
+
 def test_the_weights_count_towards_the_memory_limit(product, load):
     blob = zipped({"model.onnx": product(external()), "w.data": WEIGHTS.tobytes()})
 
