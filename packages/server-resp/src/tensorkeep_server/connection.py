@@ -19,25 +19,21 @@ from math import inf
 from time import perf_counter
 from typing import TYPE_CHECKING, Final, cast
 
-from tensorkeep_server.args import keyword
 from tensorkeep_server.calls import call
-from tensorkeep_server.codec import Unread
-from tensorkeep_server.command import NO_MULTI
-from tensorkeep_server.errors import NO_MEMORY, CommandError, Refused, error_reply
+from tensorkeep_server.errors import CommandError, Refused, error_reply
 from tensorkeep_server.inbox import Inbox
 from tensorkeep_server.later import Later
 from tensorkeep_server.output_limit import Arrears
-from tensorkeep_server.reply import RESP2, Error, Several, Simple, encode, is_long, take
+from tensorkeep_server.refusals import NEVER_QUEUED, check_subscriber, is_http, queue, refuse
+from tensorkeep_server.reply import Error, Several, encode, is_long, take
 from tensorkeep_server.state import Client
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tensorkeep_server.args import Args
     from tensorkeep_server.codec import Request
-    from tensorkeep_server.command import Command
     from tensorkeep_server.reply import Piece, Reply
-    from tensorkeep_server.state import Server, Transaction
+    from tensorkeep_server.state import Server
     from tensorkeep_server.turn import Turn
 
 _log = logging.getLogger(__name__)
@@ -54,18 +50,6 @@ _FLUSH_ABOVE: Final = 64 * 1024  # bytes of messages that are sent before the en
 _MANY_PIECES: Final = 256  # so many replies are sent before the next command is done
 
 TOO_MANY_CLIENTS: Final = b"-ERR max number of clients reached\r\n"
-_QUEUED: Final = Simple("QUEUED")
-# What is done at once even between MULTI and EXEC.
-_NEVER_QUEUED: Final = frozenset({"multi", "exec", "discard", "watch", "quit", "reset"})
-# What browsers send to whatever address a page names. Its body would be obeyed as commands.
-_OF_HTTP: Final = frozenset({b"POST", b"HOST:"})
-# What a subscriber may do that speaks RESP2, where nothing tells a message from a reply.
-_WHILE_SUBSCRIBED: Final = frozenset(
-    {
-        *("subscribe", "psubscribe", "ssubscribe", "unsubscribe", "punsubscribe", "sunsubscribe"),
-        *("ping", "quit", "reset"),
-    }
-)
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -332,16 +316,17 @@ class Connection(asyncio.BufferedProtocol):
             command, args = self._server.commands.find(request)
             client.last_command = name = command.full_name
             if client.subscribed:
-                self._check_subscriber(name)
-            if client.transaction is None or name in _NEVER_QUEUED:
+                check_subscriber(client, name)
+            if client.transaction is None or name in NEVER_QUEUED:
                 reply = call(client, command, args)
             else:
-                reply = self._queue(client.transaction, command, args)
+                reply = queue(client, client.transaction, command, args)
         except Refused as error:
-            if keyword(request[0]) in _OF_HTTP:
+            self._server.ended_at = perf_counter()
+            if is_http(request):
                 self._end_for_http()
                 return
-            reply = self._refuse(request, error.line)
+            reply = refuse(client, request, error.line)
         except CommandError as error:
             reply = Error(error.line)
         except Exception as error:  # noqa: BLE001 - the table names it, or logs it
@@ -354,37 +339,6 @@ class Connection(asyncio.BufferedProtocol):
             self._later = reply
             client.blocked = True
             reply.then(self._resume)
-
-    def _check_subscriber(self, name: str) -> None:
-        """Makes sure that a subscriber will be able to tell the reply from a message."""
-        if self.client.version == RESP2 and name not in _WHILE_SUBSCRIBED:
-            raise Refused(
-                f"ERR Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT"
-                " / RESET are allowed in this context"
-            )
-
-    def _queue(self, transaction: Transaction, command: Command, args: Args) -> Reply:
-        """Keeps a command for EXEC, unless it is known that nothing will be done then."""
-        if NO_MULTI in command.flags:
-            raise Refused("ERR Command not allowed inside a transaction")
-        if not transaction.failed and not self.client.watch.changed:
-            transaction.queue.append((command, args))
-        return _QUEUED
-
-    def _refuse(self, request: Request, line: str) -> Error:
-        """Returns the error for a command that is not even tried, which spoils a transaction."""
-        client = self.client
-        self._server.ended_at = perf_counter()
-        if type(request) is Unread:
-            line = NO_MEMORY
-        command = self._server.commands.get(request[0])
-        if command is not None and command.name == "exec":
-            client.discard()
-            reason = line.removeprefix("ERR ")
-            return Error(f"EXECABORT Transaction discarded because of: {reason}")
-        if client.transaction is not None:
-            client.transaction.failed = True
-        return Error(line)
 
     def _end_for_http(self) -> None:
         """Closes the connection of a browser that was made to send commands, as Redis does."""
