@@ -31,6 +31,11 @@ def passes(tensors: List[Tensor], keys: List[str], args: List[str]):
         redis.execute("APPEND", keys[2], str(each))
     return redisAI.model_execute(keys[3], tensors, 1)
 
+def typed(tensors: List[Tensor], keys: List[str], args: List[str]):
+    redis.execute("AI.TENSORSET", [keys[0], "UINT64", "2", "VALUES", "1", args[0]])
+    redis.execute("SET", ["seen", str(redis.execute("AI.TENSORGET", [keys[0], "VALUES"]))])
+    return 2 * tensors[0]
+
 def refused(tensors: List[Tensor], keys: List[str], args: List[str]):
     redis.execute("NOSUCH", [keys[0]])
 """
@@ -69,7 +74,7 @@ def wire(serving):
 
 @pytest.fixture
 def script(wire):
-    entries = ("ENTRY_POINTS", 4, "write", "two", "passes", "refused")
+    entries = ("ENTRY_POINTS", 5, "typed", "write", "two", "passes", "refused")
     assert wire.read("AI.SCRIPTSTORE", "s", "CPU", *entries, "SOURCE", SCRIPT) == "OK"
 
 
@@ -219,6 +224,19 @@ def test_keys_arguments_and_replies_of_a_script_are_any_bytes(wire, script, word
     assert wire.read("GET", joined) == word * 2
     assert wire.read("AI.TENSORGET", "y", "VALUES") == [b"1", b"2"]
     assert wire.read("GET", "k") == b"kept"
+
+
+@with_torch
+@pytest.mark.parametrize("dtype", ["FLOAT16", "BFLOAT16", "UINT32", "UINT64"])
+def test_the_types_that_redisai_has_not_go_in_and_out_of_scripts(wire, script, dtype):
+    wire.ask("AI.TENSORSET", "x", dtype, 2, "VALUES", 3, 4)
+
+    assert call(wire, "typed", "ARGS", 1, 2**64 - 1, "OUTPUTS", 1, "y") == "OK"
+
+    shown = wire.read("AI.TENSORGET", "y", "META", "VALUES")
+    assert shown[1] == dtype.encode()
+    assert [*map(int, shown[-1])] == [6, 8]
+    assert wire.read("GET", "seen") == b"[1, 18446744073709551615]"
 
 
 @with_torch
