@@ -256,10 +256,15 @@ def test_requests_share_a_run_and_get_their_own_answers(wire, store, two, digits
         assert get(wire, f"z{number}").shape == (1, 10)
 
 
-def test_an_output_that_is_no_batch_fails_all_that_shared_the_run(wire, store, returning, at_once):
-    store("odd", returning(2, 1), *SHARED)  # weights, which are the same for any batch
+def test_weights_that_are_returned_are_whole_for_each_that_asked_at_once(
+    wire, store, returning, at_once
+):
+    store("odd", returning(2, 1), *SHARED)
 
-    replies = at_once(run("odd", "x", "y z"), run("odd", "x", "y z"))
+    assert at_once(run("odd", "x", "y z"), run("odd", "x", "p q")) == [OK, OK]
 
-    assert replies == [error("ERR Model did not generate the expected batch size")] * 2
-    assert wire.ask("EXISTS", "y", "z") == b":0\r\n"
+    assert get(wire, "z").shape == get(wire, "q").shape
+    assert (get(wire, "z") == get(wire, "q")).all()
+    (name, reason) = wire.read("AI.INFO", "odd")[18:]
+    assert name == b"batching"
+    assert reason.endswith(b"is the same for any batch")

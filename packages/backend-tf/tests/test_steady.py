@@ -58,3 +58,6 @@ def test_the_operators_that_are_steady_are_there_and_have_such_inputs():
         known = op_def_registry.get(name)
         assert known, name
         assert max(numbers) < len(known.input_arg), name
+    for name in operators._SIZED_BY_SHAPES:
+        assert op_def_registry.get(name), name
+        assert name not in operators._PLAIN, name

@@ -120,3 +120,71 @@ def test_sizes_count_what_is_called_as_often_as_it_is():
     one = size_of(functions, functions[:1])
 
     assert size_of(functions, functions) >= one * (1 + 2 + 4)
+
+
+class Computed(torch.nn.Module):
+    """Computes with sizes: where it is traced, as with tensors."""
+
+    def forward(self, x):
+        return x.view(x.size(0) * 2, -1).view(x.size(0), -1)
+
+
+class Picked(torch.nn.Module):
+    """Looks up columns that it holds."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("columns", torch.tensor([2, 0]))
+
+    def forward(self, x):
+        return x[:, self.columns]
+
+
+class Masked(Picked):
+    """Looks up what its input says."""
+
+    def forward(self, x):
+        return x[x[:, 0] > 0]
+
+
+class Overwritten(Picked):
+    """Looks up columns that its input says, by way of what it holds."""
+
+    def forward(self, x):
+        columns = torch.zeros(2).long()
+        columns.copy_(x[0, :2])
+        return x[:, columns]
+
+
+@pytest.mark.parametrize("trace", [None, (torch.ones(2, 4),)])
+@pytest.mark.parametrize(
+    ("module", "steady"),
+    [(Computed, True), (Picked, True), (Masked, False), (Overwritten, False)],
+)
+def test_sizes_and_what_a_module_holds_are_no_values_of_inputs(
+    archives, load, module, steady, trace
+):
+    program = load(archives.saved(module(), trace)).native.program
+    assert program.steady is steady
+
+
+class Counting(Picked):
+    def forward(self, x):
+        self.columns.add_(1)
+        return x
+
+
+class InPlace(Picked):
+    def forward(self, x):
+        return torch.relu_(x + 1)
+
+
+@pytest.mark.parametrize(
+    ("module", "state"),
+    [(Counting(), True), (InPlace(), False), (torch.nn.BatchNorm1d(4), True)],
+)
+def test_a_run_that_changes_what_a_module_holds_is_told_from_one_that_only_works_in_place(
+    archives, load, module, state
+):
+    assert load(archives.saved(module)).native.program.state is state
+    assert not load(archives.saved(torch.nn.BatchNorm1d(4).eval())).native.program.state

@@ -10,6 +10,7 @@ from unittest import SkipTest
 import numpy as np
 import pytest
 
+from tensorkeep.batch_axis import DECLARED, BatchAxis
 from tensorkeep.errors import CommandFailed
 from tensorkeep.hookspecs import BackendInfo, DeviceInfo, hookimpl
 from tensorkeep.model import LoadedModel
@@ -47,8 +48,8 @@ class FakeContract(BackendContract):
             ModelExample(b'{"op": "multiply", "by": 2}', (PAIR,), (DOUBLED,), batches=True),
             ModelExample(b'{"op": "add"}', (PAIR, DOUBLED), (floats([3, 6], [9, 12]),)),
             ModelExample(b'{"op": "none_output"}', (PAIR,), (None,), batches=True, refuses=None),
-            ModelExample(b'{"op": "identity", "inputs": 0}'),
-            ModelExample(b'{"op": "multiply", "by": 1}', (TWO,), (TWO,)),
+            ModelExample(b'{"op": "identity", "inputs": 0, "axis": "no inputs"}'),
+            ModelExample(b'{"op": "multiply", "by": 1, "axis": "no axes"}', (TWO,), (TWO,)),
         ]
 
     def identity(self, dtype, rank):
@@ -425,6 +426,20 @@ BROKEN = [
     ("a_model_has_names_for_its_inputs_and_outputs", model({"outputs": (1,)}), "must be a tuple"),
     ("a_model_has_names_for_its_inputs_and_outputs", model({"steady": 1}), "steady must be a bool"),
     ("a_model_has_names_for_its_inputs_and_outputs", Creates(lambda _: None), "not None"),
+    ("a_model_says_what_axis_0_is", model({"batch_axis": "rows"}), "a BatchAxis, not 'rows'"),
+    ("a_model_says_what_axis_0_is", model({"batch_axis": BatchAxis.none("")}), "has a reason if"),
+    ("a_model_says_what_axis_0_is", model({"batch_axis": DECLARED}), "inputs share no first size"),
+    ("a_model_says_what_axis_0_is", outputs(lambda found: [TWO]), "of a batch of 2 rows is"),
+    (
+        "outputs_that_may_be_no_tensor_are_named",
+        model({"optional_outputs": (1,)}),
+        "must be positions",
+    ),
+    (
+        "outputs_that_may_be_no_tensor_are_named",
+        model({"optional_outputs": ()}),
+        "output 0 is no tensor",
+    ),
     ("a_model_gives_the_right_answers", outputs(lambda found: [PAIR]), r"\[1.0, 2.0, 3.0, 4.0\]"),
     ("a_model_gives_the_right_answers", outputs(lambda found: [*found, PAIR]), "2 outputs for 1"),
     ("a_model_gives_the_right_answers", outputs(lambda found: None), "a sequence of tensors"),

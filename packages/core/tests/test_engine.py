@@ -18,7 +18,6 @@ from tensorkeep.device import Device
 from tensorkeep.engine import Engine
 from tensorkeep.errors import (
     BackendNotInstalled,
-    BatchSizeMismatch,
     DeviceUnavailable,
     EngineClosed,
     ModelRejected,
@@ -314,18 +313,70 @@ def test_when_a_batch_fails_only_the_bad_request_fails(make):
     assert (model.stats.calls, model.stats.errors) == (3, 1)
 
 
-def test_a_model_that_breaks_the_batch_axis_fails_every_member(bench):
-    model = bench.create("fixed_rows", rows=1, batching=Batching(8))
+def test_before_it_is_relied_on_a_shared_run_is_compared_with_its_members_alone(bench):
+    model = bench.create("multiply", by=2, batching=Batching(8), axis="declared")
+    graphs = [bench.start(model, [[n], [n]]) for n in range(2)]
+    assert bench.finish(*graphs) == [[[2 * n, 2 * n]] for n in range(2)]
+    shapes = [call.shapes[0] for call in bench.fake.calls_of("model_run")]
+    assert shapes == [(2, 1), (2, 1), (4, 1), (4, 1)]
+    graphs = [bench.start(model, [[n], [n]]) for n in range(3)]
+    assert bench.finish(*graphs) == [[[2 * n, 2 * n]] for n in range(3)]
+    assert [call.shapes[0] for call in bench.fake.calls_of("model_run")][4:] == [(6, 1)]
+    assert (model.stats.calls, model.stats.samples) == (5, 10)
+
+
+@pytest.mark.parametrize("axis", ["known", "declared", "possible"])
+def test_a_model_without_the_expected_rows_runs_alone_from_then_on_and_the_log_says_so(
+    bench, caplog, axis
+):
+    model = bench.create("fixed_rows", rows=1, batching=Batching(8), axis=axis)
+    bench.engine.enter(b"labels", model)
+    for _ in range(2):
+        graphs = [bench.start(model, [[n]]) for n in range(3)]
+        assert bench.finish(*graphs) == [[[n]] for n in range(3)]
+    shapes = [call.shapes[0] for call in bench.fake.calls_of("model_run")]
+    assert sorted(shapes) == [(1, 1)] * 6 + [(3, 1)]
+    assert bench.engine.lanes["CPU"].batches == {1: 3, 3: 1}
+    assert (model.stats.calls, model.stats.errors) == (6, 0)
+    (line,) = [r.getMessage() for r in caplog.records if "share" in r.getMessage()]
+    assert line == (
+        "requests to the model labels no longer share its runs, BATCHSIZE or not:"
+        " output 'output0' of a run of 3 rows is [1, 1], not as many rows"
+    )
+
+
+def test_runs_that_were_held_back_go_alone_once_their_model_turns_out_not_to_share(bench):
+    model = bench.create("fixed_rows", rows=1, batching=Batching(8, 2))
+    held = bench.start(model, [[1]])
+    bench.loop.turn()
+    model.sharing.refuse("it was found out elsewhere")
+    assert bench.finish(held, bench.start(model, [[2]])) == [[[1]], [[2]]]
+
+
+def test_a_model_without_a_batch_axis_is_never_held_back_nor_shared(bench):
+    model = bench.create(axis="its labels are two", batching=Batching(8, 3))
     graphs = [bench.start(model, [[n]]) for n in range(2)]
-    errors = bench.finish(*graphs)
-    assert [type(e) for e in errors] == [BatchSizeMismatch] * 2
-    assert bench.run(model, [[7]]) == [[7]]  # alone it is not checked
+    assert bench.finish(*graphs) == [[[0]], [[1]]]
+    assert bench.loop.now == 0.0
+    assert [c.shapes[0] for c in bench.fake.calls_of("model_run")] == [(1, 1)] * 2
 
 
-def test_an_output_that_is_no_tensor_stays_none_in_a_batch(bench):
-    model = bench.create("none_output", inputs=2, batching=Batching(8))
+def test_by_option_a_model_without_a_batch_axis_is_refused_and_freed(make):
+    bench = make(EngineConfig(strict_batching=True))
+    bench.create(axis="its labels are two")
+    bench.create(batching=Batching(8))
+    with pytest.raises(ModelRejected, match=r"cannot share runs .*: its labels are two"):
+        bench.create(axis="its labels are two", batching=Batching(8))
+    bench.fake.await_calls("model_free")
+
+
+@pytest.mark.parametrize("batching", [None, Batching(8)])
+def test_a_run_with_an_output_that_is_no_tensor_fails_and_names_it(bench, batching):
+    model = bench.create("none_output", inputs=2, batching=batching)
     graphs = [bench.start(model, [[n]], [[n + 10]]) for n in range(2)]
-    assert bench.finish(*graphs) == [[None, [10]], [None, [11]]]
+    errors = bench.finish(*graphs)
+    assert [str(error) for error in errors] == ["output 'output0' is no tensor"] * 2
+    assert (model.stats.calls, model.stats.errors) == (2, 2)
 
 
 # ------------------------------------------------------------------------- deadlines
@@ -534,7 +585,7 @@ def test_an_operation_that_is_free_too_late_does_not_stay_on_the_loop_either(mak
     assert model.stats.calls == calls
 
 
-def test_a_graph_whose_input_turns_out_to_be_no_tensor_fails_there(bench):
+def test_an_operation_with_an_output_that_is_no_tensor_ends_its_graph(bench):
     none, after = bench.create("none_output"), bench.create("identity")
     operations = (Operation(none, (0,), (1,)), Operation(after, (1,), (2,)))
     graph = GraphRun(Graph(operations, 1, 3), [Tensor.from_numpy(np.float32([1]))])
@@ -542,8 +593,8 @@ def test_a_graph_whose_input_turns_out_to_be_no_tensor_fails_there(bench):
     graph.on_done = done.append
     bench.engine.execute(graph)
     bench.loop.run_until(lambda: done)
-    assert "no tensor" in str(graph.errors[1])
-    assert after.stats.errors == 1
+    assert str(graph.errors[0]) == "output 'output0' is no tensor"
+    assert (none.stats.errors, after.stats.calls) == (1, 0)
 
 
 @pytest.mark.parametrize("ops", [("none_output", "identity"), ("identity", "fail")])
@@ -554,7 +605,7 @@ def test_a_graph_that_failed_is_gone_at_once_without_the_garbage_collector(bench
     graph = GraphRun(Graph(operations, 1, 3), [Tensor.from_numpy(np.float32([1]))])
     last = weakref.ref(models[1])
     failures = []
-    graph.on_done = lambda graph: failures.append(str(graph.errors[1]))
+    graph.on_done = lambda graph: failures.append(str(graph.errors))
     bench.engine.execute(graph)
     gc.collect()
     gc.disable()

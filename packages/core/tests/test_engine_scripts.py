@@ -322,7 +322,7 @@ def test_a_model_runs_on_the_scripts_thread_and_is_not_counted(bench):
     [
         (None, "no such model"),
         (b'{"op": "fail", "text": "no luck"}', "no luck"),
-        (b'{"op": "none_output"}', "an output of the model 'm' is no tensor"),
+        (b'{"op": "none_output"}', "output 'output0' is no tensor"),
     ],
 )
 def test_a_model_that_cannot_be_run_fails_the_script(bench, model, text):

@@ -1,39 +1,246 @@
-"""Doing a batch: what becomes of outputs that do not have a row for each row of the inputs."""
+"""Doing a batch: whose runs are shared, tried first, and what becomes of what cannot be cut."""
+
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from tensorkeep.batch_axis import DECLARED, POSSIBLE
 from tensorkeep.batching import Batching
-from tensorkeep.errors import BatchSizeMismatch
+from tensorkeep.device import CPU
 from tensorkeep.execution import execute
-from tensorkeep.graph import run_of
 from tensorkeep.hookspecs import RunContext
 from tensorkeep.model import LoadedModel, Model, ModelSpec
 from tensorkeep.runqueue import Run
 from tensorkeep.tensor import Tensor
 
 
-class OneScalar:
-    """A backend whose models return their input and its sum, which has no axes."""
+class Function:
+    """A backend whose one model is a function of arrays; it counts the rows of its runs."""
+
+    def __init__(self, function):
+        self.function = function
+        self.rows = []
 
     def model_run(self, model, inputs, run):
-        array = inputs[0].numpy()
-        return [inputs[0], Tensor.from_numpy(np.array(array.sum(), np.float32))]
+        self.rows.append(inputs[0].shape[0])
+        found = self.function(*[each.numpy() for each in inputs])
+        return [Tensor.from_numpy(np.array(each, order="C")) for each in found]
 
 
-@pytest.mark.parametrize("backend", ["TF", "ONNX"])
-def test_in_a_batch_an_output_without_axes_is_left_out_for_tf_and_an_error_for_others(backend):
-    spec = ModelSpec(backend, batching=Batching(size=4))
-    model = Model(spec, b"", LoadedModel(None, ("x",), ("y", "sum")))
-    inputs = [[Tensor.from_numpy(np.full((1, 2), n, np.float32))] for n in range(2)]
-    batch = [Run(model, each, run_of(model, each), 0, rows=1) for each in inputs]
+def model(axis=POSSIBLE, inputs=1, outputs=1):
+    names = tuple(f"x{n}" for n in range(inputs)), tuple(f"y{n}" for n in range(outputs))
+    return Model(
+        ModelSpec("FAKE", batching=Batching(64)), b"", LoadedModel(None, *names, batch_axis=axis)
+    )
 
-    outcomes = execute(OneScalar(), batch, RunContext(spec.device))
 
-    if backend == "TF":
-        assert [[t and t.values() for t in o.outputs] for o in outcomes] == [
-            [[0, 0], None],
-            [[1, 1], None],
+def batch(of, *members):
+    """Returns a run of a model for each member: the arrays of its inputs."""
+    runs = []
+    for arrays in members:
+        tensors = [Tensor.from_numpy(np.asarray(each, np.float32)) for each in arrays]
+        runs.append(Run(of, tensors, SimpleNamespace(), 0, rows=tensors[0].shape[0]))
+    return runs
+
+
+def outputs(outcomes):
+    return [
+        outcome.error or [each.numpy().tolist() for each in outcome.outputs] for outcome in outcomes
+    ]
+
+
+def alone(function, *members):
+    return [
+        [np.asarray(each).tolist() for each in function(*[np.float32(x) for x in arrays])]
+        for arrays in members
+    ]
+
+
+ROWS = ([[[1.0, 5.0]]], [[[2.0, 4.0]]], [[[3.0, 3.5]]])
+
+
+def test_what_was_compared_once_is_shared_for_the_same_sizes_from_then_on():
+    of, backend = model(), Function(lambda x: [x * 2])
+    for expected in ([1, 1, 2, 2], [2], [2]):
+        backend.rows.clear()
+        found = execute(backend, batch(of, *ROWS[:2]), RunContext(CPU))
+        assert outputs(found) == [[[[2.0, 10.0]]], [[[4.0, 8.0]]]]
+        assert backend.rows == expected
+    backend.rows.clear()
+    execute(backend, batch(of, *ROWS), RunContext(CPU))
+    assert backend.rows == [1, 1, 1, 3, 3]
+    backend.rows.clear()
+    wider = [[[[1.0, 2.0, 3.0]]], [[[3.0, 2.0, 1.0]]]]
+    execute(backend, batch(of, *wider), RunContext(CPU))
+    assert backend.rows == [1, 1, 2, 2]
+    assert of.unshared == ""
+
+
+def test_of_a_declared_axis_one_comparison_is_enough():
+    of, backend = model(DECLARED), Function(lambda x: [x * 2])
+    execute(backend, batch(of, *ROWS[:2]), RunContext(CPU))
+    backend.rows.clear()
+    assert outputs(execute(backend, batch(of, *ROWS), RunContext(CPU))) == [
+        [[[2.0, 10.0]]],
+        [[[4.0, 8.0]]],
+        [[[6.0, 7.0]]],
+    ]
+    assert backend.rows == [3]
+
+
+# What no shared run gives right, though sizes may fit: each is a function of all rows.
+MIXING = {
+    "labels": lambda x: [x, np.float32([7, 8])],
+    "two labels alone": lambda x: [np.float32([7, 8])],
+    "three labels": lambda x: [np.float32([7, 8, 9])],
+    "transposed": lambda x: [x.T],
+    "transposed square": lambda x: [x.T, x],
+    "scalar": lambda x: [x, x.sum()],
+    "sum": lambda x: [x.sum(0, keepdims=True)],
+    "gram": lambda x: [x @ x.T],
+    "mean": lambda x: [x - x.mean(0)],
+    "softmax over rows": lambda x: [np.exp(x) / np.exp(x).sum(0)],
+    "normed": lambda x: [x / np.abs(x).max()],
+    "sorted": lambda x: [np.sort(x, 0)],
+    "sorted descending": lambda x: [-np.sort(-x, 0)],
+    "flipped": lambda x: [x[::-1]],
+    "rolled": lambda x: [np.roll(x, 1, 0)],
+    "running sum": lambda x: [x.cumsum(0)],
+    "at most two": lambda x: [x[:2]],
+    "every other": lambda x: [x[::2]],
+    "repeated": lambda x: [np.repeat(x, 2, 0)],
+    "flat": lambda x: [x.reshape(-1)],
+    "number of rows": lambda x: [np.full((len(x), 1), len(x), np.float32)],
+    "padded to the batch": lambda x: [np.ones((len(x), len(x) + 1), np.float32)],
+}
+
+
+@pytest.mark.parametrize("axis", [POSSIBLE, DECLARED])
+@pytest.mark.parametrize("name", MIXING)
+def test_every_member_gets_what_it_gets_alone_whatever_the_model_does_with_rows(name, axis):
+    function = MIXING[name]
+    of, backend = model(axis, outputs=len(function(np.float32([[1, 2]])))), Function(function)
+    for members in (ROWS[:2], ROWS[1::-1], ROWS, ROWS[:2], ROWS):
+        found = execute(backend, batch(of, *members), RunContext(CPU))
+        assert outputs(found) == alone(function, *members)
+
+
+def test_a_branch_on_the_number_of_rows_is_found_out_where_it_is_taken():
+    def function(x):
+        return [x - x.mean(0) + 1 if len(x) > 2 else x]
+
+    of, backend = model(), Function(function)
+    for members in (ROWS[:2], ROWS, ROWS[:2]):
+        found = outputs(execute(backend, batch(of, *members), RunContext(CPU)))
+        assert found == alone(function, *members)
+
+
+def test_a_second_input_that_is_no_batch_is_found_out():
+    def function(x, weights):
+        return [x @ weights]
+
+    members = [
+        [[[1.0, 2.0], [3.0, 4.0]], [[1.0, 0.0], [0.0, 1.0]]],
+        [[[5.0, 6.0], [7.0, 8.0]], [[2.0, 0.0], [0.0, 2.0]]],
+    ]
+    of, backend = model(inputs=2), Function(function)
+    found = outputs(execute(backend, batch(of, *members), RunContext(CPU)))
+    assert found == alone(function, *members)
+    assert "a shared run fails where each member alone does not" in of.unshared
+
+
+def test_members_that_are_alike_prove_sharing_only_for_such():
+    of, backend = model(), Function(lambda x: [x * 2])
+    same = [ROWS[0], ROWS[0]]
+    for expected in ([1, 1, 2], [2]):
+        backend.rows.clear()
+        execute(backend, batch(of, *same), RunContext(CPU))
+        assert backend.rows == expected
+    backend.rows.clear()
+    execute(backend, batch(of, *ROWS[:2]), RunContext(CPU))
+    assert backend.rows == [1, 1, 2, 2]
+
+
+def test_a_run_alone_that_does_not_return_its_rows_settles_it():
+    of, backend = model(), Function(lambda x: [np.float32([7, 8])])
+    execute(backend, batch(of, *ROWS[:2]), RunContext(CPU))
+    assert backend.rows == [1, 1]
+    assert of.unshared == "output 'y0' of a run of 1 rows is [2], not as many rows"
+
+
+def test_while_outputs_do_not_differ_nothing_is_proven_and_nothing_shared():
+    of, backend = model(), Function(lambda x: [np.ones((len(x), 1), np.float32)])
+    for _ in range(2):
+        execute(backend, batch(of, *ROWS[:2]), RunContext(CPU))
+    assert backend.rows == [1] * 4
+    assert of.unshared == ""
+
+
+def test_a_bad_member_fails_alone_and_says_nothing_of_its_model():
+    def function(x):
+        if x.min() < 0:
+            raise ValueError("no negatives")
+        return [x]
+
+    of, backend = model(), Function(function)
+    members = [ROWS[0], [[[-1.0, 0.0]]]]
+    for _ in range(2):
+        good, bad = outputs(execute(backend, batch(of, *members), RunContext(CPU)))
+        assert good == [[[1.0, 5.0]]]
+        assert str(bad) == "no negatives"
+    execute(backend, batch(of, *ROWS[:2]), RunContext(CPU))  # sharing two rows is proven now
+    good, bad = outputs(execute(backend, batch(of, *members), RunContext(CPU)))
+    assert (good, str(bad), of.unshared) == ([[[1.0, 5.0]]], "no negatives", "")
+
+
+def test_a_cancelled_trial_says_nothing_of_its_model():
+    context = RunContext(CPU)
+
+    def function(x):
+        if len(x) == 2:
+            context.cancel()
+            raise ValueError("it was cancelled")
+        return [x]
+
+    of, backend = model(), Function(function)
+    found = outputs(execute(backend, batch(of, *ROWS[:2]), context))
+    assert found == [[[[1.0, 5.0]]], [[[2.0, 4.0]]]]
+    assert of.unshared == ""
+
+
+def test_a_proven_model_that_does_not_return_its_rows_runs_alone_and_is_remembered():
+    of, backend = model(DECLARED), Function(lambda x: [x[x[:, 0] < 2.5]])
+    execute(backend, batch(of, *ROWS[:2]), RunContext(CPU))
+    assert of.unshared == ""
+    found = execute(backend, batch(of, *ROWS), RunContext(CPU))
+    assert outputs(found) == [[[[1.0, 5.0]]], [[[2.0, 4.0]]], [[]]]
+    assert of.unshared == "output 'y0' of a run of 3 rows is [2, 2], not as many rows"
+    backend.rows.clear()
+    execute(backend, batch(of, *ROWS), RunContext(CPU))
+    assert backend.rows == [1, 1, 1]
+
+
+@given(
+    name=st.sampled_from(["twice", *MIXING]),
+    sizes=st.lists(st.lists(st.integers(1, 3), min_size=2, max_size=4), min_size=1, max_size=4),
+    # Continuous: of values that coincide, such as a common maximum, no comparison tells the source.
+    values=st.randoms(use_true_random=True),
+    declared=st.booleans(),
+)
+def test_whatever_comes_together_every_member_gets_its_own(name, sizes, values, declared):
+    def twice(x):
+        return [x * 2]
+
+    function = MIXING.get(name, twice)
+    axis = DECLARED if declared else POSSIBLE
+    of, backend = model(axis, outputs=len(function(np.float32([[1, 2]])))), Function(function)
+    for counts in sizes:
+        members = [
+            [[[values.uniform(1.0, 3.0) for _ in range(2)] for _ in range(count)]]
+            for count in counts
         ]
-    else:
-        assert [type(o.error) for o in outcomes] == [BatchSizeMismatch] * 2
+        found = outputs(execute(backend, batch(of, *members), RunContext(CPU)))
+        assert found == alone(function, *members)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from tensorkeep.batch_axis import DECLARED
 from tensorkeep.batching import Batching
 from tensorkeep.model import LoadedModel, Model, ModelSpec
 from tensorkeep.runqueue import Run, RunQueue
@@ -15,7 +16,7 @@ from tensorkeep.tensor import Tensor
 
 def model(size=0, minimum=0, timeout_ms=0):
     spec = ModelSpec("FAKE", batching=Batching(size, minimum, timeout_ms))
-    return Model(spec, b"", LoadedModel(None, ("x",), ("y",)))
+    return Model(spec, b"", LoadedModel(None, ("x",), ("y",), batch_axis=DECLARED))
 
 
 def run(of, rows=1, expires_at=None, dtype=np.float32, width=2):

@@ -706,26 +706,26 @@ def test_half_floats_are_shown_handed_on_and_stored(wire):
     assert wire.read("AI.TENSORGET", "given", "VALUES") == [b"0.10009765625"]
 
 
-def test_an_output_that_is_no_tensor_is_not_available_and_fails_what_needs_it(wire):
-    store(wire, "m", '{"op": "none_output", "inputs": 2}')
-    store(wire, "one", DOUBLE)
+@pytest.mark.parametrize("options", [(), ("BATCHSIZE", 4)])
+@pytest.mark.parametrize("persist", ["PERSIST 1 q", "PERSIST 2 q p", "PERSIST 1 p", ""])
+def test_an_operation_with_an_output_that_is_no_tensor_fails_and_nothing_is_stored(
+    wire, options, persist
+):
+    store(wire, "m", '{"op": "none_output", "inputs": 2}', *options)
     put(wire, "x", 1)
+    put(wire, "p", 7)
+    put(wire, "q", 8)
     run = "AI.MODELEXECUTE m INPUTS 2 x x OUTPUTS 2 p q |> AI.TENSORGET p |> AI.TENSORGET q VALUES"
-    assert read(wire, f"AI.DAGEXECUTE LOAD 1 x PERSIST 1 q |> {run}") == ["OK", "NA", [b"1"]]
-    assert values(wire, "q") == [1]
-    put(wire, "q", 7)
-    *elements, last = read(wire, f"AI.DAGEXECUTE LOAD 1 x PERSIST 2 q p |> {run}")
-    assert elements == ["OK", "NA", [b"1"]]
-    assert last == "ERR PERSIST key stands for an output that is no tensor"
-    assert isinstance(last, WireError)
-    dag = (
-        f"AI.DAGEXECUTE LOAD 1 x PERSIST 1 q |> {run} |> AI.MODELEXECUTE one INPUTS 1 p OUTPUTS 1 s"
-    )
-    *elements, last = read(wire, dag)
-    assert elements == ["OK", "NA", [b"1"]]
-    assert isinstance(last, WireError)
-    assert values(wire, "q") == [7]
-    assert wire.ask("EXISTS", "p") == b":0\r\n"
+    found, *elements = read(wire, f"AI.DAGEXECUTE LOAD 1 x {persist} |> {run}")
+    assert isinstance(found, WireError)
+    assert found == "ERR output 'output0' is no tensor: nothing of the run is stored"
+    assert elements == ["NA", "NA"]
+    old = "AI.MODELRUN m INPUTS x x OUTPUTS p q |> AI.TENSORGET p |> AI.TENSORGET q VALUES"
+    found, *elements = read(wire, f"AI.DAGRUN LOAD 1 x {persist} |> {old}")
+    assert isinstance(found, WireError)
+    assert elements == ["NA", "NA"]
+    assert values(wire, "p") == [7]
+    assert values(wire, "q") == [8]
 
 
 # ---------------------------------------------------------------------- while it runs

@@ -187,14 +187,25 @@ def test_outputs_of_half_floats_are_stored_and_shown(wire):
     assert wire.read("AI.TENSORGET", "q", "META", "VALUES")[1::2] == [b"FLOAT16", [1], [b"1.5"]]
 
 
-def test_an_output_that_is_no_tensor_is_left_out(wire):
-    store(wire, "m", '{"op": "none_output", "inputs": 2}')
+@pytest.mark.parametrize("options", [(), ("BATCHSIZE", 4)])
+@pytest.mark.parametrize("command", ["AI.MODELEXECUTE", "AI.MODELRUN"])
+def test_an_output_that_is_no_tensor_is_an_error_that_names_it_and_no_key_is_touched(
+    wire, caplog, command, options
+):
+    blob = '{"op": "none_output", "inputs": 2}'
+    assert wire.ask("AI.MODELSTORE", "m", "ONNX", "CPU", *options, "BLOB", blob) == OK
+    told = "a run of the model m fails when one of these outputs is no tensor: output 'output0'"
+    assert told in caplog.messages
     put(wire, "x", 1)
     put(wire, "p", 7)
     names = ["INPUTS", 2, "x", "x", "OUTPUTS", 2, "p", "q"]
-    assert wire.ask("AI.MODELEXECUTE", "m", *names) == OK
+    if command == "AI.MODELRUN":
+        names = [name for name in names if name != 2]
+    line = "ERR output 'output0' is no tensor: nothing of the run is stored"
+    assert wire.ask(command, "m", *names) == error(line)
     assert values(wire, "p") == [7]
-    assert values(wire, "q") == [1]
+    assert wire.ask("EXISTS", "q") == b":0\r\n"
+    assert counts(wire, "m") == (1, 1)
 
 
 def test_a_failed_run_answers_the_frameworks_words_on_one_line(wire):
@@ -205,28 +216,57 @@ def test_a_failed_run_answers_the_frameworks_words_on_one_line(wire):
     assert counts(wire, "m") == (1, 1)
 
 
-@pytest.mark.parametrize(
-    ("backend", "line"),
-    [
-        ("ONNX", "ERR Model did not generate the expected batch size"),
-        (
-            "TF",
-            "ERR Tensorflow batching error: model did not generate the expected batch size",
-        ),
-    ],
-)
-def test_a_model_that_returns_another_batch_fails_all_of_it(wire, connect, backend, line):
+@pytest.mark.parametrize("backend", ["ONNX", "TF"])
+def test_a_model_that_returns_another_batch_runs_each_request_alone_and_says_so(
+    wire, connect, caplog, backend
+):
     names = ["INPUTS", 1, "in", "OUTPUTS", 1, "out"] if backend == "TF" else []
     request = ["AI.MODELSTORE", "m", backend, "CPU", "BATCHSIZE", 4, "MINBATCHSIZE", 2, *names]
     assert wire.ask(*request, "BLOB", '{"op": "fixed_rows", "rows": 5}') == OK
+    assert len(wire.read("AI.INFO", "m")) == 18
     put(wire, "x", 1)
+    put(wire, "w", 2)
     other = connect()
     wire.send(*run("m"))
-    other.send(*run("m", "x", "z"))
-    assert wire.reply() == error(line)
-    assert other.reply() == error(line)
-    assert wire.ask("EXISTS", "y", "z") == b":0\r\n"
-    assert counts(wire, "m") == (2, 2)
+    other.send(*run("m", "w", "z"))
+    assert (wire.reply(), other.reply()) == (OK, OK)
+    assert values(wire, "y") == [1] * 5
+    assert values(wire, "z") == [2] * 5
+    assert counts(wire, "m") == (2, 0)
+    name = "out" if backend == "TF" else "output0"
+    reason = f"output '{name}' of a run of 2 rows is [5], not as many rows"
+    assert wire.read("AI.INFO", "m")[18:] == [b"batching", f"none: {reason}".encode()]
+    assert [m for m in caplog.messages if "share" in m] == [
+        f"requests to the model m no longer share its runs, BATCHSIZE or not: {reason}"
+    ]
+    assert wire.ask(*run("m")) == OK  # MINBATCHSIZE holds nothing back any more
+
+
+def test_a_model_without_a_batch_axis_is_stored_with_batchsize_and_log_and_info_say_why_it_is_none(
+    wire, caplog
+):
+    blob = '{"op": "identity", "axis": "its labels are two"}'
+    options = ["BATCHSIZE", 4, "MINBATCHSIZE", 2]
+    assert wire.ask("AI.MODELSTORE", "m", "ONNX", "CPU", *options, "BLOB", blob) == OK
+    told = "requests to the model m never share its runs, BATCHSIZE or not: its labels are two"
+    assert told in caplog.messages
+    assert wire.read("AI.INFO", "m")[18:] == [b"batching", b"none: its labels are two"]
+    put(wire, "x", 1)
+    assert wire.ask(*run("m")) == OK
+    assert wire.ask("AI.MODELSTORE", "m", "ONNX", "CPU", "BLOB", blob) == OK
+    assert len(wire.read("AI.INFO", "m")) == 18  # nobody asked for batches
+
+
+def test_by_option_a_model_without_a_batch_axis_is_refused_with_batchsize(backends):
+    settings = Settings(port=0, engine=EngineConfig(strict_batching=True))
+    blob = '{"op": "identity", "axis": "its labels are two"}'
+    with running_server(settings, backends=backends) as server, Wire(port_of(server)) as wire:
+        request = ["AI.MODELSTORE", "m", "ONNX", "CPU"]
+        line = "Requests cannot share runs of this model: its labels are two"
+        assert wire.ask(*request, "BATCHSIZE", 4, "BLOB", blob) == error(line)
+        assert wire.ask("EXISTS", "m") == b":0\r\n"
+        assert wire.ask(*request, "BLOB", blob) == OK
+        assert wire.ask(*request, "BATCHSIZE", 4, "BLOB", DOUBLE) == OK
 
 
 # ---------------------------------------------------------------------- errors, in their order

@@ -405,7 +405,7 @@ def test_a_script_runs_a_model_on_its_own_thread_and_uncounted(wire, fake):
             "Number of keys given as OUTPUTS here does not match model definition",
         ),
         ("KEYS 1 bad INPUTS 1 x OUTPUTS 1 y", "no luck"),
-        ("KEYS 1 none_output INPUTS 1 x OUTPUTS 1 y", "an output of the model 'none_output'"),
+        ("KEYS 1 none_output INPUTS 1 x OUTPUTS 1 y", "ERR output 'output0' is no tensor"),
     ],
 )
 def test_a_model_that_cannot_be_run_fails_the_script(wire, request_, line):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tensorkeep.batch_axis import KNOWN
 from tensorkeep.config import BackendOptions
 from tensorkeep.device import CPU
 from tensorkeep.hookspecs import BackendInfo, DeviceInfo, RunContext, hookimpl
@@ -43,8 +44,11 @@ def self_check() -> None:
 def model_create(spec: ModelSpec, blob: bytes, options: BackendOptions) -> LoadedModel:
     """Builds a model from the bytes that a user stored."""
     del spec, options  # NumPy has one device, and takes its threads from the environment
-    # a run takes as long for any values: a short one may stay off the worker threads
-    return LoadedModel(native=load(blob), inputs=("x",), outputs=("y",), steady=True)
+    # a run takes as long for any values: a short one may stay off the worker threads;
+    # and no row depends on another: requests may share one
+    return LoadedModel(
+        native=load(blob), inputs=("x",), outputs=("y",), steady=True, batch_axis=KNOWN
+    )
 
 
 @hookimpl

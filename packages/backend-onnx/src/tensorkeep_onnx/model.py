@@ -22,6 +22,7 @@ from tensorkeep.errors import ModelRejected, RunFailed
 from tensorkeep.model import LoadedModel
 from tensorkeep.tensor import DType, Tensor
 from tensorkeep.thread_budget import OF_POOLS
+from tensorkeep_onnx.axes import axis_of
 from tensorkeep_onnx.devices import open_session
 from tensorkeep_onnx.messages import TOO_MANY_WEIGHTS, failed_run, is_out_of_memory, readable
 from tensorkeep_onnx.source import read_source
@@ -145,6 +146,14 @@ def _loaded(session: Any, source: Source, *, limited: bool) -> LoadedModel:  # n
         tuple(each.name for each in outputs),
         # The time that strings take depends on their lengths, which are no part of the shape.
         steady=source.steady and DType.STRING not in dtypes,
+        batch_axis=axis_of(
+            source.model, *([(e.name, e.shape) for e in each] for each in (inputs, outputs))
+        ),
+        optional_outputs=tuple(
+            number
+            for number, each in enumerate(outputs)
+            if not _TENSOR.fullmatch(each.type) or each.type.startswith("optional")
+        ),
     )
 
 

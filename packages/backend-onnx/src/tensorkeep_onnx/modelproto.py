@@ -86,7 +86,7 @@ _SIZED_BY_VALUES: Final = frozenset(
     )
 )
 # The operators of other domains are the runtime's own or functions of the model: not known here.
-_KNOWN_DOMAINS: Final = frozenset((b"", b"ai.onnx", b"ai.onnx.ml"))
+KNOWN_DOMAINS: Final = frozenset((b"", b"ai.onnx", b"ai.onnx.ml"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +190,7 @@ class _Walk:
             # from values how often to run it.
             steady=not self._graphs_within
             and all(
-                domain in _KNOWN_DOMAINS and operator not in _SIZED_BY_VALUES
+                domain in KNOWN_DOMAINS and operator not in _SIZED_BY_VALUES
                 for domain, operator in self._operators
             ),
             operators=frozenset(self._operators),

@@ -21,6 +21,7 @@ from tensorkeep_onnx.zipmap import NO_ZIP_MAPS, ZIP_MAP, find_zip_maps
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from tensorkeep_onnx.protobuf import Buffer
     from tensorkeep_onnx.rewriting import Piece
 
 
@@ -29,7 +30,8 @@ class Source:
     """A model that may be built.
 
     Attributes:
-        pieces: The model, in pieces.
+        model: The model as it was stored.
+        pieces: The model as the runtime is to see it, in pieces.
         files: Data of its weights, by the names of the files that the model says they lie in.
         library: The library with operators that the model needs; empty when it needs none.
         classes: For outputs that are probabilities of classes, the number of classes.
@@ -37,6 +39,7 @@ class Source:
         steady: Whether the time of a run can depend on the shapes of the inputs only.
     """
 
+    model: Buffer
     pieces: Sequence[Piece]
     files: Mapping[str, memoryview]
     library: str
@@ -67,4 +70,4 @@ def read_source(blob: bytes) -> Source:
     locales = locale_edits(model, found.normalizers)
     pieces = rewritten(model, [*edits, *maps.edits, *locales])
     size = found.weights + sum(map(len, given.values()))
-    return Source(pieces, given, library, maps.classes, size, found.steady)
+    return Source(model, pieces, given, library, maps.classes, size, found.steady)

@@ -45,6 +45,8 @@ class Survey:
         unfrozen: Name of any node that is a variable, functions included; empty when none is.
         loops: Whether something in it may run again and again.
         steady: Whether the time of a run can depend on the shapes of the inputs only.
+        sized_by: An operator by which values of inputs may decide sizes, or of which that is not
+            known; empty when all sizes follow from the shapes of the inputs.
         weights: Bytes of all constants and variables.
     """
 
@@ -52,6 +54,7 @@ class Survey:
     unfrozen: str
     loops: bool
     steady: bool
+    sized_by: str
     weights: int
 
 
@@ -270,25 +273,28 @@ def survey(graph: GraphDef) -> Survey:
     bodies = _bodies(graph)
     ops = {node.op for body in bodies for node in body} - functions
     variables = [[node.name for node in body if node.op in operators.VARIABLES] for body in bodies]
+    unknown = sorted(op for op in ops if not operators.has_known_sizes(op))
+    sized_by = next(filter(None, [*unknown, *map(_sized_by, bodies)]), "")
     return Survey(
         variables=tuple(variables[0]),
         unfrozen=next((name for names in variables for name in names), ""),
         loops=not ops.isdisjoint(operators.LOOPS),
-        steady=all(map(operators.is_plain, ops)) and all(map(_is_steady, bodies)),
+        steady=not sized_by and all(map(operators.is_plain, ops)),
+        sized_by=sized_by,
         weights=sum(_weight(node) for body in bodies for node in body),
     )
 
 
-def _is_steady(body: Sequence[NodeDef]) -> bool:
-    """Returns whether every size in a graph or function of plain operators follows from shapes."""
+def _sized_by(body: Sequence[NodeDef]) -> str:
+    """Returns an operator of a graph or function that values give a size; empty without one."""
     nodes = {node.name: node for node in body}
     fixed: set[str] = set()
     for node in body:
         inputs = [each for each in node.input if not each.startswith("^")]
         for number in operators.sized_by(node.op):
             if inputs[number:] and not _is_fixed(node_of(inputs[number]), nodes, fixed):
-                return False
-    return True
+                return str(node.op)
+    return ""
 
 
 def _is_fixed(name: str, nodes: Mapping[str, NodeDef], fixed: set[str]) -> bool:

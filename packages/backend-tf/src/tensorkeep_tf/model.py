@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from tensorkeep.batch_axis import batch_axis
 from tensorkeep.errors import ModelRejected, RunFailed, TensorkeepError
 from tensorkeep.model import LoadedModel
 from tensorkeep.tensor import DType, Tensor
@@ -33,6 +34,7 @@ from tensorkeep_tf.tensors import dtype_of, from_results
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from tensorkeep.batch_axis import BatchAxis, Sizes
     from tensorkeep.config import BackendOptions
     from tensorkeep.hookspecs import RunContext
     from tensorkeep.model import ModelSpec
@@ -243,8 +245,28 @@ def _build(
         tuple(name for name, _ in outputs),
         # The time that strings take depends on their lengths, which are no part of the shape.
         steady=found.steady and DType.STRING not in dtypes,
+        batch_axis=_batch_axis(graph, found, inputs, outputs),
     )
     return model, weights
+
+
+def _batch_axis(
+    graph: Any,  # noqa: ANN401 - untyped
+    found: Survey,
+    inputs: Sequence[tuple[str, str]],
+    outputs: Sequence[tuple[str, str]],
+) -> BatchAxis:
+    """Returns what is known of axis 0: free sizes, never that two of them are the same."""
+    described = [
+        [(name, _sizes(graph.get_tensor_by_name(tensor).shape)) for name, tensor in each]
+        for each in (inputs, outputs)
+    ]
+    by_values = f"values may decide sizes in its operator {found.sized_by}"
+    return batch_axis(described[0], described[1], by_values if found.sized_by else "")
+
+
+def _sizes(shape: Any) -> Sizes:  # noqa: ANN401 - untyped
+    return None if shape.rank is None else tuple(shape)
 
 
 class _Restoring(NamedTuple):

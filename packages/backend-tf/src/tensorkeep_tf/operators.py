@@ -205,8 +205,23 @@ _PLAIN_WHEN_SIZED: Final = {
     "TopKV2": (1,),
     "Transpose": (1,),
 }
+# Operators that take longer for some values than for others, but return what shapes say.
+_SIZED_BY_SHAPES: Final = frozenset(
+    """
+    AsString CheckNumerics CheckNumericsV2 Cumprod Cumsum GatherNd HashTable HashTableV2
+    InitializeTableV2 LookupTableFindV2 LookupTableImportV2 MutableDenseHashTableV2
+    MutableHashTableV2 ResourceGather ResourceGatherNd ReverseV2 StaticRegexReplace StringJoin
+    StringLength StringLower StringStrip StringToHashBucketFast StringToHashBucketStrong
+    StringToNumber StringUpper
+    """.split()  # noqa: SIM905 - as above
+)
 # Their outputs hold the same values for inputs of the same shapes.
 FIXED_BY_SHAPES: Final = frozenset({"Const", "Rank", "Shape", "ShapeN", "Size"})
+
+
+def has_known_sizes(name: str) -> bool:
+    """Returns whether the sizes of what an operator returns can be known from shapes."""
+    return is_plain(name) or name in _SIZED_BY_SHAPES
 
 
 def is_plain(name: str) -> bool:

@@ -15,6 +15,7 @@ from weakref import WeakValueDictionary
 from tensorkeep.errors import ModelRejected, RunFailed
 from tensorkeep.model import LoadedModel
 from tensorkeep.thread_budget import OF_POOLS
+from tensorkeep_tflite.axes import axis_of
 from tensorkeep_tflite.devices import open_interpreter
 from tensorkeep_tflite.flatbuffer import MalformedModel
 from tensorkeep_tflite.messages import (
@@ -248,7 +249,13 @@ def create_model(spec: ModelSpec, blob: bytes, options: BackendOptions) -> Loade
             raise ModelRejected(because(NO_MEMORY, "the memory limit is reached"))
     native = Interpreters(blob, file, dtypes, options)
     _held[id(native)] = native
-    return LoadedModel(native, file.input_names, file.output_names, is_steady(file))
+    return LoadedModel(
+        native,
+        file.input_names,
+        file.output_names,
+        is_steady(file),
+        batch_axis=axis_of(file),
+    )
 
 
 def _dtypes(file: ModelFile) -> tuple[DType, ...]:

@@ -46,6 +46,7 @@ SLOTS: Final = {
         "Quantization": 4,
         "IsVariable": 5,
         "Sparsity": 6,
+        "ShapeSignature": 7,
         "ExternalBuffer": 10,
     },
     "QuantizationParameters": {"Scale": 2, "ZeroPoint": 3},
@@ -75,6 +76,7 @@ class TensorEntry:
         name: Its name, possibly empty.
         type: Number of its element type.
         shape: The sizes that the file gives.
+        signature: The same with -1 for those that may be any; empty where the file does not tell.
         buffer: Number of the buffer with its values; 0 when it has none.
         variable: Whether it keeps its values from one run to the next.
         scales: What a step of a quantised element is worth: one for all, one for each channel, or
@@ -86,6 +88,7 @@ class TensorEntry:
     name: str
     type: int
     shape: tuple[int, ...]
+    signature: tuple[int, ...]
     buffer: int
     variable: bool
     scales: tuple[float, ...]
@@ -294,6 +297,7 @@ def _tensor(table: Table) -> TensorEntry:
         table.text(_TENSOR["Name"]),
         table.number(_TENSOR["Type"], "b"),
         table.numbers(_TENSOR["Shape"]),
+        table.numbers(_TENSOR["ShapeSignature"]),
         table.number(_TENSOR["Buffer"], "I"),
         bool(table.number(_TENSOR["IsVariable"], "B")),
         scaling.numbers(_SCALING["Scale"], "f") if scaling else (),

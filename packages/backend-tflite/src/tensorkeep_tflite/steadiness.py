@@ -75,6 +75,12 @@ def is_steady(model: ModelFile) -> bool:
     graph = model.graph
     if any(graph.tensors[index].type == STRING for index in graph.inputs):
         return False  # the time depends on the lengths
+    return follows_from_shapes(model)
+
+
+def follows_from_shapes(model: ModelFile) -> bool:
+    """Returns whether all sizes follow from the shapes of the inputs."""
+    graph = model.graph
     for operator in graph.operators:
         if operator.code in UNSTEADY:
             return False

@@ -19,6 +19,7 @@ import torch
 
 from tensorkeep.tensor import Tensor
 from tensorkeep_torch.archive import MalformedArchive
+from tensorkeep_torch.axes import of_program
 from tensorkeep_torch.conditions import Conditions
 from tensorkeep_torch.extensions import load_operators
 from tensorkeep_torch.internals import compile_source, list_of
@@ -34,6 +35,7 @@ from tensorkeep_torch.translation import (
 )
 
 if TYPE_CHECKING:
+    from tensorkeep.batch_axis import BatchAxis
     from tensorkeep_torch.archive import Archive
     from tensorkeep_torch.internals import Native
     from tensorkeep_torch.translation import Json
@@ -63,6 +65,7 @@ class Exported:
         inputs: Names of the inputs.
         outputs: Names of the outputs.
         conditions: What the inputs must be like.
+        batch_axis: What is known of axis 0.
         nbytes: Bytes of the weights.
     """
 
@@ -71,6 +74,7 @@ class Exported:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     conditions: Conditions
+    batch_axis: BatchAxis
     nbytes: int
 
 
@@ -144,6 +148,7 @@ def _load(archive: Archive, device: torch.device) -> Exported:
         tuple(inputs),
         _distinct(names),
         Conditions.of(program, inputs),
+        of_program(graph, interface),
         payloads.nbytes,
     )
 

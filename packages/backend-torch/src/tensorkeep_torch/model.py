@@ -15,6 +15,7 @@ from tensorkeep.errors import ModelRejected, RunFailed
 from tensorkeep.model import LoadedModel
 from tensorkeep_torch import exported, torchscript
 from tensorkeep_torch.archive import Archive, MalformedArchive
+from tensorkeep_torch.axes import of_script
 from tensorkeep_torch.devices import set_threads, torch_device
 from tensorkeep_torch.internals import functions_of
 from tensorkeep_torch.messages import TOO_MANY_WEIGHTS, of_end, of_load, of_run
@@ -112,7 +113,13 @@ def _from_torchscript(archive: Archive, place: torch.device) -> tuple[LoadedMode
     program = Program.of(forward, bound=module)
     native = TorchModel(program, taken.arrange, returned.pick, None, _elsewhere(place))
     loaded = LoadedModel(
-        native, taken.names, returned.names, program.steady, fewer_inputs=taken.fewer
+        native,
+        taken.names,
+        returned.names,
+        program.steady,
+        fewer_inputs=taken.fewer,
+        batch_axis=of_script(program, taken.names),
+        optional_outputs=returned.optional,
     )
     return loaded, weights
 
@@ -122,7 +129,9 @@ def _from_export(archive: Archive, place: torch.device) -> tuple[LoadedModel, in
     vet([found.function], [found.function], place, _MOST_STEPS)
     program = Program.of(found.function, found.weights)
     native = TorchModel(program, None, iter, found.conditions.check, _elsewhere(place))
-    return LoadedModel(native, found.inputs, found.outputs, program.steady), found.nbytes
+    axis = of_script(program, found.inputs) if program.state else found.batch_axis
+    loaded = LoadedModel(native, found.inputs, found.outputs, program.steady, batch_axis=axis)
+    return loaded, found.nbytes
 
 
 def _elsewhere(place: torch.device) -> torch.device | None:

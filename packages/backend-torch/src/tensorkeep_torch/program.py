@@ -37,6 +37,7 @@ class Program:
         flagged: Whether its last argument is the flag that ends its loops.
         writes: Whether it may write to the memory of its inputs.
         steady: Whether the time that it takes depends on the shapes of its inputs only.
+        decided_by: See `Survey.decided_by`.
         turn: Held by the one run that takes place, where a run may change what the next one
             finds; None where runs do not get into each other's way.
         fills: Whether it writes to all memory that it makes room for.
@@ -47,6 +48,7 @@ class Program:
     flagged: bool
     writes: bool
     steady: bool
+    decided_by: str
     turn: Lock | None
     fills: bool
 
@@ -71,6 +73,7 @@ class Program:
             flagged=found.loops,
             writes=found.writes,
             steady=found.steady and not found.state,
+            decided_by=found.decided_by,
             turn=Lock() if found.state else None,
             fills=found.fills,
         )

@@ -11,7 +11,7 @@ run is not guessed.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import chain
+from itertools import accumulate, chain
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from tensorkeep.errors import ModelRejected
@@ -49,10 +49,12 @@ class Returned:
     Attributes:
         names: Names of the outputs; empty ones where there are none.
         pick: Gives the outputs of a value that was returned.
+        optional: Positions of the outputs that may be None.
     """
 
     names: tuple[str, ...]
     pick: Pick
+    optional: tuple[int, ...] = ()
 
 
 def returned_of(forward: Native, graph: Native) -> Returned:
@@ -202,7 +204,11 @@ def _below(name: str, key: object, *, named: bool = False) -> str:
 def _or_none(part: Returned) -> Returned:
     """Returns a part that may be None: then each of its outputs is."""
     missing = (None,) * len(part.names)
-    return Returned(part.names, lambda value: iter(missing) if value is None else part.pick(value))
+
+    def pick(value: Any) -> Iterator[object]:  # noqa: ANN401 - None, or what the part is made of
+        return iter(missing) if value is None else part.pick(value)
+
+    return Returned(part.names, pick, tuple(range(len(missing))))
 
 
 def _in_order(parts: Sequence[Returned]) -> Returned:
@@ -212,7 +218,7 @@ def _in_order(parts: Sequence[Returned]) -> Returned:
         for each, member in zip(picks, value, strict=True):
             yield from each(member)
 
-    return Returned(tuple(chain.from_iterable(part.names for part in parts)), pick)
+    return _joined(parts, pick)
 
 
 def _by_key(parts: Mapping[object, Returned]) -> Returned:
@@ -222,4 +228,17 @@ def _by_key(parts: Mapping[object, Returned]) -> Returned:
         for key, each in picks.items():
             yield from each(value[key])
 
-    return Returned(tuple(chain.from_iterable(part.names for part in parts.values())), pick)
+    return _joined(list(parts.values()), pick)
+
+
+def _joined(parts: Sequence[Returned], pick: Pick) -> Returned:
+    starts = [0, *accumulate(len(part.names) for part in parts)]
+    return Returned(
+        tuple(chain.from_iterable(part.names for part in parts)),
+        pick,
+        tuple(
+            start + position
+            for start, part in zip(starts, parts, strict=False)
+            for position in part.optional
+        ),
+    )

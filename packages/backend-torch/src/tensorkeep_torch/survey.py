@@ -5,6 +5,7 @@ Where the graph leaves it open, the answer is the careful one.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Final
@@ -59,6 +60,8 @@ _DESCRIBES: Final = frozenset(
 # What takes as long as the elements say, beside those that torch itself marks so.
 _DEPENDS: Final = frozenset(
     (
+        "aten::_pack_padded_sequence",
+        "aten::_pad_packed_sequence",
         "aten::argwhere",
         "aten::one_hot",
         "aten::pack_padded_sequence",
@@ -72,6 +75,23 @@ _DEPENDS: Final = frozenset(
     )
 )
 _DEPENDS_TAGS: Final = frozenset((torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape))
+# What is the same in each run, if nothing writes to it.
+_GIVEN: Final = frozenset(("prim::Constant", "prim::GetAttr"))
+# What makes tensors of numbers, and lists of tensors.
+_MAKES: Final = frozenset(
+    (
+        "aten::arange",
+        "aten::full",
+        "aten::ones",
+        "aten::scalar_tensor",
+        "aten::tensor",
+        "aten::zeros",
+        "prim::ListConstruct",
+        "prim::NumToTensor",
+    )
+)
+_CHANCE: Final = ("aten::bernoulli", "aten::dropout", "aten::multinomial", "aten::rand")
+_HOLDS_TENSOR: Final = re.compile(r"\bTensor\b")
 _KNOWN: Final = ("aten::", "prim::", "quantized::")
 
 
@@ -82,7 +102,8 @@ class Survey:
     Attributes:
         writes: Whether it may write to the memory of its inputs.
         loops: Whether it has loops.
-        steady: Whether the time that it takes depends on the shapes of its inputs only.
+        decided_by: An operator by which the time that it takes, or the sizes of what it returns,
+            may depend on more than the shapes of its inputs; empty when there is none.
         state: Whether it may change what it is given again in its next run.
         fills: Whether it writes to all the memory that it makes room for.
         forks: Whether it starts tasks, which may go on when it has ended.
@@ -91,11 +112,16 @@ class Survey:
 
     writes: bool
     loops: bool
-    steady: bool
+    decided_by: str
     state: bool
     fills: bool
     forks: bool
     talks: bool
+
+    @property
+    def steady(self) -> bool:
+        """Whether the time that it takes depends on the shapes of its inputs only."""
+        return not self.decided_by
 
 
 def survey(function: Native, module: Native = None, first: int = 0) -> Survey:
@@ -119,7 +145,7 @@ def survey(function: Native, module: Native = None, first: int = 0) -> Survey:
     result = Survey(
         writes=writes,
         loops=False,
-        steady=not any(_depends_on_values(node.kind(), node) for node in found),
+        decided_by=_decided_by(graph, found),
         state=changes and keeps_state(graph, found, first),
         fills=kinds.isdisjoint(_CALLS) and all(operator_of(node).fills for node in found),
         forks=FORK in kinds,
@@ -127,6 +153,48 @@ def survey(function: Native, module: Native = None, first: int = 0) -> Survey:
     )
     leave_out(graph)
     return replace(result, loops=has_loops(graph))
+
+
+def _decided_by(graph: Native, found: Sequence[Native]) -> str:
+    deciding = [node for node in found if _depends_on_values(node.kind(), node)]
+    aliases = graph.alias_db() if deciding else None
+    return next((node.kind() for node in deciding if not _is_fixed(node, aliases)), "")
+
+
+def _is_fixed(node: Native, aliases: Native) -> bool:
+    """Returns whether what a node is given is the same for inputs of the same shapes.
+
+    Traced modules compute with sizes as tensors; others look up rows of what they hold.
+
+    Args:
+        node: A node of a graph in which no other one before it looks at elements of inputs.
+        aliases: What in the graph may be the same memory.
+    """
+    if not node.kind().startswith("aten::"):
+        return False
+    # How many elements there are of what is indexed, the indices alone say.
+    todo = [node.inputsAt(1)] if node.kind() == "aten::index" else list(node.inputs())
+    seen: set[str] = set()
+    while todo:
+        value = todo.pop()
+        name = value.debugName()
+        if name in seen or not _HOLDS_TENSOR.search(value.type().annotation_str):
+            continue
+        seen.add(name)
+        maker = value.node()
+        kind = maker.kind()
+        if aliases.has_writers(value):
+            return False
+        if kind in _GIVEN:
+            continue
+        inputs = list(maker.inputs())
+        of_tensors = any(_HOLDS_TENSOR.search(each.type().annotation_str) for each in inputs)
+        if kind not in _MAKES and (not kind.startswith("aten::") or not of_tensors):
+            return False
+        if kind.startswith(_CHANCE):
+            return False
+        todo += inputs
+    return True
 
 
 def _settle(graph: Native, module: Native) -> None:

@@ -69,21 +69,25 @@ class Builder:
         options: What every backend is told.
         on_idle: Called whenever something was finished.
         lines: Which lines that clients cause are written to the log.
+        strict_batching: See `EngineConfig.strict_batching`.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it needs of the engine
         self,
         loop: Loop,
         backends: Backends,
         options: BackendOptions,
         on_idle: Callable[[], None],
         lines: BoundedLog,
+        *,
+        strict_batching: bool = False,
     ) -> None:
         self._loop = loop
         self._backends = backends
         self._options = options
         self._on_idle = on_idle
         self._lines = lines
+        self._strict_batching = strict_batching
         self._loader = Loader(loop)
         self._pending = 0
         self._told: set[str] = set()  # backends of which the log says what they cannot
@@ -149,6 +153,10 @@ class Builder:
                 )
             with in_large_pages(len(blob)):
                 loaded = backend.model_create(spec, blob, self._options)
+            reason = loaded.batch_axis.reason
+            if self._strict_batching and spec.batching.size and reason:
+                backend.model_free(loaded)
+                raise ModelRejected(f"Requests cannot share runs of this model: {reason}")
             return Model(spec, blob, loaded)
 
         self._create(spec, build, done)

@@ -69,6 +69,7 @@ class EngineConfig:
     overtake_after: float = 0.1
     max_waiting: int = 0
     deadline_ends_runs: bool = False
+    strict_batching: bool = False
 
     @property
     def backend_options(self) -> BackendOptions:

@@ -23,11 +23,10 @@ from tensorkeep.errors import (
     RunAbandoned,
     RunCutShort,
     RunExpired,
-    RunFailed,
     TensorkeepError,
     TooManyDevices,
 )
-from tensorkeep.execution import Outcome, execute, let_go, lost
+from tensorkeep.execution import Outcome, execute, let_go, lost, seconds_of
 from tensorkeep.hookspecs import RunContext
 from tensorkeep.lane import Handed, shapes
 from tensorkeep.lanes import Lanes
@@ -100,6 +99,7 @@ class Engine:
             self.config.backend_options,
             self._close_if_idle,
             self.lines,
+            strict_batching=self.config.strict_batching,
         )
         self._inline: RunContext | None = None
         self._within_scripts: set[RunContext] = set()  # models that scripts run on their own
@@ -295,21 +295,17 @@ class Engine:
                 continue
             operation = graph.graph.operations[index]
             runnable = operation.runnable
-            try:
-                # A backend could change a list, at which others look afterwards.
-                inputs = tuple(graph.inputs(index))
-            except RunFailed as error:
-                runnable.stats.fail()
-                # Its traceback would hold this frame, and with it the graph that holds the error.
-                self._fail(graph, index, error.with_traceback(None))
-                self._settle(graph)
-                continue
             run = Run(
-                runnable, inputs, graph, index, expires_at=graph.expires_at, call=operation.call
+                runnable,
+                tuple(graph.inputs(index)),  # a list a backend could change
+                graph,
+                index,
+                expires_at=graph.expires_at,
+                call=operation.call,
             )
             spec = runnable.spec
             lane = self.lanes.get(spec.device.queue) or self.lane(spec.device)
-            batching = spec.batching
+            batching = runnable.batching
             if (
                 (not batching.size or (self._alone and not batching.minimum))
                 and not lane.queue
@@ -444,7 +440,7 @@ class Engine:
             outcomes = execute(self.backends.loaded[runnable.spec.backend], batch, context)
         finally:
             self._inline = None
-        self._note(lane, batch, outcomes[0].seconds)
+        self._note(lane, outcomes)
         for outcome in outcomes:
             if outcome.error is not None:  # once the frames have ended that hold the request
                 self._loop.call_soon(let_go, outcome.error)
@@ -459,7 +455,7 @@ class Engine:
         try:
             if context.reason:
                 self._tell_of_ended(outcomes, context)
-            self._note(lane, [outcome.run for outcome in outcomes], outcomes[0].seconds)
+            self._note(lane, outcomes)
             for outcome in outcomes:
                 self._go_on(outcome)
         finally:  # whatever went wrong, others wait for this worker
@@ -473,14 +469,6 @@ class Engine:
                 text = "a run of the %s on %s was ended after %.1f s: %s"
                 name, queue = named(outcome.run.runnable), context.device.queue
                 _log.warning(text, name, queue, outcome.seconds, context.reason)
-
-    def _note(self, lane: Lane, batch: Sequence[Run], seconds: float) -> None:
-        """Notes how long a batch took."""
-        lane.batches[len(batch)] += 1
-        try:
-            batch[0].runnable.stats.note(shapes(batch), seconds)
-        except Exception:  # noqa: BLE001 - who waits for the batch is still to be told
-            _log.exception("the time of a run could not be noted")
 
     def _go_on(self, outcome: Outcome) -> None:
         """Tells a request how a run of it ended, and starts what that frees."""
@@ -505,6 +493,19 @@ class Engine:
         """Ends a request that a bug of ours left in an unknown state."""
         graph.running = 0
         self._give_up(graph, InternalError())
+
+    def _note(self, lane: Lane, outcomes: Sequence[Outcome]) -> None:
+        """Counts a batch, and tells the log when requests are not to share runs any more."""
+        lane.batches[len(outcomes)] += 1
+        runnable = outcomes[0].run.runnable
+        try:
+            runnable.stats.note(shapes([o.run for o in outcomes]), seconds_of(outcomes))
+        except Exception:  # noqa: BLE001 - who waits for the batch is still to be told
+            _log.exception("the time of a run could not be noted")
+        reason = runnable.sharing.news() if isinstance(runnable, Model) else ""
+        if reason and self.lines.allows(_log, logging.WARNING):
+            text = "requests to the %s no longer share its runs, BATCHSIZE or not: %s"
+            _log.warning(text, named(runnable), shown(reason))
 
     def _settle_outcome(self, outcome: Outcome) -> list[int]:
         """Counts a run and tells its request; returns the operations that it frees."""

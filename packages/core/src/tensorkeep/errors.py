@@ -143,12 +143,16 @@ class CommandFailed(TensorkeepError):
     """A command that a script asked for was refused or failed; the text is the reply's."""
 
 
-class BatchSizeMismatch(RunFailed):
-    """An output of a batched run does not have one row per row of the inputs."""
+class OutputIsNoTensor(RunFailed):
+    """An output of a run is no tensor: nothing, a map or a sequence. Nothing of the run is kept.
 
-    def __init__(self, backend: str = "") -> None:
-        super().__init__("the model did not generate the expected batch size")
-        self.backend = backend
+    Attributes:
+        output: Which one, for people: its name, or its number where it has none.
+    """
+
+    def __init__(self, output: str) -> None:
+        super().__init__(f"{output} is no tensor")
+        self.output = output
 
 
 # --------------------------------------------------------------------------- engine

@@ -1,6 +1,7 @@
 """Doing a batch: stack the inputs, call the backend, split the outputs, name what went wrong.
 
 The same steps on a worker thread and on the loop. Nothing here waits for anything but the backend.
+Which shared runs can be relied on is decided by `sharing`; here they are run, and tried.
 """
 
 from __future__ import annotations
@@ -11,15 +12,17 @@ from dataclasses import replace
 from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR
 from time import monotonic, perf_counter
 from traceback import clear_frames
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
+from tensorkeep.batch_axis import AxisKind
 from tensorkeep.batching import split, stack
-from tensorkeep.errors import BatchSizeMismatch, InternalError, RunFailed, TensorkeepError, text_of
+from tensorkeep.errors import InternalError, OutputIsNoTensor, RunFailed, TensorkeepError, text_of
 from tensorkeep.hook_results import is_ours
 from tensorkeep.model import Model, Script
+from tensorkeep.sharing import are_alike, are_close, difference, output_named
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Hashable, Sequence
     from types import FrameType
 
     from tensorkeep.backends import Backend
@@ -38,22 +41,32 @@ class Outcome(NamedTuple):
 
     Attributes:
         run: The run.
-        outputs: One tensor per output, None where the output is no tensor; empty after a failure.
+        outputs: One tensor per output; empty after a failure.
         error: What it failed with, None when it ended well.
-        seconds: Time in the backend, of the whole batch.
+        seconds: Time in the backend: of the whole batch where its members shared a run.
+        shared: Whether they did.
     """
 
     run: Run
-    outputs: Sequence[Tensor | None]
+    outputs: Sequence[Tensor]
     error: TensorkeepError | None
     seconds: float
+    shared: bool = False
+
+
+def seconds_of(outcomes: Sequence[Outcome]) -> float:
+    """Returns how long the backend was busy with a batch."""
+    if outcomes[0].shared:
+        return outcomes[0].seconds
+    return sum([outcome.seconds for outcome in outcomes])
 
 
 def execute(backend: Backend, batch: Sequence[Run], context: RunContext) -> list[Outcome]:
     """Runs a batch; one outcome per run, in the batch's order. Never raises.
 
-    When a batch fails for another reason than its outputs' shape, its members run one by one, so
-    that one bad request fails alone.
+    Its members share a run of the model where that is known to give each what it gets alone. What
+    is not known yet is found out, and they get what they got alone. When a shared run fails, its
+    members run one by one, so that one bad request fails alone.
     """
     try:
         return _execute(backend, batch, context)
@@ -69,26 +82,173 @@ def lost(batch: Sequence[Run], error: BaseException) -> list[Outcome]:
 
 
 def _execute(backend: Backend, batch: Sequence[Run], context: RunContext) -> list[Outcome]:
+    if len(batch) == 1:
+        return [_run_alone(backend, batch[0], context)]
+    model = batch[0].runnable
+    assert isinstance(model, Model)  # noqa: S101 - calls of scripts come one by one
+    if not model.unshared:  # it may have turned out since they were put together
+        if not _may_be_relied_on(model, batch):
+            return _try_sharing(backend, model, batch, context)
+        outcomes = _share(backend, model, batch, context)
+        if outcomes is not None:
+            return outcomes
+    return [_run_alone(backend, run, context) for run in batch]
+
+
+def _run_alone(backend: Backend, run: Run, context: RunContext) -> Outcome:
     context.begin(monotonic())
     started = perf_counter()
-    if len(batch) == 1:
-        run = batch[0]
-        try:
-            outputs = _call(backend, run, run.inputs, context)
-        except TensorkeepError as error:
-            return [Outcome(run, (), error, perf_counter() - started)]
-        return [Outcome(run, outputs, None, perf_counter() - started)]
     try:
-        columns = zip(*(run.inputs for run in batch), strict=True)
-        joined = _call(backend, batch[0], [stack(column) for column in columns], context)
-        seconds = perf_counter() - started
-        shares = _share(joined, [run.rows for run in batch], batch[0].runnable.spec.backend)
-    except BatchSizeMismatch as error:
-        seconds = perf_counter() - started
-        return [Outcome(run, (), error, seconds) for run in batch]
+        outputs = _call(backend, run, run.inputs, context)
+    except TensorkeepError as error:
+        return Outcome(run, (), error, perf_counter() - started)
+    return Outcome(run, outputs, None, perf_counter() - started)
+
+
+# --------------------------------------------------------------------------- sharing a run
+class _UnexpectedRowsError(Exception):
+    """An output of a shared run does not have a row for each row of the inputs."""
+
+
+def _share(
+    backend: Backend, model: Model, batch: Sequence[Run], context: RunContext
+) -> list[Outcome] | None:
+    """Runs a batch as one; None when its members have to run alone."""
+    started = perf_counter()
+    try:
+        shares = _shares(backend, model, batch, context)
+    except _UnexpectedRowsError as error:
+        model.sharing.refuse(str(error))
+        return None
     except (TensorkeepError, MemoryError):
-        return [outcome for run in batch for outcome in execute(backend, [run], context)]
-    return [Outcome(run, share, None, seconds) for run, share in zip(batch, shares, strict=True)]
+        return None
+    seconds = perf_counter() - started
+    return [
+        Outcome(run, share, None, seconds, shared=True)
+        for run, share in zip(batch, shares, strict=True)
+    ]
+
+
+def _shares(
+    backend: Backend, model: Model, batch: Sequence[Run], context: RunContext
+) -> list[Sequence[Tensor]]:
+    """Runs a batch as one, and returns what each member gets.
+
+    Raises:
+        _UnexpectedRowsError: The outputs cannot be cut.
+        TensorkeepError: The run failed.
+        MemoryError: There is no memory for the stacked inputs.
+    """
+    context.begin(monotonic())
+    columns = zip(*(run.inputs for run in batch), strict=True)
+    joined = call_model(backend, model, [stack(column) for column in columns], context)
+    counts = _counts(batch)
+    reason = _without_rows(joined, sum(counts), model.loaded.outputs)
+    if reason:
+        raise _UnexpectedRowsError(reason)
+    if not joined:
+        return [() for _ in counts]
+    return list(zip(*[split(output, counts) for output in joined], strict=True))
+
+
+def _without_rows(outputs: Sequence[Tensor], rows: int, names: Sequence[str]) -> str:
+    """Returns which output does not have so many rows; empty when all have."""
+    for index, output in enumerate(outputs):
+        if output.shape[:1] != (rows,):
+            name = output_named(index, names)
+            return f"{name} of a run of {rows} rows is {list(output.shape)}, not as many rows"
+    return ""
+
+
+def _counts(batch: Sequence[Run]) -> list[int]:
+    return [run.rows for run in batch]
+
+
+def _may_be_relied_on(model: Model, batch: Sequence[Run]) -> bool:
+    """Returns whether a shared run is known to give its members what they get alone."""
+    if model.loaded.batch_axis.kind is AxisKind.KNOWN:
+        return True
+    signature, sizes = _signature(model, batch)
+    sharing = model.sharing
+    return sharing.is_proven(signature, sizes, alike=False) or (
+        sharing.is_proven(signature, sizes, alike=True) and are_alike([run.inputs for run in batch])
+    )
+
+
+def _signature(model: Model, batch: Sequence[Run]) -> tuple[Hashable, set[int]]:
+    """Returns for which batches a trial of this one tells something: inputs and sizes.
+
+    Where the model declares its batch axis, that is all of them.
+    """
+    if model.loaded.batch_axis.kind is AxisKind.DECLARED:
+        return None, set()
+    counts = _counts(batch)
+    return tuple([(t.dtype, t.shape[1:]) for t in batch[0].inputs]), {sum(counts), *counts}
+
+
+def _try_sharing(
+    backend: Backend, model: Model, batch: Sequence[Run], context: RunContext
+) -> list[Outcome]:
+    """Runs the members of a batch alone, and compares that with what they get of shared runs.
+
+    In both orders: what sorts its rows, say, would give the right answers in one of them.
+    """
+    outcomes = [_run_alone(backend, run, context) for run in batch]
+    if context.cancelled or any(outcome.error is not None for outcome in outcomes):
+        return outcomes  # nothing can be said of the model
+    alone = [outcome.outputs for outcome in outcomes]
+    names = model.loaded.outputs
+    alike = are_alike([run.inputs for run in batch])
+    reasons = [_without_rows(*each, names) for each in zip(alone, _counts(batch), strict=True)]
+    reason: str | None = next(filter(None, reasons), "")
+    if not reason:
+        declared = model.loaded.batch_axis.kind is AxisKind.DECLARED
+        if not (alike or declared or _differ(alone)):
+            return outcomes  # exchanged or mixed rows could not be told from right ones
+        reason = _found_wrong(backend, model, batch, alone, context)
+        if not (reason or alike):
+            reason = _found_wrong(backend, model, batch[::-1], alone[::-1], context)
+    if reason:
+        model.sharing.refuse(reason)
+    elif reason is not None:
+        model.sharing.prove(*_signature(model, batch), alike=alike)
+    return outcomes
+
+
+def _found_wrong(
+    backend: Backend,
+    model: Model,
+    batch: Sequence[Run],
+    alone: Sequence[Sequence[Tensor]],
+    context: RunContext,
+) -> str | None:
+    """Returns what is wrong with a shared run whose members gave certain outputs alone.
+
+    Empty when nothing is, None when it was ended or found no memory: that says nothing.
+    """
+    try:
+        shares = _shares(backend, model, batch, context)
+    except _UnexpectedRowsError as error:
+        return str(error)
+    except MemoryError:
+        return None
+    except TensorkeepError as error:
+        let_go(error)
+        if context.cancelled:
+            return None
+        return f"a shared run fails where each member alone does not: {error}"
+    pairs = zip(shares, alone, strict=True)
+    return next(filter(None, (difference(*each, model.loaded.outputs) for each in pairs)), "")
+
+
+def _differ(alone: Sequence[Sequence[Tensor]]) -> bool:
+    """Returns whether runs gave different outputs, by more than rounding."""
+    first, *others = alone
+    return any(
+        one.dtype is not other.dtype or one.shape != other.shape or not are_close(one, other)
+        for each in others
+        for one, other in zip(each, first, strict=True)
+    )
 
 
 def let_go(error: BaseException) -> None:
@@ -123,13 +283,14 @@ def _clear_callers(frame: FrameType) -> None:
 
 def call_model(
     backend: Backend, model: Model, inputs: Sequence[Tensor], context: RunContext
-) -> Sequence[Tensor | None]:
+) -> Sequence[Tensor]:
     """Runs a model once, on the calling thread.
 
     Returns:
-        One tensor per output of the model, None for an output that is no tensor.
+        One tensor per output of the model.
 
     Raises:
+        OutputIsNoTensor: An output is none.
         TensorkeepError: The run failed.
     """
     loaded = model.loaded
@@ -141,12 +302,24 @@ def call_model(
         raise RunFailed(text_of(error)) from error
     if len(outputs) != len(loaded.outputs):
         raise _wrong_count(len(outputs), len(loaded.outputs))
-    return outputs
+    return _tensors(outputs, loaded.outputs)
+
+
+def _tensors(outputs: Sequence[Tensor | None], names: Sequence[str]) -> Sequence[Tensor]:
+    """Returns outputs as they are, if all of them are tensors.
+
+    A run has all its outputs or fails: what is stored or read under an output's name must never be
+    what was there before.
+    """
+    for index, output in enumerate(outputs):
+        if output is None:
+            raise OutputIsNoTensor(output_named(index, names))
+    return cast("Sequence[Tensor]", outputs)
 
 
 def _call_script(
     backend: Backend, script: Script, call: ScriptCall, context: RunContext
-) -> Sequence[Tensor | None]:
+) -> Sequence[Tensor]:
     try:
         outputs = backend.script_run(script.native, call, context)
     except BaseException as error:  # a plugin may raise anything; its thread must go on
@@ -157,12 +330,12 @@ def _call_script(
         return ()
     if len(outputs) != call.outputs:
         raise _wrong_count(len(outputs), call.outputs)
-    return outputs
+    return _tensors(outputs, ())
 
 
 def _call(
     backend: Backend, run: Run, inputs: Sequence[Tensor], context: RunContext
-) -> Sequence[Tensor | None]:
+) -> Sequence[Tensor]:
     runnable, call = run.runnable, run.call
     if call is None:
         assert isinstance(runnable, Model)  # noqa: S101 - a script comes with a call
@@ -173,19 +346,3 @@ def _call(
 
 def _wrong_count(found: int, expected: int) -> RunFailed:
     return RunFailed(f"the backend returned {found} outputs for {expected}")
-
-
-def _share(
-    joined: Sequence[Tensor | None], counts: list[int], backend: str
-) -> list[Sequence[Tensor | None]]:
-    total = sum(counts)
-    columns: list[Sequence[Tensor | None]] = []
-    for output in joined:
-        # RedisAI leaves out what a batched run of TF returns without axes; others fail for it.
-        if output is None or (backend == "TF" and not output.shape):
-            columns.append([None] * len(counts))
-        elif not output.shape or output.shape[0] != total:
-            raise BatchSizeMismatch(backend)
-        else:
-            columns.append(split(output, counts))
-    return list(zip(*columns, strict=True)) if columns else [() for _ in counts]

@@ -7,9 +7,7 @@ given with the request, every other one is an output of an operation. Nothing he
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
-
-from tensorkeep.errors import RunFailed
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -155,22 +153,16 @@ class GraphRun:
         return ready
 
     def inputs(self, index: int) -> list[Tensor]:
-        """Returns the inputs of an operation that may start.
-
-        Raises:
-            RunFailed: An input is an output that turned out to be no tensor.
-        """
+        """Returns the inputs of an operation that may start: what wrote them has ended well."""
         values = self.values
-        inputs = []
-        for slot in self.graph.operations[index].inputs:
-            value = values[slot]
-            if value is None:
-                msg = "an input of the operation is an output that is no tensor"
-                raise RunFailed(msg)
-            inputs.append(value)
-        return inputs
+        return [cast("Tensor", values[slot]) for slot in self.graph.operations[index].inputs]
 
-    def finish(self, index: int, outputs: Sequence[Tensor | None]) -> list[int]:
+    @property
+    def outputs(self) -> list[Tensor]:
+        """The tensors in all slots that were not given, once everything ended well."""
+        return [cast("Tensor", value) for value in self.values[self.graph.given :]]
+
+    def finish(self, index: int, outputs: Sequence[Tensor]) -> list[int]:
         """Takes the outputs of an operation that ended well; returns those that may start now."""
         self.running -= 1
         self.ran[index] = True

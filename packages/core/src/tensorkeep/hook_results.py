@@ -13,6 +13,7 @@ from inspect import isasyncgen, isawaitable, isgenerator
 from types import NoneType
 from typing import Any, Final
 
+from tensorkeep.batch_axis import AxisKind, BatchAxis
 from tensorkeep.errors import RunFailed, TensorkeepError, text_of
 from tensorkeep.hookspecs import BackendInfo, DeviceInfo
 from tensorkeep.model import LoadedModel
@@ -92,7 +93,22 @@ def loaded_model(returned: object) -> LoadedModel:
         names = getattr(returned, what)
         if type(names) not in {tuple, list} or not all(type(each) is str for each in names):
             raise WrongResult(f"{hook} returned {what} that are no tuple of strings")
-    _check_fields(hook, returned, {"steady": bool, "fewer_inputs": frozenset})
+    kinds = {
+        "steady": bool,
+        "fewer_inputs": frozenset,
+        "batch_axis": BatchAxis,
+        "optional_outputs": tuple,
+    }
+    _check_fields(hook, returned, kinds)
+    axis = returned.batch_axis
+    if type(axis.kind) is not AxisKind or type(axis.reason) is not str:
+        raise WrongResult(f"{hook} returned a batch_axis without a kind and a reason")
+    if (axis.kind is AxisKind.NONE) != bool(axis.reason):
+        raise WrongResult(
+            f"{hook} returned a batch_axis of kind {axis.kind.name} and the reason {axis.reason!r}"
+        )
+    if not {*returned.optional_outputs} <= {*range(len(returned.outputs))}:
+        raise WrongResult(f"{hook} returned as optional_outputs what are no positions of outputs")
     if type(returned.inputs) is type(returned.outputs) is tuple:
         return returned
     return replace(returned, inputs=tuple(returned.inputs), outputs=tuple(returned.outputs))

@@ -234,6 +234,10 @@ class BackendHooks(Protocol):
             blob: The serialized model.
             options: Threads and limits that hold for all models.
 
+        Returns:
+            What was built. Its `batch_axis` says whether requests may share runs; a model of which
+            it says nothing is never run for several requests at once.
+
         Raises:
             Exception: The model cannot be built; users read the text.
         """
@@ -252,7 +256,7 @@ class BackendHooks(Protocol):
 
         Returns:
             One tensor per output, in the model's order. None stands for an output that is no
-            tensor.
+            tensor, and fails the run with an error that names the output.
 
         Raises:
             Exception: The run failed; users read the text.

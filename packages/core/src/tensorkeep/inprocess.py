@@ -175,7 +175,7 @@ class Tensorkeep:
         """Runs a stored model on stored tensors; see `model_execute`."""
         names = [_name(name) for name in outputs]
 
-        def store(results: list[Tensor | None]) -> None:
+        def store(results: list[Tensor]) -> None:
             if len(names) != len(results):
                 msg = f"outputs must be {len(results)} keys, not {len(names)}"
                 raise InvalidValue(msg)
@@ -183,8 +183,7 @@ class Tensorkeep:
                 if not isinstance(self._keys.get(name), Tensor | None):
                     self._keys.typed(name, Tensor)
             for name, result in zip(names, results, strict=True):
-                if result is not None:
-                    self._keys.set(name, result)
+                self._keys.set(name, result)
 
         def tensors() -> list[Tensor]:
             return [self._keys.typed(_name(name), Tensor) for name in inputs]
@@ -210,14 +209,14 @@ class Tensorkeep:
             KeyMissing: There is no such model or input.
             WrongType: A key holds something else than it should.
             InvalidValue: Another number of inputs or outputs than the model has.
-            RunFailed: The backend failed; nothing is stored.
+            RunFailed: The backend failed, or an output is no tensor; nothing is stored.
             RunExpired: The run did not start in time.
         """
         self.submit_model_execute(key, inputs, outputs, timeout).result()
 
     def submit_model_run(
         self, key: str, *inputs: Tensor | ArrayLike, timeout: float | None = None
-    ) -> Future[list[Tensor | None]]:
+    ) -> Future[list[Tensor]]:
         """Runs a stored model on tensors at hand; see `model_run`."""
         tensors = [
             value if isinstance(value, Tensor) else Tensor.from_numpy(np.array(value))
@@ -227,7 +226,7 @@ class Tensorkeep:
 
     def model_run(
         self, key: str, *inputs: Tensor | ArrayLike, timeout: float | None = None
-    ) -> list[Tensor | None]:
+    ) -> list[Tensor]:
         """Runs a stored model on tensors at hand; nothing is stored.
 
         Args:
@@ -236,13 +235,13 @@ class Tensorkeep:
             timeout: Seconds after which the run is no longer started.
 
         Returns:
-            One tensor per output, None for an output that is no tensor.
+            One tensor per output.
 
         Raises:
             KeyMissing: There is no such model.
             WrongType: The key holds something else than a model.
             InvalidValue: Another number of inputs than the model has.
-            RunFailed: The backend failed.
+            RunFailed: The backend failed, or an output is no tensor.
             RunExpired: The run did not start in time.
         """
         return self.submit_model_run(key, *inputs, timeout=timeout).result()
@@ -303,7 +302,7 @@ class Tensorkeep:
         self,
         key: str,
         inputs: Callable[[], list[Tensor]],
-        finish: Callable[[list[Tensor | None]], _T],
+        finish: Callable[[list[Tensor]], _T],
         timeout: float | None,
     ) -> Future[_T]:
         future: Future[_T] = Future()
@@ -313,7 +312,7 @@ class Tensorkeep:
             if error is not None:  # not raised: its traceback would hold the graph, which holds it
                 _fail(future, error)
             else:
-                _resolve(future, lambda: finish(graph.values[graph.graph.given :]))
+                _resolve(future, lambda: finish(graph.outputs))
 
         def start() -> None:
             try:

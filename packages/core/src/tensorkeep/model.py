@@ -8,8 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
+from tensorkeep.batch_axis import UNKNOWN, BatchAxis
 from tensorkeep.batching import UNBATCHED, Batching
 from tensorkeep.device import CPU, Device
+from tensorkeep.sharing import Sharing
 from tensorkeep.stats import SCRIPT_SAMPLES, RunStats
 
 
@@ -52,8 +54,6 @@ class ScriptSpec:
     tag: str = ""
     entry_points: tuple[str, ...] = ()
 
-    batching: ClassVar[Batching] = UNBATCHED  # calls never share a run, whatever they are given
-
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
@@ -68,6 +68,9 @@ class LoadedModel:
             values. Such a run, once known to be short, may be done without a worker thread.
         fewer_inputs: Other numbers of inputs that a run may be given: so many of the first, for
             the rest are optional.
+        batch_axis: What is known of axis 0 of its inputs and outputs, by which requests share runs.
+        optional_outputs: Positions of the outputs that may be no tensor; a run in which one is none
+            fails.
     """
 
     native: Any
@@ -75,6 +78,8 @@ class LoadedModel:
     outputs: tuple[str, ...]
     steady: bool = False
     fewer_inputs: frozenset[int] = frozenset()
+    batch_axis: BatchAxis = UNKNOWN
+    optional_outputs: tuple[int, ...] = ()
 
     def takes(self, count: int) -> bool:
         """Returns whether a run may be given so many inputs."""
@@ -90,17 +95,30 @@ class Model:
         blob: The serialized model as it was stored.
         loaded: What the backend built from it.
         stats: Counters of its runs; they live as long as the model does.
+        sharing: What was found out about runs that requests share.
     """
 
     spec: ModelSpec
     blob: bytes
     loaded: LoadedModel
     stats: RunStats = field(default_factory=RunStats)
+    sharing: Sharing = field(default_factory=Sharing)
 
     @property
     def steady(self) -> bool:
         """See `LoadedModel.steady`."""
         return self.loaded.steady
+
+    @property
+    def unshared(self) -> str:
+        """Why requests never share a run of it, whatever its batch options; empty where they do."""
+        return self.loaded.batch_axis.reason or self.sharing.refusal
+
+    @property
+    def batching(self) -> Batching:
+        """How requests share its runs now: as the user said, or not at all."""
+        size = self.spec.batching.size
+        return self.spec.batching if size and not self.unshared else UNBATCHED
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -120,6 +138,7 @@ class Script:
     stats: RunStats = field(default_factory=lambda: RunStats(samples=SCRIPT_SAMPLES))
 
     steady: ClassVar[bool] = False  # a script does what it likes
+    batching: ClassVar[Batching] = UNBATCHED  # calls never share a run, whatever they are given
 
 
 Runnable: TypeAlias = Model | Script

@@ -57,11 +57,22 @@ class Run:
 
 @dataclass(slots=True, eq=False)
 class _Group:
-    """Runs that may share one run of a model; those that must run alone share the group None."""
+    """Runs that may share one run of a model; those that must run alone share the group None.
 
-    batching: Batching
-    runs: OrderedDict[int, Run] = field(default_factory=OrderedDict)  # by serial
+    Attributes:
+        runnable: What they are runs of; None in the group None.
+        runs: Themselves, by serial.
+        rows: Their rows, summed up.
+    """
+
+    runnable: Runnable | None
+    runs: OrderedDict[int, Run] = field(default_factory=OrderedDict)
     rows: int = 0
+
+    @property
+    def batching(self) -> Batching:
+        """How they may share one: asked each time, for it may turn out that they must not."""
+        return UNBATCHED if self.runnable is None else self.runnable.batching
 
     @property
     def first(self) -> Run:
@@ -80,11 +91,12 @@ class _Group:
 
     def held_until(self) -> float | None:
         """Returns when the first run stops waiting for others; None when it does not wait."""
-        if self.rows >= self.batching.minimum:
+        batching = self.batching
+        if self.rows >= batching.minimum:
             return None
-        if not self.batching.timeout_ms:
+        if not batching.timeout_ms:
             return float("inf")
-        return self.first.queued_at + self.batching.timeout_ms / 1000
+        return self.first.queued_at + batching.timeout_ms / 1000
 
 
 class RunQueue:
@@ -112,7 +124,7 @@ class RunQueue:
         run.waiting = True
         run.serial = self._next_serial
         self._next_serial += 1
-        batching = run.runnable.spec.batching
+        batching = run.runnable.batching
         if batching.size:
             count = rows(run.inputs)
             if 0 < count < batching.size:
@@ -140,8 +152,8 @@ class RunQueue:
     def _group_of(self, run: Run) -> _Group:
         group = self._groups.get(run.group)
         if group is None:
-            batching = UNBATCHED if run.group is None else run.runnable.spec.batching
-            group = self._groups[run.group] = _Group(batching)
+            group = _Group(None if run.group is None else run.runnable)
+            self._groups[run.group] = group
         return group
 
     def discard(self, run: Run) -> bool:
@@ -191,15 +203,16 @@ class RunQueue:
         _, first, group = min(ready, key=lambda each: each[0])
         batch = [first]
         full = True
-        if batch[0].group is not None and group.held_until() is None:
+        size = group.batching.size
+        if size and group.held_until() is None:
             total = 0
             batch = []
             for run in group.runs.values():
                 total += run.rows
-                if total > group.batching.size:
+                if total > size:
                     break
                 batch.append(run)
-            full = total >= group.batching.size
+            full = total >= size
         if ahead and not (full and all(run.expires_at is None for run in batch)):
             return []
         for run in batch:

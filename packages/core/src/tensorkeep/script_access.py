@@ -11,7 +11,7 @@ from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tensorkeep.errors import EngineClosed, RunFailed
+from tensorkeep.errors import EngineClosed
 from tensorkeep.execution import call_model
 from tensorkeep.hookspecs import RunContext
 
@@ -159,11 +159,6 @@ class ScriptCommands:
         self._running.add(context)
         try:
             backend = self._backends.loaded[model.spec.backend]
-            results = call_model(backend, model, inputs, context)
+            return call_model(backend, model, inputs, context)
         finally:
             self._running.discard(context)
-        tensors = [tensor for tensor in results if tensor is not None]
-        if len(tensors) < len(results):
-            msg = f"an output of the model {key!r} is no tensor"
-            raise RunFailed(msg)
-        return tensors

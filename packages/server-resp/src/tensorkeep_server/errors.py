@@ -56,12 +56,6 @@ def _device_unavailable(error: core.DeviceUnavailable) -> str:
     return "ERR unsupported device"
 
 
-def _batch_size(error: core.BatchSizeMismatch) -> str:
-    if error.backend == "TF":
-        return "ERR Tensorflow batching error: model did not generate the expected batch size"
-    return "ERR Model did not generate the expected batch size"
-
-
 # First match wins, so a subclass stands before its base.
 _LINES: Final[tuple[tuple[type[Exception], Callable[[Any], str]], ...]] = (
     (CommandError, lambda error: error.line),
@@ -80,7 +74,7 @@ _LINES: Final[tuple[tuple[type[Exception], Callable[[Any], str]], ...]] = (
     (core.InvalidDevice, lambda _: "ERR unsupported device"),
     (core.DeviceUnavailable, _device_unavailable),
     (core.BackendUnavailable, lambda _: f"ERR {NOT_LOADED}"),
-    (core.BatchSizeMismatch, _batch_size),
+    (core.OutputIsNoTensor, lambda error: f"ERR {error}: nothing of the run is stored"),
     (core.QueueFull, lambda error: f"ERR {error}"),
     (core.TooManyDevices, lambda error: f"ERR {error}"),
     (core.EngineClosed, lambda _: "ERR the server is shutting down"),

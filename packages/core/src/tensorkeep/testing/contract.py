@@ -15,7 +15,8 @@ from threading import Barrier
 from typing import TYPE_CHECKING, Final
 from unittest import SkipTest
 
-from tensorkeep.batching import split, stack
+from tensorkeep.batch_axis import AxisKind, BatchAxis
+from tensorkeep.batching import rows, split, stack
 from tensorkeep.hookspecs import API_VERSION, RunContext
 from tensorkeep.tensor import DType, Tensor
 from tensorkeep.testing.checks import (
@@ -155,6 +156,37 @@ class BackendContract(ScriptContract):
                 _check_names("outputs", model.outputs, len(example.outputs), example.output_names)
                 steady: object = model.steady
                 check(isinstance(steady, bool), f"steady must be a bool, not {steady!r}")
+
+    def test_a_model_says_what_axis_0_is(self) -> None:
+        """`batch_axis` is well formed; known or declared, rows come out as they went in."""
+        for example in self.examples():
+            with self._loaded(example) as model:
+                axis: object = model.batch_axis
+                if not isinstance(axis, BatchAxis):
+                    raise AssertionError(f"batch_axis must be a BatchAxis, not {axis!r}")  # noqa: TRY004 - a check
+                check(
+                    bool(axis.reason) == (axis.kind is AxisKind.NONE),
+                    f"batch_axis has a reason if there is none, and only then, not {axis}",
+                )
+                if axis.kind in {AxisKind.KNOWN, AxisKind.DECLARED}:
+                    count = rows(example.inputs)
+                    check(count > 0, f"batch_axis is {axis.kind}, and inputs share no first size")
+                    check_rows(self._subject.run(model, example.inputs), count)
+
+    def test_outputs_that_may_be_no_tensor_are_named(self) -> None:
+        """`optional_outputs` has the position of every output that turns out None."""
+        for example in self.examples():
+            with self._loaded(example) as model:
+                optional = {*model.optional_outputs}
+                check(
+                    optional <= {*range(len(model.outputs))},
+                    f"optional_outputs must be positions, not {model.optional_outputs!r}",
+                )
+                for index, output in enumerate(self._subject.run(model, example.inputs)):
+                    check(
+                        output is not None or index in optional,
+                        f"output {index} is no tensor, and is not among optional_outputs",
+                    )
 
     def test_a_model_gives_the_right_answers(self) -> None:
         """Every example gives its outputs, whatever its inputs were made from."""

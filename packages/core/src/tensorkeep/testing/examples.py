@@ -19,7 +19,7 @@ class ModelExample:
     Attributes:
         blob: The serialized model.
         inputs: One tensor per input. Best not symmetrical: some tests turn them around.
-        outputs: What it must return for them.
+        outputs: What it must return for them; None for an output that is no tensor.
         input_names: Names for `ModelSpec.inputs`, for a backend that needs them.
         output_names: Names for `ModelSpec.outputs`, for a backend that needs them.
         batches: Whether axis 0 of all inputs and outputs is a batch of independent rows.

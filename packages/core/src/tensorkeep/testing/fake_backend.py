@@ -14,8 +14,9 @@ A model is a small JSON object, `{"op": "multiply", "by": 2}` for example:
 | `block` | `inputs`, else 1 | `identity` after `FakeBackend.release`, unless it is cancelled |
 | `slow_create` | `inputs`, else 1 | `identity` that takes `seconds` to create |
 
-Each takes `"steady": true` as well. A script is a list of function names: `b"sum stack"` has two
-functions, which take any number of tensors:
+Each takes `"steady": true` as well, and `"axis"`: `known` (the default), `declared`, `possible`, or
+why it has no batch axis. A script is a list of function names: `b"sum stack"` has two functions,
+which take any number of tensors:
 
 | function | what it returns |
 | --- | --- |
@@ -39,6 +40,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
+from tensorkeep.batch_axis import DECLARED, KNOWN, POSSIBLE, BatchAxis
 from tensorkeep.batching import stack
 from tensorkeep.hookspecs import BackendInfo, DeviceInfo, hookimpl
 from tensorkeep.model import LoadedModel
@@ -88,6 +90,7 @@ class FakeModel:
         inputs: How many inputs it has.
         outputs: How many outputs it has.
         steady: See `LoadedModel.steady`.
+        axis: See `LoadedModel.batch_axis`.
         fields: What else its JSON says.
         blob: The JSON.
     """
@@ -96,6 +99,7 @@ class FakeModel:
     inputs: int
     outputs: int
     steady: bool
+    axis: BatchAxis
     fields: Mapping[str, Any]
     blob: bytes = field(repr=False)
 
@@ -201,7 +205,15 @@ class FakeBackend:
             self.hurry.wait(native.fields["seconds"])
         with self._changed:
             self._models.add(native)
-        return LoadedModel(native, inputs, outputs, native.steady)
+        optional = (0,) if native.op == "none_output" else ()
+        return LoadedModel(
+            native,
+            inputs,
+            outputs,
+            native.steady,
+            batch_axis=native.axis,
+            optional_outputs=optional,
+        )
 
     @hookimpl
     def model_run(
@@ -324,6 +336,7 @@ def parse_model(blob: bytes) -> FakeModel:
         raise ValueError(f"op must be one of {', '.join(_OPS)}, not {name!r}")
     op = _OPS[name]
     steady = fields.pop("steady", False)
+    axis = fields.pop("axis", "known")
     inputs = op.inputs if op.inputs is not None else fields.pop("inputs", 1)
     outputs = 1 if name in {"multiply", "add", "fixed_rows"} else inputs
     if fields.keys() != op.fields.keys():
@@ -334,7 +347,8 @@ def parse_model(blob: bytes) -> FakeModel:
             raise ValueError(f"{key} of {name} must be {kinds[0].__name__}, not {fields[key]!r}")  # noqa: TRY004 - JSON
     if type(inputs) is not int or inputs < 0 or type(steady) is not bool:
         raise ValueError(f"inputs must be a number and steady a boolean, not {inputs}, {steady}")
-    return FakeModel(name, inputs, outputs, steady, fields, blob)
+    known = _AXES.get(axis) or BatchAxis.none(axis)
+    return FakeModel(name, inputs, outputs, steady, known, fields, blob)
 
 
 def _names(kind: str, given: Sequence[str], count: int, *, required: bool) -> tuple[str, ...]:
@@ -373,6 +387,7 @@ def _fail(fields: Mapping[str, Any], _: Sequence[Tensor]) -> list[Tensor | None]
     raise RuntimeError(fields["text"])
 
 
+_AXES: Final = {"known": KNOWN, "declared": DECLARED, "possible": POSSIBLE}
 _OPS: Final[dict[str, _Op]] = {
     "multiply": _Op(_multiply, 1, {"by": (float, int)}),
     "add": _Op(_add, 2, {}),

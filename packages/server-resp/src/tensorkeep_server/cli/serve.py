@@ -171,6 +171,13 @@ def serve(  # noqa: PLR0913 - one parameter for each setting is the point
             " its run is ended; otherwise TIMEOUT only counts until the run starts, as in RedisAI.",
         ),
     ] = _ENGINE.deadline_ends_runs,
+    strict_batching: Annotated[
+        bool,
+        _setting(
+            help="Whether AI.MODELSTORE with BATCHSIZE is an error for a model whose requests are"
+            " known not to be able to share runs; otherwise it is stored, and they run alone.",
+        ),
+    ] = _ENGINE.strict_batching,
     max_waiting: Annotated[
         int,
         _setting(
@@ -231,6 +238,7 @@ def serve(  # noqa: PLR0913 - one parameter for each setting is the point
             max_waiting=max_waiting,
             overtake_after=overtake_after / _MILLISECONDS,
             deadline_ends_runs=deadline_ends_runs,
+            strict_batching=strict_batching,
         ),
         model_chunk_size=model_chunk_size,
         limits=Limits(

@@ -12,6 +12,7 @@ from tensorkeep.bounded_log import shown
 from tensorkeep.errors import BackendNotInstalled, BackendUnavailable, TensorkeepError
 from tensorkeep.keyspace import NEW
 from tensorkeep.model import Model, Script
+from tensorkeep.sharing import output_named
 from tensorkeep_server.errors import WRONG_TYPE, error_reply, how_to_install
 from tensorkeep_server.later import Later
 from tensorkeep_server.reply import OK, Error
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tensorkeep.engine import Engine
+    from tensorkeep.model import Runnable
     from tensorkeep_server.reply import Reply
     from tensorkeep_server.state import Client
 
@@ -56,12 +58,27 @@ def store_when_built(
                 return Error(WRONG_TYPE)
             keys.set(key, runnable, None, NEW)
             engine.enter(key, runnable)
+            _tell(engine, key, runnable)
             return OK
 
         later.resolve(store)
 
     create(built)
     return later
+
+
+def _tell(engine: Engine, key: bytes, model: Runnable) -> None:
+    """Tells the log what who stored a model may not expect of it."""
+    if not isinstance(model, Model):
+        return
+    if model.spec.batching.size and model.unshared and engine.lines.allows(_log, logging.WARNING):
+        text = "requests to the model %s never share its runs, BATCHSIZE or not: %s"
+        _log.warning(text, shown(key), shown(model.unshared))
+    outputs = model.loaded.outputs
+    optional = [output_named(index, outputs) for index in model.loaded.optional_outputs]
+    if optional and engine.lines.allows(_log, logging.WARNING):
+        text = "a run of the model %s fails when one of these outputs is no tensor: %s"
+        _log.warning(text, shown(key), shown(", ".join(optional)))
 
 
 def refuse_device(client: Client, backend: str) -> Later:

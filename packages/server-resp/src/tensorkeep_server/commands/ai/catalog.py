@@ -44,7 +44,7 @@ def info(client: Client, request: Info) -> Reply:
     if request.reset:
         stats.reset()
         return OK
-    return (
+    told = (
         b"key",
         request.key,
         b"type",
@@ -64,6 +64,10 @@ def info(client: Client, request: Info) -> Reply:
         b"errors",
         stats.errors,
     )
+    if isinstance(found, Model) and found.spec.batching.size and found.unshared:
+        # Only where there is something to say: clients of the original see what they know.
+        return (*told, b"batching", f"none: {found.unshared}".encode("utf-8", "backslashreplace"))
+    return told
 
 
 # --------------------------------------------------------------------------- the scans
@@ -127,5 +131,13 @@ COMMANDS: Final[tuple[Command, ...]] = (
         flags=(READONLY, MODULE),
         keys=(1, 1, 1),
         syntax="key [RESETSTAT]",
+        differences=(
+            Difference(
+                "Has nine fields.",
+                "Of a model that has `BATCHSIZE` and whose requests share no runs, a tenth says so:"
+                " `batching`, with the reason.",
+                "It could not be seen elsewhere. Clients make a map of the fields.",
+            ),
+        ),
     ),
 )

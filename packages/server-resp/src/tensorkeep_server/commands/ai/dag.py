@@ -8,7 +8,7 @@ of the keys turns out to hold another type: here it is all or nothing.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from tensorkeep.errors import TensorkeepError
 from tensorkeep.graph import GraphRun
@@ -69,7 +69,6 @@ if TYPE_CHECKING:
 NOT_AVAILABLE: Final = Simple("NA")
 
 _NO_TIMEOUT: Final = "ERR TIMEOUT not allowed within a DAG command"
-_NO_TENSOR: Final = "ERR PERSIST key stands for an output that is no tensor"
 
 
 # --------------------------------------------------------------------------- reading operations
@@ -308,10 +307,8 @@ def _outcome(run: GraphRun, operation: int) -> Reply:
 
 def _persist(client: Client, plan: Plan, run: GraphRun) -> Error | None:
     """Stores all that PERSIST names; after an error, nothing."""
-    tensors = [(key, run.values[slot]) for key, slot in plan.persisted]
-    for key, tensor in tensors:
-        if tensor is None:
-            return Error(_NO_TENSOR)
+    tensors = [(key, cast("Tensor", run.values[slot])) for key, slot in plan.persisted]
+    for key, _ in tensors:
         try:
             check_target(client, key)
         except TensorkeepError as error:
@@ -348,11 +345,6 @@ _WRITING: Final = _READING.replace("[ROUTING", "[PERSIST count key ...] [ROUTING
 
 
 _OF_DAGS: Final = (
-    Difference(
-        "An output that is no tensor, of an `ONNX` model, ends the server.",
-        "What reads it is answered `NA`.",
-        "No request may end the server.",
-    ),
     Difference(
         "DAGs on several devices whose batches differ in shape may wait for each other for ever.",
         "They do not.",

@@ -176,10 +176,7 @@ def _given_up(error: Exception) -> Reply:
 
 
 def store_outputs(client: Client, names: Sequence[bytes], graph: GraphRun) -> Reply:
-    """Stores all outputs of a single run, or none.
-
-    An output that is no tensor is left out, as in the original.
-    """
+    """Stores all outputs of a single run, or none."""
     error = graph.errors[0]
     if error is not None:
         # Not raised: its traceback would hold the graph, which holds the error; and with it the
@@ -237,6 +234,26 @@ OF_RUNS: Final = (
         "After 0.1 s, and after as long as it usually takes itself, a run of another model goes"
         " beside one that goes on; `--overtake-after 0` keeps the order.",
         "One client's long run must not stop everybody else's models.",
+    ),
+    Difference(
+        "Requests to every model that has `BATCHSIZE` share runs. Outputs that have as many rows as"
+        " all requests together are cut among them: class labels, weights and transposed ones too.",
+        "They share runs along an axis that the model declares as its batch axis, or where shared"
+        " runs were compared with runs alone. To other models each runs alone, `BATCHSIZE` or not;"
+        " the log and AI.INFO say why.",
+        "One client would be given another's values.",
+    ),
+    Difference(
+        "If outputs of a shared run do not have the expected rows: `Model did not generate the"
+        " expected batch size` to all. What `TF` then returns without axes is left out silently.",
+        "Each request runs alone, and no others share runs of this model any more.",
+        "Alone, each is right.",
+    ),
+    Difference(
+        "An output that is no tensor (nothing, a map, a sequence) is left out, and its key keeps"
+        " what it had; in a DAG of an `ONNX` model, it ends the server.",
+        "An error that names the output, and nothing of the run is stored.",
+        "What stands under the key of an output must be of this run.",
     ),
     Difference(
         "Inputs of different types go into one batch, and are read as what they are not.",
