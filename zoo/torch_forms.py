@@ -37,18 +37,21 @@ class Network:
         samples: Tensors by the names of parameters of its forward, in their order; the first is
             what exporters are shown, the others have other sizes where these are free.
         free: For each parameter, the axes whose sizes are free, with a name of each size.
+        ties: Whether outputs hang on how equal elements are sorted, which torch does otherwise when
+            it has compiled the module; then the compiled one says what is right for itself.
     """
 
     module: torch.nn.Module
     samples: Sequence[Mapping[str, torch.Tensor]]
     free: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+    ties: bool = False
 
-    def cases(self) -> list[Case]:
-        """Calls the module with every sample."""
+    def cases(self, module: torch.nn.Module | None = None) -> list[Case]:
+        """Calls the module, or another one, with every sample."""
         return [
             Case(
                 {name: array_of(each) for name, each in sample.items()},
-                [array_of(each) for each in called(self.module, sample)],
+                [array_of(each) for each in called(module or self.module, sample)],
             )
             for sample in self.samples
         ]
@@ -96,7 +99,8 @@ def scripted(network: Network) -> Made:
     """Compiles a module to TorchScript."""
     with _writing("torch.jit.script"):
         module = torch.jit.script(network.module)
-    return Made(_saved(module), network.cases(), tolerance=network.tolerance)
+    cases = network.cases(module if network.ties else None)
+    return Made(_saved(module), cases, tolerance=network.tolerance)
 
 
 def exported(network: Network) -> Made:

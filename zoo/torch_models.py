@@ -45,7 +45,7 @@ def entries() -> Iterator[Entry]:
         half = partial(text, "Bert", dtype=dtype)
         title = f"BERT in {str(dtype).partition('.')[2]}"
         yield from entries_of(title, "transformers", half, _short("TorchScript, traced"))
-    for name in ("ViT", "ResNet", "MobileNetV2", "EfficientNet", "Swin"):
+    for name in ("ViT", "Swin"):
         short = _short("ONNX, `dynamo=True`") if name == "ViT" else {}
         yield from entries_of(NAMES.get(name, name), "transformers", partial(picture, name), short)
 
@@ -202,14 +202,6 @@ PICTURES: dict[str, dict[str, Any]] = {
         "intermediate_size": 32,
         "num_hidden_layers": 1,
         "num_attention_heads": 2,
-    },
-    "ResNet": {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1]},
-    "MobileNetV2": {"depth_multiplier": 0.35, "image_size": 32},
-    "EfficientNet": {
-        "image_size": 32,
-        "width_coefficient": 0.25,
-        "depth_coefficient": 0.25,
-        "hidden_dim": 320,
     },
     "Swin": {
         "image_size": 32,

@@ -220,11 +220,18 @@ def test_a_list_that_grows_by_one_at_a_time_is_counted(build, run):
         "out += [x]",
         "both = [out]\n    both[0].append(x)",
         "del out[0]",
+        "more = [out]\n    out = more[0]\n    more[0].append(x)",
     ],
 )
 def test_a_list_that_something_else_changes_is_refused(build, change):
     with pytest.raises(ModelRejected, match=NO_LENGTH):
         build(f"def forward(self, x):\n    out = [x]\n    {change}\n    return out\n")
+
+
+def test_a_list_that_changes_within_another_is_refused(build):
+    for made, change in (("[[x]]", "out[0].append(x)"), ("{'a': [x]}", "out['a'].append(x)")):
+        with pytest.raises(ModelRejected, match="and its code does not say"):
+            build(f"def forward(self, x):\n    out = {made}\n    {change}\n    return out\n")
 
 
 # --------------------------------------------------------------------------- dicts

@@ -35,6 +35,7 @@ _APPEND, _SET_ITEM, _RETURN = "aten::append", "aten::_set_item", "prim::Return"
 _READS: Final = frozenset(
     ("aten::__contains__", "aten::__getitem__", "aten::cat", "aten::len", "aten::stack")
 )
+_CONTAINERS: Final = frozenset(("DictType", "ListType"))
 _MADE_BY: Final = {"ListType": "prim::ListConstruct", "DictType": "prim::DictConstruct"}
 # What may hold the list or dict that is returned.
 _HOLDERS: Final = frozenset(
@@ -166,10 +167,11 @@ class _Reader:
             for node in self._nodes
             if node.kind() == change and node.inputsAt(0).debugName() == name
         ]
-        uses = [use.user.kind() for use in value.uses()]
-        kept = [kind for kind in uses if kind not in _READS and kind != change]
+        users = [use.user for use in value.uses()]
+        changes = [node for node in users if node.kind() == change]
+        kept = [node.kind() for node in users if node.kind() != change and not _only_reads(node)]
         # Once in what is returned: what else holds it might change it as well.
-        if uses.count(change) != len(found) or len(kept) != 1 or kept[0] not in _HOLDERS:
+        if len(changes) != len(found) or len(kept) != 1 or kept[0] not in _HOLDERS:
             raise ModelRejected(_OUTPUTS.format(otherwise))
         return found
 
@@ -182,6 +184,12 @@ _READERS: Final[Mapping[str, Callable[[_Reader, str, Native, Native], Returned]]
     "TensorType": _Reader._tensor,  # noqa: SLF001
     "TupleType": _Reader._tuple,  # noqa: SLF001
 }
+
+
+def _only_reads(node: Native) -> bool:
+    """Returns whether a node leaves a list or dict as it is, and whatever lies in it."""
+    kinds = [each.type().kind() for each in node.outputs()]
+    return node.kind() in _READS and not _CONTAINERS.intersection(kinds)
 
 
 def _is_made_here(value: Native, kind: str) -> bool:
