@@ -375,6 +375,8 @@ def test_a_backend_cannot_take_a_runs_inputs_away(bench_of, place):
         lambda: LoadedModel(None, "xy", ("y",)),
         lambda: LoadedModel(None, ("x",), (b"y",)),
         lambda: LoadedModel(None, ("x",), ("y",), steady="yes"),
+        lambda: LoadedModel(None, ("x",), ("y",), fewer_inputs=None),
+        lambda: LoadedModel(None, ("x",), ("y",), fewer_inputs=frozenset(["1"])),
         lambda: None,
     ],
 )

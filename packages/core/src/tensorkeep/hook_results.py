@@ -109,6 +109,8 @@ def loaded_model(returned: object) -> LoadedModel:
         )
     if not {*returned.optional_outputs} <= {*range(len(returned.outputs))}:
         raise WrongResult(f"{hook} returned as optional_outputs what are no positions of outputs")
+    if not all(type(each) is int for each in returned.fewer_inputs):
+        raise WrongResult(f"{hook} returned fewer_inputs that are no numbers")
     if type(returned.inputs) is type(returned.outputs) is tuple:
         return returned
     return replace(returned, inputs=tuple(returned.inputs), outputs=tuple(returned.outputs))
