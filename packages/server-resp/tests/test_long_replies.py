@@ -6,7 +6,7 @@ from itertools import count
 import hiredis
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tensorkeep_server.reply import (
@@ -102,17 +102,22 @@ def test_what_has_many_elements_is_made_in_portions_of_bounded_size(reply, versi
 elements = st.one_of(st.integers(-9, 9), st.binary(max_size=3), st.none(), st.floats(-1, 1))
 
 
-@given(
-    st.recursive(
-        elements,
-        lambda inner: st.builds(
-            lambda items, times: items * times,
-            st.lists(inner, min_size=1, max_size=3),
-            st.sampled_from([1, 2, 33, BLOCK, BLOCK + 1]),
-        ),
-        max_leaves=4,
-    ).filter(lambda reply: len(str(reply)) < MIB)
-)
+@st.composite
+def lists(draw):
+    """Lists in lists of many lengths, of some thousand elements in all at most."""
+    reply = draw(elements)
+    size = 1
+    for _ in range(draw(st.integers(1, 4))):
+        times = draw(st.sampled_from([1, 2, 33, BLOCK, BLOCK + 1]))
+        if size * times > 20_000:
+            times = 1
+        size *= times
+        reply = [*draw(st.lists(elements, max_size=2)), *[reply] * times]
+    return reply
+
+
+@settings(max_examples=40)
+@given(lists())
 def test_a_client_reads_the_same_whether_a_reply_is_long_or_not(reply):
     def as_read(value):
         if isinstance(value, float):
