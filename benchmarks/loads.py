@@ -55,12 +55,14 @@ class Load(NamedTuple):
         name: What it is.
         ready: Makes the requests that come before it and are not measured.
         asked: Makes the requests that are measured.
+        refused: Whether the reply is to be an error.
     """
 
     group: str
     name: str
     ready: Callable[[], list[bytes]]
     asked: Callable[[], list[bytes]]
+    refused: bool = False
 
 
 def ask(wire: Wire, requests: Iterable[bytes]) -> None:
@@ -259,33 +261,41 @@ def _of_pipelines(size: Size) -> list[Load]:
 
 
 # --------------------------------------------------------------------------- scripts
-def _doubling() -> str:
-    functions = ["def f0(x: Tensor):\n    return x + x\n"]
-    functions += [f"def f{n}(x: Tensor):\n    return f{n - 1}(f{n - 1}(x))\n" for n in range(1, 16)]
-    return "".join(functions)
+def _doubling(functions: int) -> str:
+    first = "def f0(x: Tensor):\n    return x + x\n"
+    others = (
+        f"def f{n}(x: Tensor):\n    return f{n - 1}(f{n - 1}(x))\n" for n in range(1, functions)
+    )
+    return first + "".join(others)
 
 
-def _nested() -> str:
-    depth = 90  # Python's own parser takes no more than 100 levels of indentation
+def _nested(loops: int) -> str:
     lines = ["def f(x: Tensor, n: int):"]
-    lines += [f"{' ' * (level + 1)}while n > {level}:" for level in range(depth)]
-    lines += [f"{' ' * (depth + 1)}n = n - 1", " return x"]
+    lines += [f"{' ' * (level + 1)}while n > {level}:" for level in range(loops)]
+    lines += [f"{' ' * (loops + 1)}n = n - 1", " return x"]
     return "\n".join([*lines, ""])
 
 
-def _long() -> str:
-    return "def f(x: Tensor):\n" + "    x = x + 1\n" * 20_000 + "    return x\n"
+def _long(lines: int) -> str:
+    return "def f(x: Tensor):\n" + "    x = x + 1\n" * lines + "    return x\n"
 
 
 def _of_scripts() -> list[Load]:
     group = "scripts"
-    ready = _asking("AI.CONFIG", "LOADBACKEND", "TORCH", "x")
+    tiny = "def f(x: Tensor):\n    return x\n"
+    ready = _asking("AI.SCRIPTSET", "s", "CPU", "SOURCE", tiny)  # loads the backend
 
     def store(source: str) -> Callable[[], list[bytes]]:
         return _asking("AI.SCRIPTSET", "s", "CPU", "SOURCE", source)
 
+    def load(name: str, source: str, *, refused: bool = False) -> Load:
+        return Load(group, name, ready, store(source), refused)
+
     return [
-        Load(group, "script of functions that double", ready, store(_doubling())),
-        Load(group, "script of nested loops", _nothing, store(_nested())),
-        Load(group, "script of 20,000 lines", _nothing, store(_long())),
+        load("script of 9 functions that double", _doubling(9)),
+        load("script of 16 of them, refused", _doubling(16), refused=True),
+        load("script of 12 nested loops", _nested(12)),
+        load("script of 90 of them, refused", _nested(90), refused=True),
+        load("script of 1,000 lines", _long(1_000)),
+        load("script of 20,000 of them, refused", _long(20_000), refused=True),
     ]

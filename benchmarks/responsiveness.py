@@ -93,8 +93,8 @@ def measured(load: Load, server: Server, pings: Pinging) -> Row:
             errors = wire.read("INFO", "errorstats")
             began = time.perf_counter()
             ask(wire, asked)
-            if wire.read("INFO", "errorstats") != errors:
-                failure = "a reply was an error"
+            if (wire.read("INFO", "errorstats") != errors) is not load.refused:
+                failure = "no reply was an error" if load.refused else "a reply was an error"
         except (OSError, EOFError) as error:
             failure = f"{type(error).__name__}: {error}"
             began = time.perf_counter()
