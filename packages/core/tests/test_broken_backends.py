@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tensorkeep.backends import Backends
+from tensorkeep.batch_axis import AxisKind, BatchAxis
 from tensorkeep.config import BackendOptions, EngineConfig
 from tensorkeep.engine import Engine
 from tensorkeep.errors import (
@@ -377,6 +378,13 @@ def test_a_backend_cannot_take_a_runs_inputs_away(bench_of, place):
         lambda: LoadedModel(None, ("x",), ("y",), steady="yes"),
         lambda: LoadedModel(None, ("x",), ("y",), fewer_inputs=None),
         lambda: LoadedModel(None, ("x",), ("y",), fewer_inputs=frozenset(["1"])),
+        lambda: LoadedModel(None, ("x",), ("y",), batch_axis="rows"),
+        lambda: LoadedModel(None, ("x",), ("y",), batch_axis=BatchAxis("rows")),
+        lambda: LoadedModel(None, ("x",), ("y",), batch_axis=BatchAxis(AxisKind.NONE)),
+        lambda: LoadedModel(None, ("x",), ("y",), batch_axis=BatchAxis(AxisKind.KNOWN, "so")),
+        lambda: LoadedModel(None, ("x",), ("y",), optional_outputs=[0]),
+        lambda: LoadedModel(None, ("x",), ("y",), optional_outputs=(1,)),
+        lambda: LoadedModel(None, ("x",), ("y",), optional_outputs=([],)),
         lambda: None,
     ],
 )

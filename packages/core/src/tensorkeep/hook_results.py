@@ -107,7 +107,8 @@ def loaded_model(returned: object) -> LoadedModel:
         raise WrongResult(
             f"{hook} returned a batch_axis of kind {axis.kind.name} and the reason {axis.reason!r}"
         )
-    if not {*returned.optional_outputs} <= {*range(len(returned.outputs))}:
+    positions = range(len(returned.outputs))
+    if not all(type(each) is int and each in positions for each in returned.optional_outputs):
         raise WrongResult(f"{hook} returned as optional_outputs what are no positions of outputs")
     if not all(type(each) is int for each in returned.fewer_inputs):
         raise WrongResult(f"{hook} returned fewer_inputs that are no numbers")
