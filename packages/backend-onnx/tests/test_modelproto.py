@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import helper
 
-from tensorkeep_onnx.modelproto import CHILDREN, MalformedModel, survey, tiny_model
+from tensorkeep_onnx.modelproto import CHILDREN, survey, tiny_model
+from tensorkeep_onnx.protobuf import MalformedModel
 
 
 def test_the_way_to_tensors_and_nodes_is_the_one_of_the_format():

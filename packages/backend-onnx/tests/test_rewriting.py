@@ -49,7 +49,9 @@ def model_of(tree):
     return helper.make_model(graph(tree, "n"))
 
 
-trees = st.recursive(st.just([]), lambda inner: st.lists(inner, max_size=4), max_leaves=12)
+trees: st.SearchStrategy = st.recursive(
+    st.just([]), lambda inner: st.lists(inner, max_size=4), max_leaves=12
+)
 
 
 @given(trees, st.data())
