@@ -25,6 +25,7 @@ from tensorkeep.config import EngineConfig
 from tensorkeep.errors import BackendUnavailable
 from tensorkeep_server import IMPORTED_AT, app
 from tensorkeep_server.cli.client import URL_VARIABLE
+from tensorkeep_server.cli.log_writing import LogWriter
 from tensorkeep_server.cli.sources import place, read_file, unknown_variables
 from tensorkeep_server.codec import Limits
 from tensorkeep_server.garbage import collector_waits, set_aside
@@ -255,7 +256,7 @@ def serve(  # noqa: PLR0913 - one parameter for each setting is the point
     logging.basicConfig(
         level=log_level.upper(),
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
+        handlers=[LogWriter(sys.stderr)],
     )
     with _killed_by_ctrl_c():
         for line in unknown_variables(context, known=[URL_VARIABLE]):
