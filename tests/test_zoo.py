@@ -95,13 +95,15 @@ def test_the_page_has_a_row_for_each_model_and_a_column_for_each_form(room):
         works,
         replace(works, form="two", note="with an option"),
         replace(works, model="B", form="two", outcome="refused", text="because `so`"),
+        replace(works, model="C", size="short"),
     ]
 
     text = page.page_of({"Section": ("torch 1", results)})
 
     assert "| A | torch | works | works (1) |" in text
     assert "| B | torch |  | refused (2) |" in text
-    assert "1. with an option\n2. `because 'so'`\n" in text
+    assert "| C | torch | works (3) |" in text
+    assert "1. with an option\n2. `because 'so'`\n3. with few and narrow layers\n" in text
 
 
 def test_the_page_of_the_documentation_is_that_of_the_kept_results(room):

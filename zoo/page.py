@@ -82,6 +82,8 @@ def _section(title: str, versions: str, results: Sequence[Result]) -> str:
 
 def _cell(result: Result, notes: dict[str, int]) -> str:
     text = _escaped(result.text) if result.outcome != "works" else result.note
+    if result.size != "full" and result.outcome == "works":
+        text = "; ".join(filter(None, (text, "with few and narrow layers")))
     if not text:
         return SIGNS[result.outcome]
     number = notes.setdefault(text, len(notes) + 1)

@@ -57,6 +57,7 @@ class Result:
         stored_s: Seconds that AI.MODELSTORE took.
         run_ms: Milliseconds of the second AI.MODELEXECUTE.
         difference: The largest difference of an element, relative to the largest element.
+        size: Of which size it was made.
     """
 
     model: str
@@ -70,6 +71,7 @@ class Result:
     stored_s: float = 0.0
     run_ms: float = 0.0
     difference: float = 0.0
+    size: str = Size.FULL.value
 
 
 class Mismatch(Exception):
@@ -78,7 +80,8 @@ class Mismatch(Exception):
 
 def attempt(entry: Entry, client: redis.Redis, size: Size) -> Result:
     """Makes a model, stores it, runs it and compares; exceptions of the framework are reported."""
-    result = Result(entry.model, entry.package, entry.form, entry.backend, entry.note, "fails")
+    named = (entry.model, entry.package, entry.form, entry.backend, entry.note)
+    result = Result(*named, "fails", size=size.value)
     try:
         with redirect_stdout(io.StringIO()):  # exporters are talkative
             made = entry.make(size)
