@@ -40,9 +40,9 @@ FUNCTIONS = {
 NODE = helper.make_node
 CONSTANTS = [
     numpy_helper.from_array(LABELS, "kept"),
-    numpy_helper.from_array(np.float32(2), "two"),
-    numpy_helper.from_array(np.int64(0), "zero"),
-    numpy_helper.from_array(np.int64([1]), "one"),
+    numpy_helper.from_array(np.array(2, np.float32), "two"),
+    numpy_helper.from_array(np.array(0, np.int64), "zero"),
+    numpy_helper.from_array(np.array([1], np.int64), "one"),
 ]
 ADD = NODE("Add", ["x", "x"], ["y"])
 KEPT = NODE("Identity", ["kept"], ["z"])

@@ -93,9 +93,9 @@ def test_of_a_declared_axis_one_comparison_is_enough():
 
 # What no shared run gives right, though sizes may fit: each is a function of all rows.
 MIXING = {
-    "labels": lambda x: [x, np.float32([7, 8])],
-    "two labels alone": lambda x: [np.float32([7, 8])],
-    "three labels": lambda x: [np.float32([7, 8, 9])],
+    "labels": lambda x: [x, np.array([7, 8], np.float32)],
+    "two labels alone": lambda x: [np.array([7, 8], np.float32)],
+    "three labels": lambda x: [np.array([7, 8, 9], np.float32)],
     "transposed": lambda x: [x.T],
     "transposed square": lambda x: [x.T, x],
     "scalar": lambda x: [x, x.sum()],
@@ -165,7 +165,7 @@ def test_members_that_are_alike_prove_sharing_only_for_such():
 
 
 def test_a_run_alone_that_does_not_return_its_rows_settles_it():
-    of, backend = model(), Function(lambda x: [np.float32([7, 8])])
+    of, backend = model(), Function(lambda x: [np.array([7, 8], np.float32)])
     execute(backend, batch(of, *ROWS[:2]), RunContext(CPU))
     assert backend.rows == [1, 1]
     assert of.unshared == "output 'y0' of a run of 1 rows is [2], not as many rows"
