@@ -313,6 +313,62 @@ def test_a_batch_axis_of_one_input_alone_is_none(wires):
         assert wire.read("AI.TENSORGET", f"y{number}", "VALUES") == expected
 
 
+def onnx_of_rows(nodes, constants=()):
+    value = helper.make_tensor_value_info
+    x, y = (value(name, TensorProto.FLOAT, ["n", 2]) for name in "xy")
+    return onnx_bytes(helper.make_graph(nodes, "graph", [x], [y], constants))
+
+
+# Models with a declared batch axis that mix rows; the first batch shows nothing of it.
+UNSEEN = {
+    "turned round": (
+        [NODE("Slice", ["x", "last", "end", "zero", "last"], ["y"])],
+        [[[1, 2]], [[3, 1]], [[1, 2]]],
+    ),
+    "a common maximum": (
+        [NODE("ReduceMax", ["x"], ["m"], keepdims=0), NODE("Add", ["x", "m"], ["y"])],
+        [[[1, 9]], [[9, 3]], [[2, 9]]],
+    ),
+    "dynamically quantized": (
+        [
+            NODE("DynamicQuantizeLinear", ["x"], ["q", "s", "z"]),
+            NODE("DequantizeLinear", ["q", "s", "z"], ["y"]),
+        ],
+        [[[0.5, 1]], [[0, 1]], [[1, 0.25]]],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNSEEN)
+def test_rows_that_are_mixed_are_not_shared_though_the_first_batch_shows_nothing(wires, name):
+    nodes, first = UNSEEN[name]
+    indices = {"last": [-1], "end": [-(10**9)], "zero": [0]}
+    constants = [numpy_helper.from_array(np.int64(of), each) for each, of in indices.items()]
+    wire, clients = wires[0], wires[:3]
+    options = ["BATCHSIZE", 16, "MINBATCHSIZE", 3, "MINBATCHTIMEOUT", 500]
+
+    def asked(inputs):
+        for number, x in enumerate(inputs):
+            blob = np.float32(x).tobytes()
+            wire.ask("AI.TENSORSET", f"x{number}", "FLOAT", 1, 2, "BLOB", blob)
+        run = ["AI.MODELEXECUTE", "m", "INPUTS", 1, "x{}", "OUTPUTS", 1, "y{}"]
+        requests = [[str(each).format(n) for each in run] for n in range(len(inputs))]
+        senders = clients if len(inputs) > 1 else [wire]
+        assert ask_all(senders, requests) == ["OK"] * len(inputs)
+        return [
+            taken(wire.read("AI.TENSORGET", f"y{n}", "META", "BLOB")) for n in range(len(inputs))
+        ]
+
+    blob = onnx_of_rows(nodes, constants)
+    assert wire.ask("AI.MODELSTORE", "m", "ONNX", "CPU", "BLOB", blob) == OK
+    batches = [first, [[[1, 2]], [[0.5, -4]], [[700, 8]]]]
+    alone = [[asked([x])[0] for x in inputs] for inputs in batches]
+    assert wire.ask("AI.MODELSTORE", "m", "ONNX", "CPU", *options, "BLOB", blob) == OK
+    for inputs, expected in zip(batches, alone, strict=True):
+        np.testing.assert_allclose(asked(inputs), expected, rtol=1e-5)
+    assert b"batching" in wire.read("AI.INFO", "m")
+
+
 # ---------------------------------------------------------------------- outputs that are no tensor
 def test_an_output_that_is_a_sequence_leaves_no_old_tensor_under_its_key(wires, serving):
     value = helper.make_tensor_value_info

@@ -318,10 +318,10 @@ def test_before_it_is_relied_on_a_shared_run_is_compared_with_its_members_alone(
     graphs = [bench.start(model, [[n], [n]]) for n in range(2)]
     assert bench.finish(*graphs) == [[[2 * n, 2 * n]] for n in range(2)]
     shapes = [call.shapes[0] for call in bench.fake.calls_of("model_run")]
-    assert shapes == [(2, 1), (2, 1), (4, 1), (4, 1)]
+    assert shapes == [(2, 1)] * 2 + [(4, 1)] * 8  # two orders, then probes
     graphs = [bench.start(model, [[n], [n]]) for n in range(3)]
     assert bench.finish(*graphs) == [[[2 * n, 2 * n]] for n in range(3)]
-    assert [call.shapes[0] for call in bench.fake.calls_of("model_run")][4:] == [(6, 1)]
+    assert [call.shapes[0] for call in bench.fake.calls_of("model_run")][10:] == [(6, 1)]
     assert (model.stats.calls, model.stats.samples) == (5, 10)
 
 

@@ -64,18 +64,19 @@ ROWS = ([[[1.0, 5.0]]], [[[2.0, 4.0]]], [[[3.0, 3.5]]])
 
 def test_what_was_compared_once_is_shared_for_the_same_sizes_from_then_on():
     of, backend = model(), Function(lambda x: [x * 2])
-    for expected in ([1, 1, 2, 2], [2], [2]):
+    probes = [2] * 6  # a pair as it is, twice; each of the two among two kinds of other rows
+    for expected in ([1, 1, 2, 2, *probes], [2], [2]):
         backend.rows.clear()
         found = execute(backend, batch(of, *ROWS[:2]), RunContext(CPU))
         assert outputs(found) == [[[[2.0, 10.0]]], [[[4.0, 8.0]]]]
         assert backend.rows == expected
     backend.rows.clear()
     execute(backend, batch(of, *ROWS), RunContext(CPU))
-    assert backend.rows == [1, 1, 1, 3, 3]
+    assert backend.rows == [1, 1, 1, 3, 3, 3]
     backend.rows.clear()
     wider = [[[[1.0, 2.0, 3.0]]], [[[3.0, 2.0, 1.0]]]]
     execute(backend, batch(of, *wider), RunContext(CPU))
-    assert backend.rows == [1, 1, 2, 2]
+    assert backend.rows == [1, 1, 2, 2, *probes]
     assert of.unshared == ""
 
 
@@ -155,13 +156,13 @@ def test_a_second_input_that_is_no_batch_is_found_out():
 def test_members_that_are_alike_prove_sharing_only_for_such():
     of, backend = model(), Function(lambda x: [x * 2])
     same = [ROWS[0], ROWS[0]]
-    for expected in ([1, 1, 2], [2]):
+    for expected in ([1, 1, 2, *[2] * 4], [2]):
         backend.rows.clear()
         execute(backend, batch(of, *same), RunContext(CPU))
         assert backend.rows == expected
     backend.rows.clear()
     execute(backend, batch(of, *ROWS[:2]), RunContext(CPU))
-    assert backend.rows == [1, 1, 2, 2]
+    assert backend.rows == [1, 1, 2, 2, *[2] * 6]
 
 
 def test_a_run_alone_that_does_not_return_its_rows_settles_it():
@@ -212,7 +213,7 @@ def test_a_cancelled_trial_says_nothing_of_its_model():
 
 
 def test_a_proven_model_that_does_not_return_its_rows_runs_alone_and_is_remembered():
-    of, backend = model(DECLARED), Function(lambda x: [x[x[:, 0] < 2.5]])
+    of, backend = model(DECLARED), Function(lambda x: [x[x[:, 0] != 3]])
     execute(backend, batch(of, *ROWS[:2]), RunContext(CPU))
     assert of.unshared == ""
     found = execute(backend, batch(of, *ROWS), RunContext(CPU))
@@ -244,3 +245,99 @@ def test_whatever_comes_together_every_member_gets_its_own(name, sizes, values, 
         ]
         found = outputs(execute(backend, batch(of, *members), RunContext(CPU)))
         assert found == alone(function, *members)
+
+
+# What gives the first batch what its members get alone, and the second one something else.
+UNSEEN = {
+    "flipped, two of three alike": (lambda x: [x[::-1]], [1, 2, 1], [1, 2, 3]),
+    "halves exchanged": (lambda x: [np.roll(x, len(x) // 2, 0)], [1, 2, 1, 2], [1, 2, 3, 4]),
+    "running sum of nothing": (lambda x: [x.cumsum(0)], [0, 0], [1, 1]),
+    "a common maximum": (lambda x: [x[:, 0] + x.max()], [9, 9], [2, 1]),
+    "a threshold": (lambda x: [x * (x.max() < 100)], [1, 2], [1, 1000]),
+    "a threshold below": (lambda x: [x * (x.min() > -100)], [1, 2], [1, -1000]),
+    "beside large values": (
+        lambda x: [np.stack([x * 1e7, x - x.mean(0)], 1)],
+        [1, 2],
+        [2, 1],
+    ),
+    "beside large values, bounded": (
+        lambda x: [np.stack([x * 1e7, np.sign(x.mean()) + 0 * x], 1)],
+        [1, 2],
+        [1, -5],
+    ),
+    "quantized by the range of all": (
+        lambda x: [np.round(x * 255 / max(1, x.max())) * max(1, x.max()) / 255],
+        [1, 0.5],
+        [1, 1000],
+    ),
+}
+
+
+@pytest.mark.parametrize("axis", [POSSIBLE, DECLARED])
+@pytest.mark.parametrize("name", UNSEEN)
+def test_rows_that_are_mixed_are_found_also_where_the_first_batch_shows_none_of_it(name, axis):
+    def function(x):
+        return [each.astype(np.float32) for each in UNSEEN[name][0](x)]
+
+    of, backend = model(axis), Function(function)
+    for rows in UNSEEN[name][1:]:
+        members = [[[[row]]] for row in rows]
+        found = outputs(execute(backend, batch(of, *members), RunContext(CPU)))
+        assert found == alone(function, *members)
+    assert of.unshared
+
+
+@pytest.mark.parametrize("axis", [POSSIBLE, DECLARED])
+@pytest.mark.parametrize("name", ["flipped, two of three alike", "halves exchanged"])
+def test_exchanged_whole_numbers_are_found_as_well(name, axis):
+    function, *batches = UNSEEN[name]
+    of, backend = model(axis), Function(function)
+    for rows in batches:
+        members = [[np.full((1, 1), row, np.int64)] for row in rows]
+        runs = batch(of, *members)
+        for run, (array,) in zip(runs, members, strict=True):
+            run.inputs = [Tensor.from_numpy(array)]
+        assert outputs(execute(backend, runs, RunContext(CPU))) == [[[[row]]] for row in rows]
+    assert of.unshared
+
+
+def test_members_that_are_alike_prove_nothing_of_others_that_are():
+    """Sums of zeros are the same over any rows; whole numbers have no stand-ins."""
+    of, backend = model(), Function(lambda x: [x.cumsum(0)])
+    for value in (0, 1):
+        runs = batch(of, *[[[[value]]]] * 2)
+        for run in runs:
+            run.inputs = [Tensor.from_numpy(np.full((1, 1), value, np.int64))]
+        assert outputs(execute(backend, runs, RunContext(CPU))) == [[[[value]]]] * 2
+
+
+def test_rows_that_the_model_does_not_take_as_stand_ins_say_nothing_of_it():
+    def function(x):
+        if np.abs(x).max() > 100:
+            raise ValueError("at most 100")
+        return [x * 2]
+
+    of, backend = model(), Function(function)
+    execute(backend, batch(of, *ROWS[:2]), RunContext(CPU))
+    backend.rows.clear()
+    execute(backend, batch(of, *ROWS[:2]), RunContext(CPU))
+    assert backend.rows == [2]
+
+
+def test_rounding_that_does_not_repeat_itself_is_no_influence():
+    random = np.random.default_rng(3)
+    noisy = Function(lambda x: [x * np.float32(1 + random.uniform(-1e-5, 1e-5))])
+    of = model()
+    execute(noisy, batch(of, *ROWS[:2]), RunContext(CPU))
+    assert of.unshared == ""
+
+
+def test_a_declared_axis_of_whole_numbers_is_believed_once_outputs_differ():
+    of, backend = model(DECLARED), Function(lambda x: [x.max(0, keepdims=True) > x - 5])
+    for values in ((1, 2), (1, 9)):
+        runs = batch(of, *[[[[value]]] for value in values])
+        for run, value in zip(runs, values, strict=True):
+            run.inputs = [Tensor.from_numpy(np.full((1, 1), value, np.int64))]
+        found = outputs(execute(backend, runs, RunContext(CPU)))
+        assert found == [[[[True]]]] * 2
+    assert backend.rows == [1] * 4

@@ -4,7 +4,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from tensorkeep.sharing import Sharing, are_alike, are_close, difference
+from tensorkeep.sharing import Sharing, alike, are_close, difference, influence
 from tensorkeep.tensor import DType, Tensor
 
 
@@ -14,27 +14,31 @@ def floats(*values, dtype=np.float32):
 
 def test_only_sizes_that_were_tried_are_proven_each_for_its_own_inputs():
     sharing = Sharing()
-    assert not sharing.is_proven("wide", {1, 2}, alike=False)
-    sharing.prove("wide", {1, 2}, alike=False)
-    sharing.prove("wide", {1, 3}, alike=False)
-    assert sharing.is_proven("wide", {1, 2, 3}, alike=False)
-    assert not sharing.is_proven("wide", {1, 4}, alike=False)
-    assert not sharing.is_proven("narrow", {1, 2}, alike=False)
+    assert not sharing.is_proven("wide", {1, 2})
+    sharing.prove("wide", {1, 2})
+    sharing.prove("wide", {1, 3})
+    assert sharing.is_proven("wide", {1, 2, 3})
+    assert not sharing.is_proven("wide", {1, 4})
+    assert not sharing.is_proven("narrow", {1, 2})
 
 
 def test_members_that_were_alike_prove_nothing_of_others():
     sharing = Sharing()
-    sharing.prove("wide", {1, 2}, alike=True)
-    assert sharing.is_proven("wide", {1, 2}, alike=True)
-    assert not sharing.is_proven("wide", {1, 2}, alike=False)
+    sharing.prove("wide", {1, 2}, "values")
+    assert sharing.is_proven("wide", {1, 2}, "values")
+    assert not sharing.is_proven("wide", {1, 2}, "other values")
+    assert not sharing.is_proven("wide", {1, 2})
+    assert not sharing.knows("wide")
+    sharing.prove("wide", {1, 3})
+    assert sharing.knows("wide")
 
 
 def test_what_is_remembered_is_bounded():
     sharing = Sharing()
     for width in range(3000):
-        sharing.prove(width, {1, 2}, alike=False)
-    assert not sharing.is_proven(0, {1, 2}, alike=False)
-    assert sharing.is_proven(2999, {1, 2}, alike=False)
+        sharing.prove(width, {1, 2})
+    assert not sharing.is_proven(0, {1, 2})
+    assert sharing.is_proven(2999, {1, 2})
 
 
 def test_the_first_reason_stays_and_is_told_once():
@@ -45,11 +49,11 @@ def test_the_first_reason_stays_and_is_told_once():
     assert (sharing.refusal, sharing.news(), sharing.news()) == ("labels", "labels", "")
 
 
-def test_members_are_alike_only_with_the_same_tensors():
+def test_members_alike_only_with_the_same_tensors():
     one, other = floats(1, 2), floats(1, 3)
-    assert are_alike([[one, other], (floats(1, 2), other)])
-    assert not are_alike([[one, one], [one, other]])
-    assert not are_alike([[one], [floats(1, 2, dtype=np.float64)]])
+    assert alike([[one, other], (floats(1, 2), other)]) is not None
+    assert alike([[one, one], [one, other]]) is None
+    assert alike([[one], [floats(1, 2, dtype=np.float64)]]) is None
 
 
 @pytest.mark.parametrize(
@@ -87,3 +91,14 @@ def test_a_difference_names_the_output_by_its_name_or_number():
     assert difference([floats(2)], [same], [""]) == (
         "output 1 has other values in a shared run than alone"
     )
+
+
+def test_what_other_rows_change_is_an_influence_to_the_last_bit_where_bits_repeat():
+    usual, close, other = floats(1, 1e6), floats(2, 1e6), floats(1, 2e6)
+    assert influence([usual], [floats(1, 1e6)], ["p"], exact=True) == ""
+    assert influence([usual, close], [usual, usual], ["p", "q"], exact=True) == (
+        "output 'q' changes with the rows of other requests"
+    )
+    assert influence([close], [usual], ["p"], exact=False) == ""
+    assert influence([other], [usual], ["p"], exact=False)
+    assert influence([floats(np.nan)], [floats(np.nan)], ["p"], exact=True) == ""

@@ -27,7 +27,7 @@ class AxisKind(Enum):
         KNOWN: The backend knows that it is the batch axis of every input and output, and that rows
             never depend on each other: requests share runs.
         DECLARED: The model declares it as the batch axis of every input and output. The first
-            shared run is compared with runs alone.
+            shared run is compared with runs alone, for rows may be mixed nevertheless.
         POSSIBLE: Nothing speaks against it, and the sizes of all outputs follow from the shapes of
             the inputs. A shared run of each size is compared with runs alone.
         NONE: It is none, or nobody can tell: requests never share a run.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR
 from time import monotonic, perf_counter
 from traceback import clear_frames
@@ -19,7 +20,8 @@ from tensorkeep.batching import split, stack
 from tensorkeep.errors import InternalError, OutputIsNoTensor, RunFailed, TensorkeepError, text_of
 from tensorkeep.hook_results import is_ours
 from tensorkeep.model import Model, Script
-from tensorkeep.sharing import are_alike, are_close, difference, output_named
+from tensorkeep.sharing import FLOATS, alike, are_close, output_named
+from tensorkeep.trial import SaysNothingError, UnexpectedRowsError, compare, probe
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -106,18 +108,14 @@ def _run_alone(backend: Backend, run: Run, context: RunContext) -> Outcome:
 
 
 # --------------------------------------------------------------------------- sharing a run
-class _UnexpectedRowsError(Exception):
-    """An output of a shared run does not have a row for each row of the inputs."""
-
-
 def _share(
     backend: Backend, model: Model, batch: Sequence[Run], context: RunContext
 ) -> list[Outcome] | None:
     """Runs a batch as one; None when its members have to run alone."""
     started = perf_counter()
     try:
-        shares = _shares(backend, model, batch, context)
-    except _UnexpectedRowsError as error:
+        shares = _shares(backend, model, [run.inputs for run in batch], context)
+    except UnexpectedRowsError as error:
         model.sharing.refuse(str(error))
         return None
     except (TensorkeepError, MemoryError):
@@ -130,22 +128,22 @@ def _share(
 
 
 def _shares(
-    backend: Backend, model: Model, batch: Sequence[Run], context: RunContext
+    backend: Backend, model: Model, members: Sequence[Sequence[Tensor]], context: RunContext
 ) -> list[Sequence[Tensor]]:
-    """Runs a batch as one, and returns what each member gets.
+    """Runs the inputs of several members as one, and returns what each member gets.
 
     Raises:
-        _UnexpectedRowsError: The outputs cannot be cut.
+        UnexpectedRowsError: The outputs cannot be cut.
         TensorkeepError: The run failed.
         MemoryError: There is no memory for the stacked inputs.
     """
     context.begin(monotonic())
-    columns = zip(*(run.inputs for run in batch), strict=True)
+    columns = zip(*members, strict=True)
     joined = call_model(backend, model, [stack(column) for column in columns], context)
-    counts = _counts(batch)
+    counts = [inputs[0].shape[0] for inputs in members]
     reason = _without_rows(joined, sum(counts), model.loaded.outputs)
     if reason:
-        raise _UnexpectedRowsError(reason)
+        raise UnexpectedRowsError(reason)
     if not joined:
         return [() for _ in counts]
     return list(zip(*[split(output, counts) for output in joined], strict=True))
@@ -170,9 +168,10 @@ def _may_be_relied_on(model: Model, batch: Sequence[Run]) -> bool:
         return True
     signature, sizes = _signature(model, batch)
     sharing = model.sharing
-    return sharing.is_proven(signature, sizes, alike=False) or (
-        sharing.is_proven(signature, sizes, alike=True) and are_alike([run.inputs for run in batch])
-    )
+    if sharing.is_proven(signature, sizes):
+        return True
+    same = alike([run.inputs for run in batch])
+    return same is not None and sharing.is_proven(signature, sizes, same)
 
 
 def _signature(model: Model, batch: Sequence[Run]) -> tuple[Hashable, set[int]]:
@@ -189,56 +188,48 @@ def _signature(model: Model, batch: Sequence[Run]) -> tuple[Hashable, set[int]]:
 def _try_sharing(
     backend: Backend, model: Model, batch: Sequence[Run], context: RunContext
 ) -> list[Outcome]:
-    """Runs the members of a batch alone, and compares that with what they get of shared runs.
-
-    In both orders: what sorts its rows, say, would give the right answers in one of them.
-    """
+    """Runs the members of a batch alone, and compares that with what they get of shared runs."""
     outcomes = [_run_alone(backend, run, context) for run in batch]
     if context.cancelled or any(outcome.error is not None for outcome in outcomes):
         return outcomes  # nothing can be said of the model
     alone = [outcome.outputs for outcome in outcomes]
+    members = [run.inputs for run in batch]
     names = model.loaded.outputs
-    alike = are_alike([run.inputs for run in batch])
+    same = alike(members)
     reasons = [_without_rows(*each, names) for each in zip(alone, _counts(batch), strict=True)]
-    reason: str | None = next(filter(None, reasons), "")
-    if not reason:
-        declared = model.loaded.batch_axis.kind is AxisKind.DECLARED
-        if not (alike or declared or _differ(alone)):
-            return outcomes  # exchanged or mixed rows could not be told from right ones
-        reason = _found_wrong(backend, model, batch, alone, context)
-        if not (reason or alike):
-            reason = _found_wrong(backend, model, batch[::-1], alone[::-1], context)
+    reason = next(filter(None, reasons), "")
+    try:
+        if not reason:
+            declared = model.loaded.batch_axis.kind is AxisKind.DECLARED
+            telling = declared and any(tensor.dtype in FLOATS for tensor in members[0])
+            if same is None and not (telling or _differ(alone)):
+                return outcomes  # exchanged or mixed rows could not be told from right ones
+            shares = partial(_shares_of_trial, backend, model, context)
+            reason = compare(shares, members, alone, names)
+            if not (reason or model.sharing.knows(_signature(model, batch)[0])):
+                reason = probe(shares, members, names)
+    except SaysNothingError:
+        return outcomes
     if reason:
         model.sharing.refuse(reason)
-    elif reason is not None:
-        model.sharing.prove(*_signature(model, batch), alike=alike)
+    else:
+        model.sharing.prove(*_signature(model, batch), same)
     return outcomes
 
 
-def _found_wrong(
-    backend: Backend,
-    model: Model,
-    batch: Sequence[Run],
-    alone: Sequence[Sequence[Tensor]],
-    context: RunContext,
-) -> str | None:
-    """Returns what is wrong with a shared run whose members gave certain outputs alone.
-
-    Empty when nothing is, None when it was ended or found no memory: that says nothing.
-    """
+def _shares_of_trial(
+    backend: Backend, model: Model, context: RunContext, members: Sequence[Sequence[Tensor]]
+) -> list[Sequence[Tensor]]:
+    """Runs members as one, in a trial; see `trial.Shares`."""
     try:
-        shares = _shares(backend, model, batch, context)
-    except _UnexpectedRowsError as error:
-        return str(error)
+        return _shares(backend, model, members, context)
     except MemoryError:
-        return None
+        raise SaysNothingError from None
     except TensorkeepError as error:
         let_go(error)
         if context.cancelled:
-            return None
-        return f"a shared run fails where each member alone does not: {error}"
-    pairs = zip(shares, alone, strict=True)
-    return next(filter(None, (difference(*each, model.loaded.outputs) for each in pairs)), "")
+            raise SaysNothingError from None
+        raise
 
 
 def _differ(alone: Sequence[Sequence[Tensor]]) -> bool:

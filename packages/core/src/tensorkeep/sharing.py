@@ -1,9 +1,9 @@
 """Which shared runs of a model can be relied on: what was found out by comparing.
 
-A shared run is tried: the members of a batch run alone, then together, in their order and in the
-opposite one, and what each gets must be the same. What was so once is relied on for batches of the
-same sizes; what was not ends the sharing of runs for as long as the model lives. Nothing here runs
-anything.
+A shared run is tried: the members of a batch run alone, then together, in several orders, and what
+each gets must be the same; then some of them among other rows, which must change nothing of what
+they get. What was so once is relied on for batches of the same sizes; what was not ends the sharing
+of runs for as long as the model lives. Nothing here runs anything.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ _TOLERANCES: Final = {
     DType.FLOAT: 1e-3,
     DType.DOUBLE: 1e-6,
 }
+FLOATS: Final = frozenset(_TOLERANCES)
+"""The types of tensors whose elements may differ by rounding."""
 
 
 class Sharing:
@@ -48,8 +50,8 @@ class Sharing:
         self.refusal = ""
         self._told = False
         # Sizes of axis 0 that came out as they went in, by the inputs' types and other sizes, and
-        # by whether the members of the batch were all alike.
-        self._proven: dict[tuple[Hashable, bool], set[int]] = {}
+        # by what all members of the batch had where they were alike.
+        self._proven: dict[tuple[Hashable, Hashable], set[int]] = {}
 
     def refuse(self, reason: str) -> None:
         """Notes that requests must not share runs of the model.
@@ -66,29 +68,61 @@ class Sharing:
         self._told = True
         return self.refusal
 
-    def prove(self, signature: Hashable, sizes: set[int], *, alike: bool) -> None:
+    def prove(self, signature: Hashable, sizes: set[int], alike: Hashable = None) -> None:
         """Notes that a shared run gave what runs alone give.
 
         Args:
             signature: For what inputs that tells something.
             sizes: The rows of its members, and all of them together.
-            alike: Whether its members had the same inputs: then it tells nothing of others.
+            alike: What stands for the inputs of its members where all had the same: then it tells
+                nothing of others. None where they had not.
         """
         if len(self._proven) >= _MOST_SIGNATURES:
             self._proven = {}
         key = (signature, alike)
         self._proven[key] = self._proven.get(key, set()) | sizes
 
-    def is_proven(self, signature: Hashable, sizes: set[int], *, alike: bool) -> bool:
+    def knows(self, signature: Hashable) -> bool:
+        """Returns whether a shared run of some sizes has given what runs alone give."""
+        return (signature, None) in self._proven
+
+    def is_proven(self, signature: Hashable, sizes: set[int], alike: Hashable = None) -> bool:
         """Returns whether such a shared run has given what runs alone give; see `prove`."""
         found = self._proven.get((signature, alike))
         return found is not None and sizes <= found
 
 
-def are_alike(members: Sequence[Sequence[Tensor]]) -> bool:
-    """Returns whether all of several requests have the same tensors, bit for bit."""
-    first = members[0]
-    return all(list(each) == list(first) for each in members[1:])
+def alike(members: Sequence[Sequence[Tensor]]) -> Hashable:
+    """Returns what stands for the tensors of several requests that all have the same, bit for bit.
+
+    None where they have not.
+    """
+    first = list(members[0])
+    if any(list(each) != first for each in members[1:]):
+        return None
+    return tuple([(tensor.dtype, tensor.shape, hash(bytes(tensor.blob))) for tensor in first])
+
+
+def influence(found: Outputs, usual: Outputs, names: Sequence[str], *, exact: bool) -> str:
+    """Returns which of a member's outputs were others among other rows.
+
+    Args:
+        found: Its outputs among those.
+        usual: Its outputs in the same place of a batch of the same sizes.
+        names: Names of the outputs, perhaps empty ones.
+        exact: Whether they have to be the same to the last bit.
+
+    Returns:
+        The end of a sentence for people; empty where none was.
+    """
+    for index, (one, other) in enumerate(zip(found, usual, strict=True)):
+        if one.dtype is not other.dtype or one.shape != other.shape or not are_close(one, other):
+            changed = True
+        else:
+            changed = exact and bytes(one.blob) != bytes(other.blob)
+        if changed:
+            return f"{output_named(index, names)} changes with the rows of other requests"
+    return ""
 
 
 def difference(found: Outputs, wanted: Outputs, names: Sequence[str]) -> str:

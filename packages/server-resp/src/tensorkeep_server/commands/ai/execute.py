@@ -238,9 +238,9 @@ OF_RUNS: Final = (
     Difference(
         "Requests to every model that has `BATCHSIZE` share runs. Outputs that have as many rows as"
         " all requests together are cut among them: class labels, weights and transposed ones too.",
-        "They share runs along an axis that the model declares as its batch axis, or where shared"
-        " runs were compared with runs alone. To other models each runs alone, `BATCHSIZE` or not;"
-        " the log and AI.INFO say why.",
+        "They share runs along axis 0 where nothing that the model declares speaks against it, and"
+        " shared runs were compared with runs alone: rows must not change each other's outputs. To"
+        " other models each runs alone, `BATCHSIZE` or not; the log and AI.INFO say why.",
         "One client would be given another's values.",
     ),
     Difference(
