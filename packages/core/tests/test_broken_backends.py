@@ -529,9 +529,9 @@ def break_once(monkeypatch, owner, name):
     "target",
     [
         "tensorkeep.execution._execute",
-        "tensorkeep.engine.Engine._settle_outcome",
-        "tensorkeep.engine.Engine._hand",
-        "tensorkeep.engine.Engine._start_safely",
+        "tensorkeep.requests.Requests._settle_outcome",
+        "tensorkeep.dispatch.Dispatcher._hand",
+        "tensorkeep.requests.Requests._start_safely",
         "tensorkeep.graph.GraphRun.finish",
         "tensorkeep.stats.RunStats.note",
         "tensorkeep.stats.RunStats.succeed",
@@ -609,7 +609,7 @@ def test_a_run_that_cannot_be_cancelled_stops_nobody(bench_of):
     bench = bench_of(backend)
     model = bench.create()
     bench.run(model)
-    for context in bench.engine._contexts():
+    for context in bench.engine._contexts.running():
         context.cancel()
 
 

@@ -256,10 +256,10 @@ def test_who_says_when_the_last_request_has_come_needs_no_turn_of_the_loop(make)
     bench = make(EngineConfig(inline_limit=10))
     model = bench.create("identity", steady=True, batching=Batching(8))
     bench.run(model, [[1]])
-    bench.engine.gather(2)
+    bench.engine.dispatcher.gather(2)
     graph = bench.start(model, [[2]])
     assert not graph.done
-    bench.engine.pump()
+    bench.engine.dispatcher.pump()
     assert answer(graph) == [[2]]
 
 
@@ -268,10 +268,10 @@ def test_a_lone_client_spares_the_queue_unless_a_minimum_holds_it_back(make, min
     bench = make(EngineConfig(inline_limit=10))
     model = bench.create("identity", steady=True, batching=Batching(8, minimum))
     model.stats.note((1, 1), 1e-6)
-    bench.engine.gather(1)
+    bench.engine.dispatcher.gather(1)
     graph = bench.start(model, [[2]])
     assert graph.done is not waits
-    bench.engine.pump()
+    bench.engine.dispatcher.pump()
     assert graph.done is not waits
 
 

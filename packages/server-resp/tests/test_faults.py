@@ -135,7 +135,7 @@ class Clients:
         self._loop = loop
         self._server = server
         self._receive = memoryview(bytearray(RECEIVE_SIZE))
-        self.turn = Turn(loop, server.engine)
+        self.turn = Turn(loop, server.engine.dispatcher)
 
     def connect(self, dice=None):
         connection = Connection(self._server, self._receive, self.turn)
@@ -248,7 +248,7 @@ def test_the_pump_of_the_engine_may_raise_and_all_are_answered(
         if len(calls) == 1:
             raise ZeroDivisionError
 
-    monkeypatch.setattr(state.engine, "pump", pump)
+    monkeypatch.setattr(state.engine.dispatcher, "pump", pump)
     good = [clients.connect() for _ in range(3)]
     for connection, _ in good:
         clients.send(connection, request("PING"))

@@ -101,7 +101,7 @@ async def serve(
         model_chunk_size=settings.model_chunk_size,
         max_clients=_max_clients(settings.max_clients),
     )
-    turn = Turn(loop, server.engine)
+    turn = Turn(loop, server.engine.dispatcher)
     await _load(server.engine, settings.load, ended)
     if ended.is_set():
         _log.info("told to end before it was ready")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 if TYPE_CHECKING:
     import asyncio
 
-    from tensorkeep.engine import Engine
+    from tensorkeep.dispatch import Dispatcher
     from tensorkeep_server.hangups import Paused
 
 _log = logging.getLogger(__name__)
@@ -48,9 +48,9 @@ class Turn:
         paused: The connections that are not read from just now.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, engine: Engine) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, dispatcher: Dispatcher) -> None:
         self._loop = loop
-        self._engine = engine
+        self._dispatcher = dispatcher
         self._connections: list[Member] = []
         self.paused: set[Paused] = set()
 
@@ -64,7 +64,7 @@ class Turn:
         connections, self._connections = self._connections, []
         count = len(connections)
         seconds = max(_SHARED / count, _LEAST)
-        self._engine.gather(count)
+        self._dispatcher.gather(count)
         for connection in connections:
             try:
                 connection.serve(seconds)
@@ -73,12 +73,12 @@ class Turn:
             except BaseException as error:  # noqa: BLE001 - logged there; others must be served
                 connection.fail(error)
         try:
-            self._engine.pump()
+            self._dispatcher.pump()
         except KeyboardInterrupt:
             raise
         except BaseException:  # noqa: BLE001 - logged; the connections must be settled
             _log.exception("not all runs of a turn could be started")
-            self._loop.call_soon(self._engine.pump)  # what is left
+            self._loop.call_soon(self._dispatcher.pump)  # what is left
         for connection in connections:
             try:
                 connection.settle()
