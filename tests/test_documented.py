@@ -242,6 +242,20 @@ def test_the_tasks_that_a_page_names_are_in_the_noxfile(page):
     assert set(re.findall(r"nox (?:-\w )*-s ([a-z0-9_]+)", text_of(page))) <= tasks
 
 
+def test_every_task_of_the_noxfile_is_in_the_menu():
+    tree = ast.parse((ROOT / "noxfile.py").read_text("utf-8"))
+    tasks = {
+        node.name
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef)
+        and any("nox.session" in ast.unparse(decorator) for decorator in node.decorator_list)
+    }
+    page = text_of(ROOT / "CONTRIBUTING.md")
+    (menu,) = re.findall(r"^## The menu$(.*?)^## ", page, re.DOTALL | re.MULTILINE)
+
+    assert tasks - set(re.findall("[a-z0-9_]+", menu)) == set()
+
+
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
 def test_the_files_that_a_page_links_to_are_there(page):
     links = re.findall(r"\]\((?!\w+:|#)([^)#\s]+)", text_of(page))

@@ -1,13 +1,14 @@
 """What is special about the backend NUMPY."""
 
 import runpy
+import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tensorkeep_backend_numpy import plugin
-from tensorkeep_backend_numpy.layers import Dense, save
+from tensorkeep_backend_numpy.layers import Dense, load, save
 
 from tensorkeep import Tensor
 from tensorkeep.config import BackendOptions
@@ -90,6 +91,9 @@ def test_a_self_check_notices_a_numpy_that_cannot_multiply(monkeypatch):
         plugin.self_check()
 
 
-def test_the_example_can_be_tried(capsys):
+def test_the_example_can_be_tried_and_writes_its_model(capsys, monkeypatch, tmp_path):
+    path = tmp_path / "model.npz"
+    monkeypatch.setattr(sys, "argv", ["try_it.py", str(path)])
     runpy.run_path(str(Path(__file__).parents[1] / "try_it.py"))
     assert capsys.readouterr().out.startswith("Tensor(FLOAT, shape=[1, 2]) [0.1")
+    assert len(load(path.read_bytes())) == 2

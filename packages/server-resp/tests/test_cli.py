@@ -312,6 +312,30 @@ def test_info_is_readable(used):
     ]
 
 
+def test_titles_of_info_break_between_words_in_a_terminal_of_80_columns(used):
+    shown = run("info", "--port", port_of(used), env={"COLUMNS": "80"}).output
+    titles = [
+        [cell.strip() for cell in line.strip("┃").split("┃")]
+        for line in shown.splitlines()
+        if line.startswith("┃")
+    ]
+    words = {word for line in titles for cell in line for word in cell.split()}
+    assert {"largest", "batch", "waited", "ms", "workers", "errors", "samples"} <= words
+
+
+@pytest.mark.parametrize(("number", "said"), [(0, "0 keys"), (1, "1 key"), (2, "2 keys")])
+def test_info_says_one_key_and_several_keys(server, wire, number, said):
+    for key in range(number):
+        wire.ask("SET", key, "value")
+    assert f", {said}," in run("info", "--port", port_of(server)).output
+
+
+def test_info_says_why_requests_to_a_model_share_no_runs(server, wire):
+    blob = json.dumps({"op": "identity", "axis": "its labels are two"})
+    wire.ask("AI.MODELSTORE", "m", "ONNX", "CPU", "BATCHSIZE", 4, "BLOB", blob)
+    assert "none: its labels are two" in run("info", "--port", port_of(server)).output
+
+
 LONG = "a/long/key/" * 12
 
 

@@ -123,7 +123,8 @@ def _show(told: dict[str, Any]) -> None:
         console.print(
             f"Tensorkeep {server['version']}, pid {server['pid']},"
             f" up {timedelta(seconds=server['uptime_seconds'])}:"
-            f" {server['clients']} clients, {server['commands']} commands so far, {keys} keys,"
+            f" {_counted_noun(server['clients'], 'client')}, {server['commands']} commands so far,"
+            f" {_counted_noun(keys, 'key')},"
             f" {server['memory_bytes'] / _MEGABYTE:.0f} MB of memory",
             highlight=False,
         )
@@ -132,6 +133,10 @@ def _show(told: dict[str, Any]) -> None:
         _print_table(console, rows)
     for kind in ("model", "script"):
         _print_table(console, [_shown(kind, counted) for counted in told.get(f"{kind}s", ())])
+
+
+def _counted_noun(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _shown(kind: str, counted: dict[str, Any]) -> dict[str, Any]:
@@ -143,7 +148,10 @@ def _shown(kind: str, counted: dict[str, Any]) -> dict[str, Any]:
     }
     if kind == "script":
         del shown["samples"]  # nobody counts them
-    return {kind: counted["key"], **shown, "ms per run": mean}
+    shown["ms per run"] = mean
+    if "batching" in counted:
+        shown["batching"] = counted["batching"]
+    return {kind: counted["key"], **shown}
 
 
 def _print_table(console: Console, rows: list[dict[str, Any]]) -> None:
@@ -153,7 +161,9 @@ def _print_table(console: Console, rows: list[dict[str, Any]]) -> None:
     if not rows:
         return
     names = list(dict.fromkeys(name for row in rows for name in row))
-    table = Table(*(Column(name, overflow="fold") for name in names))
+    # Without underscores a title may break between its words.
+    titles = [name.replace("_", " ") for name in names]
+    table = Table(*(Column(title, overflow="fold") for title in titles))
     for row in rows:
         table.add_row(*(escape(str(row.get(name, ""))) for name in names))
     console.print(table)

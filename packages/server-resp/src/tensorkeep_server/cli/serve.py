@@ -88,6 +88,7 @@ def serve(  # noqa: PLR0913 - one parameter for each setting is the point
     bind: Annotated[
         list[str] | None,
         _setting(
+            metavar="<address>",
             help="Address to listen on; may be given several times."
             f"  [default: {' '.join(_DEFAULTS.bind)}]",
         ),
@@ -104,6 +105,7 @@ def serve(  # noqa: PLR0913 - one parameter for each setting is the point
     load: Annotated[
         list[str] | None,
         _setting(
+            metavar="<backend>",
             help="Backend to load before the server is ready; may be given several times."
             " Others are loaded when they are first needed.",
         ),

@@ -44,10 +44,12 @@ def store_model(  # noqa: PLR0913 - one parameter for each option
         int | None, typer.Option(min=0, help="Milliseconds to wait for them at most.")
     ] = None,
     inputs: Annotated[
-        list[str] | None, typer.Option(help="Name of an input; may be given several times.")
+        list[str] | None,
+        typer.Option(metavar="<name>", help="Name of an input; may be given several times."),
     ] = None,
     outputs: Annotated[
-        list[str] | None, typer.Option(help="Name of an output; may be given several times.")
+        list[str] | None,
+        typer.Option(metavar="<name>", help="Name of an output; may be given several times."),
     ] = None,
     signature: Annotated[
         str | None, typer.Option(help="Which of the model's signatures to run, if it has several.")

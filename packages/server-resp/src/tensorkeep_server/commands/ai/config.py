@@ -81,7 +81,7 @@ def parse_config(args: Args) -> LoadBackend | SetBackendsPath | SetChunkSize | G
 def config(
     client: Client, request: LoadBackend | SetBackendsPath | SetChunkSize | GetSetting
 ) -> Reply | Later:
-    """Loads a backend, or changes or answers a setting."""
+    """Loads a backend, or changes or returns a setting."""
     server = client.server
     match request:
         case LoadBackend(rest):
@@ -127,7 +127,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "ai.config",
         parse_config,
         config,
-        summary="Loads a backend, or changes or answers a setting.",
+        summary="Loads a backend, or changes or returns a setting.",
         group="module",
         flags=(WRITE, MODULE),
         syntax=(

@@ -258,7 +258,7 @@ OF_RUNS: Final = (
     Difference(
         "Inputs of different types go into one batch, and are read as what they are not.",
         "They do not.",
-        "The answers would be wrong.",
+        "The outputs would be wrong.",
     ),
     Difference(
         "`MODEL_EXECUTION_TIMEOUT` is 5000 where nothing else is said.",

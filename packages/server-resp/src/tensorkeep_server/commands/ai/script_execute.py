@@ -238,7 +238,7 @@ OF_SCRIPTS: Final = (
         "A script that was given `k\\0z` deleted the key `k`.",
     ),
     Difference(
-        "An integer that `redis.execute` answers is cut to 32 bits.",
+        "An integer that `redis.execute` returns is cut to 32 bits.",
         "It has 64.",
         "Counters, times and sizes go beyond.",
     ),

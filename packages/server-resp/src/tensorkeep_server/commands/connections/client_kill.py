@@ -108,7 +108,7 @@ def _take_yes_or_no(args: Args) -> bool:
 
 
 def kill_(client: Client, request: Kill) -> Reply:
-    """Ends connections; answers how many, or in the old form OK.
+    """Ends connections; returns how many, or in the old form OK.
 
     A connection that ends itself is answered first.
     """

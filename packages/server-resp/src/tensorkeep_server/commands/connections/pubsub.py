@@ -122,12 +122,12 @@ def parse_message(args: Args) -> Message:
 
 
 def publish_message(client: Client, request: Message) -> Reply:
-    """Sends a message; answers how often it was sent."""
+    """Sends a message; returns how often it was sent."""
     return publish(client.server, *request)
 
 
 def publish_shard_message(client: Client, request: Message) -> Reply:
-    """Sends a message to a shard channel; answers how often it was sent."""
+    """Sends a message to a shard channel; returns how often it was sent."""
     return publish_in_shard(client.server, *request)
 
 

@@ -44,7 +44,7 @@ def parse_decrement(args: Args) -> Increment:
 
 
 def add(client: Client, request: Increment) -> Reply:
-    """Adds to an integer, 0 when there is none, and keeps its expiry; answers the sum."""
+    """Adds to an integer, 0 when there is none, and keeps its expiry; returns the sum."""
     return step(client, request.key, by=request.by)
 
 
@@ -62,7 +62,7 @@ def step(client: Client, key: bytes, *, by: int) -> Reply:
 
 
 def add_float(client: Client, request: Pair) -> Reply:
-    """Adds to a number, 0 when there is none, and keeps its expiry; answers the sum as text."""
+    """Adds to a number, 0 when there is none, and keeps its expiry; returns the sum as text."""
     key, word = request
     text = get(client, key)
     number = parse_long_double(b"0" if text is None else text)
@@ -82,7 +82,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "incr",
         Args.take,
         partial(step, by=1),
-        summary="Adds one to an integer and answers the sum.",
+        summary="Adds one to an integer and returns the sum.",
         group="string",
         arity=2,
         flags=(WRITE, DENYOOM, FAST),
@@ -93,7 +93,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "incrby",
         parse_increment,
         add,
-        summary="Adds to an integer and answers the sum.",
+        summary="Adds to an integer and returns the sum.",
         group="string",
         arity=3,
         flags=(WRITE, DENYOOM, FAST),
@@ -104,7 +104,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "incrbyfloat",
         parse_pair,
         add_float,
-        summary="Adds to a number, which need not be whole, and answers the sum.",
+        summary="Adds to a number, which need not be whole, and returns the sum.",
         group="string",
         arity=3,
         flags=(WRITE, DENYOOM, FAST),
@@ -116,7 +116,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "decr",
         Args.take,
         partial(step, by=-1),
-        summary="Subtracts one from an integer and answers the difference.",
+        summary="Subtracts one from an integer and returns the difference.",
         group="string",
         arity=2,
         flags=(WRITE, DENYOOM, FAST),
@@ -127,7 +127,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "decrby",
         parse_decrement,
         add,
-        summary="Subtracts from an integer and answers the difference.",
+        summary="Subtracts from an integer and returns the difference.",
         group="string",
         arity=3,
         flags=(WRITE, DENYOOM, FAST),

@@ -78,7 +78,7 @@ def _read_conditions(args: Args) -> frozenset[bytes]:
 
 
 def expire(client: Client, request: Expire) -> Reply:
-    """Sets when a key vanishes; answers whether it was set.
+    """Sets when a key vanishes; returns whether it was set.
 
     A time that has passed deletes the key.
 
@@ -140,7 +140,7 @@ def read_deadline(
 
 
 def persist(client: Client, key: bytes) -> Reply:
-    """Takes a key's expiry away; answers whether it had one."""
+    """Takes a key's expiry away; returns whether it had one."""
     if client.keys.get(key) is None or _deadline_ms(client.keys, key) == _NO_EXPIRY:
         return 0
     client.keys.expire(key, None, "persist")

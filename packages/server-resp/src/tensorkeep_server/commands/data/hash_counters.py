@@ -55,7 +55,7 @@ def parse_float_increment(args: Args) -> Increment[np.longdouble]:
 
 # --------------------------------------------------------------------------- commands
 def increment(client: Client, request: Increment[int]) -> Reply:
-    """Adds to an integer in a field; answers the sum.
+    """Adds to an integer in a field; returns the sum.
 
     Raises:
         CommandError: The field holds something else, or the sum is out of range.
@@ -74,7 +74,7 @@ def increment(client: Client, request: Increment[int]) -> Reply:
 
 
 def increment_float(client: Client, request: Increment[np.longdouble]) -> Reply:
-    """Adds to a number in a field; answers the sum as text.
+    """Adds to a number in a field; returns the sum as text.
 
     Raises:
         CommandError: The field holds no number, or the sum is infinite.

@@ -54,7 +54,7 @@ def found_or_new(client: Client, key: bytes) -> Hash:
 
 
 def set_fields(client: Client, words: list[bytes]) -> Reply:
-    """Sets fields of a hash; answers how many are new."""
+    """Sets fields of a hash; returns how many are new."""
     key = words[0]
     value = found_or_new(client, key)
     added = sum(map(value.put, words[1::2], words[2::2]))
@@ -69,7 +69,7 @@ def set_fields_only(client: Client, words: list[bytes]) -> Reply:
 
 
 def set_new_field(client: Client, words: list[bytes]) -> Reply:
-    """Sets a field of a hash unless it is there; answers whether it was set."""
+    """Sets a field of a hash unless it is there; returns whether it was set."""
     key, field, content = words
     value = found_or_new(client, key)
     if field in value.content:
@@ -80,7 +80,7 @@ def set_new_field(client: Client, words: list[bytes]) -> Reply:
 
 
 def remove_fields(client: Client, words: list[bytes]) -> Reply:
-    """Removes fields of a hash; answers how many there were."""
+    """Removes fields of a hash; returns how many there were."""
     key, *fields = words
     value = client.keys.find(key, Hash)
     if value is None:
@@ -184,7 +184,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "hset",
         partial(parse_fields, name="hset"),
         set_fields,
-        summary="Sets fields of a hash, and answers how many are new.",
+        summary="Sets fields of a hash, and returns how many are new.",
         group="hash",
         arity=-4,
         flags=(WRITE, DENYOOM, FAST),

@@ -88,7 +88,7 @@ def parse_move(args: Args) -> Move:
 
 # --------------------------------------------------------------------------- commands
 def delete(client: Client, keys: list[bytes]) -> Reply:
-    """Removes keys; answers how many there were.
+    """Removes keys; returns how many there were.
 
     A tensor's memory goes back at once. A model is freed, on another thread, when its last run is
     done. So UNLINK is the same command.
@@ -102,7 +102,7 @@ def exists(client: Client, keys: list[bytes]) -> Reply:
 
 
 def touch(client: Client, keys: list[bytes]) -> Reply:
-    """Marks keys as used; answers how many of them there are."""
+    """Marks keys as used; returns how many of them there are."""
     return sum(client.keys.get(key) is not None for key in keys)
 
 
@@ -122,7 +122,7 @@ def rename(client: Client, names: Pair) -> Reply:
 
 
 def rename_to_new(client: Client, names: Pair) -> Reply:
-    """Renames a key unless the new name is taken; answers whether it was renamed."""
+    """Renames a key unless the new name is taken; returns whether it was renamed."""
     keys = client.keys
     if names.source not in keys:
         raise KeyMissing(names.source)
@@ -133,7 +133,7 @@ def rename_to_new(client: Client, names: Pair) -> Reply:
 
 
 def copy(client: Client, request: Copy) -> Reply:
-    """Copies a value with its expiry; answers whether it was copied.
+    """Copies a value with its expiry; returns whether it was copied.
 
     Raises:
         CommandError: Source and target are the same, or such values cannot be copied.
@@ -154,7 +154,7 @@ def copy(client: Client, request: Copy) -> Reply:
 
 
 def move(client: Client, request: Move) -> Reply:
-    """Moves a key, with its expiry, to another database; answers whether it was moved."""
+    """Moves a key, with its expiry, to another database; returns whether it was moved."""
     source, target = client.keys, client.server.databases[request.database]
     if source is target:
         raise CommandError(_SAME)
@@ -216,7 +216,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "touch",
         Args.take_rest,
         touch,
-        summary="Marks keys as used and answers how many of them there are.",
+        summary="Marks keys as used and returns how many of them there are.",
         group="generic",
         arity=-2,
         flags=(READONLY, FAST),

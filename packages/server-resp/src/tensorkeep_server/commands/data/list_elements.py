@@ -200,7 +200,7 @@ def set_element(client: Client, request: At) -> Reply:
 
 
 def insert(client: Client, request: Insert) -> Reply:
-    """Inserts an element beside the pivot; answers the list's length, -1 without a pivot."""
+    """Inserts an element beside the pivot; returns the list's length, -1 without a pivot."""
     key, behind, pivot, element = request
     elements = client.keys.find(key, List)
     if elements is None:
@@ -214,7 +214,7 @@ def insert(client: Client, request: Insert) -> Reply:
 
 
 def remove(client: Client, request: Remove) -> Reply:
-    """Removes elements that are equal to one; answers how many."""
+    """Removes elements that are equal to one; returns how many."""
     key, most, element = request
     elements = client.keys.find(key, List)
     removed = 0 if elements is None else elements.drop(element, most)

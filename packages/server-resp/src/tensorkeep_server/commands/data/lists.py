@@ -103,7 +103,7 @@ def parse_pop_and_push(args: Args) -> Move:
 
 # --------------------------------------------------------------------------- at the ends
 def push(client: Client, request: Push, *, last: bool) -> Reply:
-    """Adds elements at an end of a list, or makes one; answers its length."""
+    """Adds elements at an end of a list, or makes one; returns its length."""
     key, added = request
     keys = client.keys
     elements = keys.find(key, List)
@@ -120,12 +120,12 @@ def push(client: Client, request: Push, *, last: bool) -> Reply:
 
 
 def push_if_there(client: Client, request: Push, *, last: bool) -> Reply:
-    """Adds elements at an end of a list; answers its length, 0 when there is none."""
+    """Adds elements at an end of a list; returns its length, 0 when there is none."""
     return 0 if client.keys.find(request.key, List) is None else push(client, request, last=last)
 
 
 def pop(client: Client, request: Pop, *, last: bool) -> Reply:
-    """Takes elements from an end of a list; answers them, nothing when there is no list."""
+    """Takes elements from an end of a list; returns them, nothing when there is no list."""
     key, most = request
     elements = client.keys.find(key, List)
     if elements is None:
@@ -144,7 +144,7 @@ def pop(client: Client, request: Pop, *, last: bool) -> Reply:
 
 
 def move(client: Client, request: Move) -> Reply:
-    """Takes an element from a list and adds it to another, or to the same; answers it."""
+    """Takes an element from a list and adds it to another, or to the same; returns it."""
     source, target, from_last, to_last = request
     keys = client.keys
     elements = keys.find(source, List)
@@ -181,7 +181,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "lpush",
         parse_push,
         partial(push, last=False),
-        summary="Adds elements before the first of a list, and answers its length.",
+        summary="Adds elements before the first of a list, and returns its length.",
         group="list",
         arity=-3,
         flags=(WRITE, DENYOOM, FAST),
@@ -192,7 +192,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "rpush",
         parse_push,
         partial(push, last=True),
-        summary="Adds elements behind the last of a list, and answers its length.",
+        summary="Adds elements behind the last of a list, and returns its length.",
         group="list",
         arity=-3,
         flags=(WRITE, DENYOOM, FAST),

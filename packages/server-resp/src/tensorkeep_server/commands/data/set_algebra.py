@@ -108,7 +108,7 @@ def combine(client: Client, keys: list[bytes], *, how: _Combine) -> Reply:
 
 
 def store_combined(client: Client, request: Combination, *, how: _Combine, event: str) -> Reply:
-    """Stores what comes of several sets, replacing what is there; answers how many members."""
+    """Stores what comes of several sets, replacing what is there; returns how many members."""
     result = how(_contents(client, request.keys))
     if result:
         client.keys.set(request.target, Set(result), None, event)

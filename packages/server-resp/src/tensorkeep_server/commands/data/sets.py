@@ -40,7 +40,7 @@ def parse_draw(args: Args) -> Draw:
 
 # --------------------------------------------------------------------------- members
 def add(client: Client, words: list[bytes]) -> Reply:
-    """Adds members to a set; answers how many are new."""
+    """Adds members to a set; returns how many are new."""
     key, *members = words
     keys = client.keys
     value = keys.find(key, Set)
@@ -54,7 +54,7 @@ def add(client: Client, words: list[bytes]) -> Reply:
 
 
 def remove(client: Client, words: list[bytes]) -> Reply:
-    """Removes members from a set; answers how many there were."""
+    """Removes members from a set; returns how many there were."""
     key, *members = words
     value = client.keys.find(key, Set)
     if value is None:
@@ -66,7 +66,7 @@ def remove(client: Client, words: list[bytes]) -> Reply:
 
 
 def move(client: Client, words: list[bytes]) -> Reply:
-    """Moves a member to another set; answers whether it was in the first."""
+    """Moves a member to another set; returns whether it was in the first."""
     source, target, member = words
     keys = client.keys
     # As in Redis, a target of another type is no mistake where there is nothing to move from.
@@ -116,7 +116,7 @@ def contains_each(client: Client, words: list[bytes]) -> Reply:
 
 # --------------------------------------------------------------------------- at random, in pieces
 def pop(client: Client, request: Draw) -> Reply:
-    """Removes and answers members at random."""
+    """Removes and returns members at random."""
     key, count, _ = request
     keys = client.keys
     value = keys.find(key, Set)
@@ -238,7 +238,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "spop",
         parse_pop,
         pop,
-        summary="Removes and answers members at random.",
+        summary="Removes and returns members at random.",
         group="set",
         arity=-2,
         flags=(WRITE, FAST),

@@ -237,7 +237,7 @@ def combine(client: Client, request: Reading, *, how: _Combine) -> Reply:
 
 
 def store_combined(client: Client, request: Combination, *, how: _Combine, event: str) -> Reply:
-    """Stores what comes of several sorted sets, replacing what is there; answers how many."""
+    """Stores what comes of several sorted sets, replacing what is there; returns how many."""
     result, _ = _combined(client, request.sources, how, shows=False)
     if result:
         client.keys.set(request.target, SortedSet(result), None, event)

@@ -155,7 +155,7 @@ def show(client: Client, request: Range) -> Reply:
 
 
 def store(client: Client, request: RangeStore) -> Reply:
-    """Stores the members in a range, replacing what is there; answers how many."""
+    """Stores the members in a range, replacing what is there; returns how many."""
     entries = _chosen(client, request.range)
     if entries:
         made = SortedSet({member: score for score, member in entries})
@@ -175,7 +175,7 @@ def count(client: Client, request: Part) -> Reply:
 
 
 def remove(client: Client, request: Part, *, event: str) -> Reply:
-    """Removes the members in a range; answers how many there were."""
+    """Removes the members in a range; returns how many there were."""
     key, bounds = request
     value = client.keys.find(key, SortedSet)
     if value is None:

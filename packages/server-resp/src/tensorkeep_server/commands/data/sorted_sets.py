@@ -163,7 +163,7 @@ def _new_score(options: frozenset[bytes], old: float | None, score: float) -> fl
 
 
 def remove(client: Client, words: list[bytes]) -> Reply:
-    """Removes members from a sorted set; answers how many there were."""
+    """Removes members from a sorted set; returns how many there were."""
     key, *members = words
     value = client.keys.find(key, SortedSet)
     if value is None:
@@ -206,7 +206,7 @@ def rank(client: Client, words: list[bytes], *, backwards: bool) -> Reply:
 
 # --------------------------------------------------------------------------- popping
 def pop(client: Client, request: Draw, *, backwards: bool) -> Reply:
-    """Removes and answers the first or the last members with their scores."""
+    """Removes and returns the first or the last members with their scores."""
     key, count, _ = request
     keys = client.keys
     value = keys.find(key, SortedSet)
@@ -378,7 +378,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "zpopmin",
         parse_pop,
         partial(pop, backwards=False),
-        summary="Removes and answers the members with the lowest scores.",
+        summary="Removes and returns the members with the lowest scores.",
         group="sorted-set",
         arity=-2,
         flags=(WRITE, FAST),
@@ -390,7 +390,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "zpopmax",
         parse_pop,
         partial(pop, backwards=True),
-        summary="Removes and answers the members with the highest scores.",
+        summary="Removes and returns the members with the highest scores.",
         group="sorted-set",
         arity=-2,
         flags=(WRITE, FAST),

@@ -229,7 +229,7 @@ def _store(keys: Keyspace, key: bytes, value: Argument, deadline: float | None) 
 
 
 def set_if_missing(client: Client, request: Pair) -> Reply:
-    """Stores a string unless the key is taken; answers whether it was stored."""
+    """Stores a string unless the key is taken; returns whether it was stored."""
     if request.key in client.keys:
         return 0
     client.keys.set(*request, None, "set")
@@ -246,7 +246,7 @@ def set_until(client: Client, request: SetUntil, *, name: str, unit_ms: int) -> 
 
 
 def get_and_set(client: Client, request: Pair) -> Reply:
-    """Stores a string; answers the one that it replaces."""
+    """Stores a string; returns the one that it replaces."""
     old = get(client, request.key)
     client.keys.set(*request, None, "set")
     return old
@@ -260,7 +260,7 @@ def set_many(client: Client, pairs: list[Pair]) -> Reply:
 
 
 def set_many_if_missing(client: Client, pairs: list[Pair]) -> Reply:
-    """Stores strings unless one of the keys is taken; answers whether they were stored."""
+    """Stores strings unless one of the keys is taken; returns whether they were stored."""
     if any(key in client.keys for key, _ in pairs):
         return 0
     set_many(client, pairs)
@@ -307,7 +307,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "getset",
         parse_pair,
         get_and_set,
-        summary="Stores a string and answers the one that it replaces.",
+        summary="Stores a string and returns the one that it replaces.",
         group="string",
         arity=3,
         flags=(WRITE, DENYOOM, FAST),

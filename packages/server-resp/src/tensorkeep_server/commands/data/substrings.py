@@ -65,7 +65,7 @@ def get_range(client: Client, request: Range) -> Reply:
 
 
 def append(client: Client, request: Pair) -> Reply:
-    """Adds to the end of a string, or stores a new one; answers its length."""
+    """Adds to the end of a string, or stores a new one; returns its length."""
     key, more = request
     old = get(client, key)
     if old is None:
@@ -78,7 +78,7 @@ def append(client: Client, request: Pair) -> Reply:
 
 
 def set_range(client: Client, request: SetRange) -> Reply:
-    """Writes into a string, or behind its end after some zeros; answers its length."""
+    """Writes into a string, or behind its end after some zeros; returns its length."""
     key, offset, more = request
     old = get(client, key) or b""
     if not more:
@@ -104,7 +104,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "append",
         parse_pair,
         append,
-        summary="Adds to the end of a string, or stores a new one, and answers its length.",
+        summary="Adds to the end of a string, or stores a new one, and returns its length.",
         group="string",
         arity=3,
         flags=(WRITE, DENYOOM, FAST),
@@ -128,7 +128,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "setrange",
         parse_set_range,
         set_range,
-        summary="Writes into a string from some byte on, and answers its length.",
+        summary="Writes into a string from some byte on, and returns its length.",
         group="string",
         arity=4,
         flags=(WRITE, DENYOOM),
