@@ -126,6 +126,12 @@ COMMANDS: Final[tuple[Command, ...]] = (
                 "SAVE is refused, and the server stays; with FORCE it ends.",
                 "As Redis does when it cannot write: who asks for SAVE must learn of it.",
             ),
+            Difference(
+                "Ends at once: who waits for a run loses the connection without a reply.",
+                "What runs may end within `--shutdown-grace`; what is not done by then is answered"
+                " `ERR the server is shutting down`.",
+                "Who waits should learn what became of the run.",
+            ),
         ),
     ),
 )
