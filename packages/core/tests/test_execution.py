@@ -287,27 +287,53 @@ def test_rows_that_are_mixed_are_found_also_where_the_first_batch_shows_none_of_
     assert of.unshared
 
 
+def batch_of(of, dtype, rows):
+    """Returns a run of a model for each row, of one column and of some type."""
+    runs = batch(of, *[[[[0]]]] * len(rows))
+    for run, row in zip(runs, rows, strict=True):
+        run.inputs = [Tensor.from_numpy(np.full((1, 1), row, dtype))]
+    return runs
+
+
+UNSEEN_OTHERS = {
+    "flipped": (lambda x: [x[::-1]], np.int64, [1, 2, 1], [1, 2, 3]),
+    "halves exchanged": (
+        lambda x: [np.roll(x, len(x) // 2, 0)],
+        np.int64,
+        [1, 2, 1, 2],
+        [1, 2, 3, 4],
+    ),
+    "least of padded": (lambda x: [np.minimum(x, x.max() - 5)], np.int64, [1, 9], [1, 2]),
+    "brightest": (lambda x: [x / np.float32(x.max())], np.uint8, [255, 25], [25, 5]),
+    "all true": (lambda x: [np.float32(x & x.all())], bool, [True, True], [True, False]),
+    "greatest beside infinity": (
+        lambda x: [np.stack([x, np.full_like(x, x.max())], 1)],
+        np.float32,
+        [np.inf, np.inf],
+        [1, 2],
+    ),
+}
+
+
 @pytest.mark.parametrize("axis", [POSSIBLE, DECLARED])
-@pytest.mark.parametrize("name", ["flipped, two of three alike", "halves exchanged"])
-def test_exchanged_whole_numbers_are_found_as_well(name, axis):
-    function, *batches = UNSEEN[name]
+@pytest.mark.parametrize("name", UNSEEN_OTHERS)
+def test_mixed_whole_numbers_truth_values_and_infinities_are_found_as_well(name, axis):
+    function, dtype, *batches = UNSEEN_OTHERS[name]
     of, backend = model(axis), Function(function)
     for rows in batches:
-        members = [[np.full((1, 1), row, np.int64)] for row in rows]
-        runs = batch(of, *members)
-        for run, (array,) in zip(runs, members, strict=True):
-            run.inputs = [Tensor.from_numpy(array)]
-        assert outputs(execute(backend, runs, RunContext(CPU))) == [[[[row]]] for row in rows]
-    assert of.unshared
+        found = outputs(execute(backend, batch_of(of, dtype, rows), RunContext(CPU)))
+        with np.errstate(all="ignore"):
+            expected = [
+                [np.asarray(function(np.full((1, 1), row, dtype))[0]).tolist()] for row in rows
+            ]
+        np.testing.assert_equal(found, expected)
 
 
 def test_members_that_are_alike_prove_nothing_of_others_that_are():
     """Sums of zeros are the same over any rows; whole numbers have no stand-ins."""
     of, backend = model(), Function(lambda x: [x.cumsum(0)])
     for value in (0, 1):
-        runs = batch(of, *[[[[value]]]] * 2)
-        for run in runs:
-            run.inputs = [Tensor.from_numpy(np.full((1, 1), value, np.int64))]
+        runs = batch_of(of, np.int64, [value] * 2)
         assert outputs(execute(backend, runs, RunContext(CPU))) == [[[[value]]]] * 2
 
 
@@ -335,9 +361,6 @@ def test_rounding_that_does_not_repeat_itself_is_no_influence():
 def test_a_declared_axis_of_whole_numbers_is_believed_once_outputs_differ():
     of, backend = model(DECLARED), Function(lambda x: [x.max(0, keepdims=True) > x - 5])
     for values in ((1, 2), (1, 9)):
-        runs = batch(of, *[[[[value]]] for value in values])
-        for run, value in zip(runs, values, strict=True):
-            run.inputs = [Tensor.from_numpy(np.full((1, 1), value, np.int64))]
-        found = outputs(execute(backend, runs, RunContext(CPU)))
+        found = outputs(execute(backend, batch_of(of, np.int64, values), RunContext(CPU)))
         assert found == [[[[True]]]] * 2
     assert backend.rows == [1] * 4

@@ -4,7 +4,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from tensorkeep.probes import grouped, orders, stand_ins
+from tensorkeep.probes import grouped, orders, pairs, stand_ins
 from tensorkeep.tensor import DType, Tensor
 
 
@@ -58,3 +58,19 @@ def test_whole_numbers_beside_floats_stay_those_of_the_member():
     _, far = stand_ins([stays, [tensor([[7]], np.int64), tensor([[8]])]], 0)
     assert far[1][0].numpy().tolist() == [[1]]
     assert far[1][1].numpy().item() > 1e6
+
+
+def test_a_pair_holds_numbers_alone():
+    one, other = [tensor([[1, np.nan]])], [tensor([[-np.inf, 3]])]
+    (found,) = pairs(one, other)
+    assert [each[0].numpy().tolist() for each in found] == [[[1, 0]], [[0, 3]]]
+
+
+def test_whole_numbers_are_probed_with_the_least_and_the_greatest_that_came_too():
+    strings = Tensor.from_values(DType.STRING, (1,), [b"a"])
+    one = [tensor([[4, 9]], np.int64), tensor([[1]]), tensor([[True]], bool), strings]
+    other = [tensor([[7, 3]], np.int64), tensor([[2]]), tensor([[True]], bool), strings]
+    usual, apart = pairs(one, other)
+    assert [list(each) for each in usual] == [one, other]
+    assert apart[0] == [tensor([[3, 3]], np.int64), tensor([[1]]), tensor([[False]], bool), strings]
+    assert apart[1] == [tensor([[9, 9]], np.int64), tensor([[2]]), tensor([[True]], bool), strings]

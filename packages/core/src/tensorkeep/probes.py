@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 # differs by far more than rounding does, and no threshold that members keep is likely to be kept.
 _LARGER: Final = 1e6
 _LARGEST: Final = {DType.FLOAT16: 6e4}  # above, float16 has no numbers
+_MOST: Final = 1e38  # above, nor has float32
 
 
 def grouped(members: Sequence[Sequence[Tensor]]) -> list[int]:
@@ -50,6 +51,52 @@ def orders(count: int) -> list[list[int]]:
     forth = list(range(count))
     found = [forth, forth[::-1]]
     return found if count < 3 else [*found, [*forth[1:], 0]]  # noqa: PLR2004 - of two that is the second
+
+
+def pairs(one: Sequence[Tensor], other: Sequence[Tensor]) -> list[list[Sequence[Tensor]]]:
+    """Returns pairs of members to put among stand-ins.
+
+    The two given, without infinities and what is no number: these would hide a larger element. And,
+    where they have whole numbers or truth values, two that differ in all of them: the least of one
+    input's elements wherever there is one, and the greatest. Both are values that the model takes.
+    """
+    first = [[_finite(tensor) for tensor in each] for each in (one, other)]
+    if all(tensor.dtype in FLOATS or tensor.dtype is DType.STRING for tensor in one):
+        return [list(first)]
+    apart: list[list[Tensor]] = [[], []]
+    for columns in zip(*first, strict=True):
+        filled = columns
+        if columns[0].dtype not in FLOATS and columns[0].dtype is not DType.STRING:
+            filled = _apart(*columns)
+        for tensors, tensor in zip(apart, filled, strict=True):
+            tensors.append(tensor)
+    return [list(first), list(apart)]
+
+
+def _finite(tensor: Tensor) -> Tensor:
+    if tensor.dtype not in FLOATS:
+        return tensor
+    array = tensor.numpy()
+    known = np.isfinite(array.astype(np.float64))
+    if known.all():
+        return tensor
+    return Tensor.from_numpy(np.where(known, array, np.zeros_like(array)))
+
+
+def _apart(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns tensors of the least and of the greatest element of two, of their shapes."""
+    arrays = one.numpy(), other.numpy()
+    elements = np.concatenate([array.ravel() for array in arrays])
+    extremes = (
+        (False, True)
+        if one.dtype is DType.BOOL or not elements.size
+        else (elements.min(), elements.max())
+    )
+    least, greatest = (
+        Tensor.from_numpy(np.full_like(array, value))
+        for array, value in zip(arrays, extremes, strict=True)
+    )
+    return least, greatest
 
 
 def stand_ins(members: Sequence[Sequence[Tensor]], place: int) -> Iterator[list[Sequence[Tensor]]]:
@@ -100,7 +147,7 @@ def _filled(tensor: Tensor, rows: int, *, below: bool) -> Tensor:
     array = tensor.numpy()
     elements = array.astype(np.float64)
     largest = float(np.abs(elements[np.isfinite(elements)]).max(initial=0.0))
-    value = min(_LARGER * (1 + largest), _LARGEST.get(tensor.dtype, 1e30))
+    value = min(_LARGER * (1 + largest), _LARGEST.get(tensor.dtype, _MOST))
     shape = (rows, *tensor.shape[1:])
     flat = np.full(np.prod(shape), value)
     flat[int(not below) :: 2] *= -1

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import TypeAlias
 
 from tensorkeep.errors import TensorkeepError
-from tensorkeep.probes import grouped, orders, stand_ins
+from tensorkeep.probes import grouped, orders, pairs, stand_ins
 from tensorkeep.sharing import alike, difference, influence
 from tensorkeep.tensor import Tensor
 
@@ -82,14 +82,22 @@ def probe(shares: Shares, members: Members, names: Sequence[str]) -> str:
         SaysNothingError: It cannot be said.
     """
     together = grouped(members)
-    pair = [members[together[0]], members[together[-1]]]
-    first = 0 if alike(pair) is None else 1  # its own rows would be what is there
+    for pair in pairs(members[together[0]], members[together[-1]]):
+        reason = _influenced(shares, pair, names)
+        if reason:
+            return reason
+    return ""
+
+
+def _influenced(shares: Shares, pair: Members, names: Sequence[str]) -> str:
+    """Probes with one pair of members; see `probe`."""
     try:
         usual, again = shares(pair), shares(pair)
     except UnexpectedRowsError as error:
         return str(error)
-    except TensorkeepError as error:
-        return _fails(error)
+    except TensorkeepError:
+        return ""  # the model does not take such rows
+    first = 0 if alike(pair) is None else 1  # its own rows would be what is there
     for place in (0, 1):
         exact = not influence(again[place], usual[place], names, exact=True)
         for batch in islice(stand_ins(pair, place), first, None):
@@ -98,7 +106,7 @@ def probe(shares: Shares, members: Members, names: Sequence[str]) -> str:
             except UnexpectedRowsError as error:
                 return str(error)
             except TensorkeepError:
-                continue  # the model does not take such rows
+                continue  # nor such
             reason = influence(found, usual[place], names, exact=exact)
             if reason:
                 return reason
