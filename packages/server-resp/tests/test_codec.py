@@ -9,20 +9,18 @@ import pytest
 
 from tensorkeep_server import codec
 from tensorkeep_server.codec import LARGE, Limits, RequestParser, Unread
+from tensorkeep_server.encoding import LARGE_BULK, encode
+from tensorkeep_server.portions import Piece, take
 from tensorkeep_server.reply import (
-    LARGE_BULK,
     NULL_ARRAY,
     OK,
     BigNumber,
     Error,
     Map,
-    Piece,
     Push,
     Set,
     Simple,
     Verbatim,
-    encode,
-    take,
 )
 
 # Whole, so that the splitter sees it; and in the smallest pieces, so that only the reader that

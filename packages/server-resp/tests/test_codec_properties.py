@@ -9,20 +9,18 @@ from hypothesis import strategies as st
 
 from tensorkeep_server import codec
 from tensorkeep_server.codec import LARGE, Limits, Request, RequestParser, Unread
+from tensorkeep_server.encoding import LARGE_BULK, encode
+from tensorkeep_server.portions import Piece, take
 from tensorkeep_server.reply import (
-    LARGE_BULK,
     NULL_ARRAY,
     BigNumber,
     Error,
     Map,
     NullArray,
-    Piece,
     Push,
     Set,
     Simple,
     Verbatim,
-    encode,
-    take,
 )
 
 

@@ -2,7 +2,7 @@
 
 This module decides what a request is: where it ends, what breaks the protocol, and how much one may
 ask for. It touches no socket, no loop and no clock, and knows no command. Replies are the business
-of `reply`.
+of `reply` and `encoding`.
 
 Two readers share one interface. Whole requests without a line break inside an argument, nearly
 all there are, are split at the line breaks, and their lengths are checked afterwards: about 1 us

@@ -13,7 +13,8 @@ from tensorkeep.tensor import NUL, DType, Tensor, element_count
 from tensorkeep_server.args import Args, keyword, parse_integer
 from tensorkeep_server.errors import CommandError
 from tensorkeep_server.numerals import parse_doubles, parse_integers
-from tensorkeep_server.reply import BLOCK, PORTION, BigNumber, LongArray
+from tensorkeep_server.portions import PORTION
+from tensorkeep_server.reply import BLOCK, BigNumber, LongArray
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Sequence
