@@ -86,6 +86,11 @@ def test_numbers_of_arguments_of_commands_are_found():
         ),
         (function("f", f"    x = {'+'.join('x' * 3000)}\n"), "Too much lies in one another"),
         (function("f") + "def g(x:\n" + LINES * 800, "The source cannot be parsed"),
+        (
+            f"def f(x):\n    y = {'[' * 3000}1{']' * 3000}\n    return x\n",
+            "cannot be parsed: too many",
+        ),
+        (f"def f(x):\n    y = {'not ' * 1500}1 1\n    return x\n", "cannot be parsed"),
     ],
 )
 def test_what_is_too_long_or_too_deep_is_refused_with_its_place(source, text):

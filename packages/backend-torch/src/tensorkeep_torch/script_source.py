@@ -24,6 +24,7 @@ _MOST_NODES: Final = 10_000  # of a function, as Python's parser counts; some 1,
 _MOST_BLOCKS: Final = 50  # that lie in one another; what the compiler does grows with the square
 _MOST_NESTED: Final = 1_000  # the compiler's own stack ends at some 5,000
 _SHORT: Final = 8 * 1024  # bytes of what is compiled in one piece
+_TOKEN: Final = re.compile(r"\w+|[^\w\s]")
 _DEFINITION: Final = re.compile(r"^(?=def\b)", re.MULTILINE)
 _BLOCKS: Final = (ast.For, ast.FunctionDef, ast.If, ast.While, ast.With)
 
@@ -48,7 +49,7 @@ class Piece:
 def pieces_of(source: str) -> list[Piece]:
     """Returns the pieces of a script, in an order in which they can be compiled.
 
-    Source that Python cannot parse is one piece, for the compiler to say so in its own words.
+    Short source that Python cannot parse is one piece, for the compiler to say so in its own words.
 
     Raises:
         ModelRejected: It is too long, a function is, or too much is nested in it.
@@ -79,7 +80,8 @@ def _piece(text: str, line: int) -> Piece:
     except (SyntaxError, ValueError) as error:
         if isinstance(error, IndentationError) and "too many levels" in str(error):
             raise ModelRejected(f"{_nested(line)}: {error.msg}") from error
-        if len(text) > _SHORT:
+        # How deep it goes is not known then, but no deeper than it has tokens.
+        if len(text) > _SHORT or len(_TOKEN.findall(text)) > _MOST_NESTED:
             raise ModelRejected(f"The source cannot be parsed: {error}") from error
         return Piece(padded, frozenset(), frozenset(), frozenset({1}))
     nodes = _measured(tree, line)
