@@ -11,7 +11,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import pluggy
 
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from tensorkeep.model import LoadedModel, ModelSpec, ScriptSpec
 
 _log = logging.getLogger(__name__)
+
+_R = TypeVar("_R")
 
 _SPECS: Final = (BackendHooks, OptionalHooks, ScriptHooks)
 
@@ -144,14 +146,7 @@ class Backend:
         """
         if not self._serializes:
             return blob
-        try:
-            return hook_results.blob(self._hooks.serialize(model=model))
-        except WrongResult as error:
-            raise broken(self.name, error) from error
-        except BaseException as error:  # a plugin may raise anything
-            if is_ours(error):
-                raise
-            raise RunFailed(text_of(error)) from error
+        return self._asked(lambda: hook_results.blob(self._hooks.serialize(model=model)))
 
     def model_free(self, model: LoadedModel) -> None:
         """See `hookspecs.OptionalHooks.model_free`."""
@@ -163,8 +158,12 @@ class Backend:
         Raises:
             RunFailed: The backend failed, or returned something else.
         """
+        return self._asked(lambda: hook_results.stats(self._hooks.backend_stats()))
+
+    def _asked(self, ask: Callable[[], _R]) -> _R:
+        """Returns what the backend tells; whatever it raises instead is a `RunFailed`."""
         try:
-            return hook_results.stats(self._hooks.backend_stats())
+            return ask()
         except WrongResult as error:
             raise broken(self.name, error) from error
         except BaseException as error:  # a plugin may raise anything

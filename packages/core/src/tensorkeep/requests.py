@@ -142,7 +142,7 @@ class Requests:
         self.give_up(run.graph, RunExpired())
 
     def _end_overdue(self, graph: GraphRun) -> None:
-        """Returns a request whose time is up, and ends its runs that nobody shares."""
+        """Ends a request whose time is up, and its runs that nobody shares."""
         if graph.done:
             return
         self.give_up(graph, RunExpired())
