@@ -100,6 +100,26 @@ def test_what_is_too_long_or_too_deep_is_refused_with_its_place(source, text):
     assert text in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        f"def f(x):\n    y = {'(' * 30}1{',)' * 30}\n    return x\n",
+        "def f(x):\n    t = (1, 1)\n" + "    t = (t, t)\n" * 15 + "    return x\n",
+        "def g0(x):\n    return (x, x)\n"
+        + "".join(f"def g{n}(x):\n    return (g{n - 1}(x), g{n - 1}(x))\n" for n in range(1, 30)),
+    ],
+)
+def test_tuples_whose_type_swells_are_refused(source):
+    with pytest.raises(ModelRejected, match="Too much lies in one another"):
+        pieces_of(source)
+
+
+def test_ordinary_tuples_are_no_burden():
+    pairs = "    a, b = b, (a, b)[0]\n    x = x.view((1, (2)))\n    t = (x, (a, b))\n" * 200
+
+    assert pieces_of(f"def f(x):\n    a, b = 1, 2\n{pairs}    return (t, (t, [x, x]))\n")
+
+
 def test_what_is_no_python_is_left_to_the_compiler():
     (piece,) = pieces_of("def f(x:\n")
 

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Final
 from tensorkeep.errors import ModelRejected
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 _MOST_BYTES: Final = 512 * 1024
 _MOST_FUNCTION_BYTES: Final = 64 * 1024  # what Python's parser takes 30 ms for
 _MOST_NODES: Final = 10_000  # of a function, as Python's parser counts; some 1,200 short lines
 _MOST_BLOCKS: Final = 50  # that lie in one another; what the compiler does grows with the square
 _MOST_NESTED: Final = 1_000  # the compiler's own stack ends at some 5,000
+_MOST_TUPLES: Final = 50_000  # see `_weight`; what the compiler takes some milliseconds for
 _SHORT: Final = 8 * 1024  # bytes of what is compiled in one piece
 _TOKEN: Final = re.compile(r"\w+|[^\w\s]")
 _DEFINITION: Final = re.compile(r"^(?=def\b)", re.MULTILINE)
@@ -100,6 +101,7 @@ def _measured(tree: ast.Module, line: int) -> list[ast.AST]:
         ModelRejected: A function has too many, or too much is nested.
     """
     found: list[ast.AST] = []
+    results: dict[str, int] = {}
     for function in tree.body:
         before = len(found)
         waiting: list[tuple[ast.AST, int, int]] = [(function, 0, 0)]
@@ -115,7 +117,41 @@ def _measured(tree: ast.Module, line: int) -> list[ast.AST]:
                     f"A function of a script must not be as long as the one at line"
                     f" {line + function.lineno}: it has more than {_MOST_NODES} parts"
                 )
+        if isinstance(function, ast.FunctionDef):
+            results[function.name] = _heaviest_result(found[before:], results)
+            if results[function.name] > _MOST_TUPLES:
+                raise ModelRejected(_nested(line + function.lineno - 1))
     return found
+
+
+def _heaviest_result(nodes: Sequence[ast.AST], results: Mapping[str, int]) -> int:
+    """Returns the weight of what a function returns, or of a tuple in it that weighs too much."""
+    known, heaviest = dict(results), 0
+    statements = [each for each in nodes if isinstance(each, ast.Assign | ast.Return | ast.Expr)]
+    for statement in sorted(statements, key=lambda each: (each.lineno, each.col_offset)):
+        weight = _weight(statement.value, known)
+        if weight > _MOST_TUPLES:
+            return weight
+        if isinstance(statement, ast.Return):
+            heaviest = max(heaviest, weight)
+        elif isinstance(statement, ast.Assign):
+            for target in statement.targets:
+                if isinstance(target, ast.Name):
+                    known[target.id] = weight
+    return heaviest
+
+
+def _weight(node: ast.expr | None, known: Mapping[str, int]) -> int:
+    """Returns what the compiler has to do for a tuple's type: it compares each part twice."""
+    if isinstance(node, ast.Name):
+        return known.get(node.id, 0)
+    if isinstance(node, ast.Call):
+        return _weight(node.func, known) if isinstance(node.func, ast.Name) else 0
+    if isinstance(node, ast.IfExp):
+        return _weight(node.body, known)
+    if isinstance(node, ast.Tuple | ast.List):
+        return 1 + 2 * sum(_weight(each, known) for each in node.elts)
+    return 0
 
 
 def _nested(line: int) -> str:
