@@ -104,6 +104,8 @@ def test_what_is_too_long_or_too_deep_is_refused_with_its_place(source, text):
     "source",
     [
         f"def f(x):\n    y = {'(' * 30}1{',)' * 30}\n    return x\n",
+        f"def f(x: {'Tuple[' * 30}int{']' * 30}):\n    return x\n",
+        "def f(x):\n    s, t = 1, 1\n" + "    s, t = (s, t), (t, s)\n" * 15 + "    return x\n",
         "def f(x):\n    t = (1, 1)\n" + "    t = (t, t)\n" * 15 + "    return x\n",
         "def g0(x):\n    return (x, x)\n"
         + "".join(f"def g{n}(x):\n    return (g{n - 1}(x), g{n - 1}(x))\n" for n in range(1, 30)),

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from tensorkeep.errors import ModelRejected
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 _MOST_BYTES: Final = 512 * 1024
 _MOST_FUNCTION_BYTES: Final = 64 * 1024  # what Python's parser takes 30 ms for
@@ -24,6 +24,7 @@ _MOST_NODES: Final = 10_000  # of a function, as Python's parser counts; some 1,
 _MOST_BLOCKS: Final = 50  # that lie in one another; what the compiler does grows with the square
 _MOST_NESTED: Final = 1_000  # the compiler's own stack ends at some 5,000
 _MOST_TUPLES: Final = 50_000  # see `_weight`; what the compiler takes some milliseconds for
+_MOST_TYPES: Final = 15  # that lie in one another, and indices: time doubles with each
 _SHORT: Final = 8 * 1024  # bytes of what is compiled in one piece
 _TOKEN: Final = re.compile(r"\w+|[^\w\s]")
 _DEFINITION: Final = re.compile(r"^(?=def\b)", re.MULTILINE)
@@ -104,14 +105,16 @@ def _measured(tree: ast.Module, line: int) -> list[ast.AST]:
     results: dict[str, int] = {}
     for function in tree.body:
         before = len(found)
-        waiting: list[tuple[ast.AST, int, int]] = [(function, 0, 0)]
+        waiting: list[tuple[ast.AST, int, int, int]] = [(function, 0, 0, 0)]
         while waiting:
-            node, depth, blocks = waiting.pop()
+            node, depth, blocks, types = waiting.pop()
             found.append(node)
             blocks += isinstance(node, _BLOCKS)
-            if depth > _MOST_NESTED or blocks > _MOST_BLOCKS + 1:
+            types += isinstance(node, ast.Subscript)
+            if depth > _MOST_NESTED or blocks > _MOST_BLOCKS + 1 or types > _MOST_TYPES:
                 raise ModelRejected(_nested(line + function.lineno - 1))
-            waiting += ((each, depth + 1, blocks) for each in ast.iter_child_nodes(node))
+            children = ast.iter_child_nodes(node)
+            waiting += ((each, depth + 1, blocks, types) for each in children)
             if len(found) - before > _MOST_NODES:
                 raise ModelRejected(
                     f"A function of a script must not be as long as the one at line"
@@ -136,9 +139,20 @@ def _heaviest_result(nodes: Sequence[ast.AST], results: Mapping[str, int]) -> in
             heaviest = max(heaviest, weight)
         elif isinstance(statement, ast.Assign):
             for target in statement.targets:
-                if isinstance(target, ast.Name):
-                    known[target.id] = weight
+                known.update([*_assigned(target, statement.value, known)])
     return heaviest
+
+
+def _assigned(
+    target: ast.expr, value: ast.expr, known: Mapping[str, int]
+) -> Iterator[tuple[str, int]]:
+    """Gives the names in a target, with the weights of what they get."""
+    if isinstance(target, ast.Name):
+        yield target.id, _weight(value, known)
+    elif isinstance(target, ast.Tuple):
+        parts = value.elts if isinstance(value, ast.Tuple) else [value] * len(target.elts)
+        for each, part in zip(target.elts, parts, strict=False):
+            yield from _assigned(each, part, known)
 
 
 def _weight(node: ast.expr | None, known: Mapping[str, int]) -> int:
