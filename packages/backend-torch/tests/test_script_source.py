@@ -105,6 +105,8 @@ def test_what_is_too_long_or_too_deep_is_refused_with_its_place(source, text):
     [
         f"def f(x):\n    y = {'(' * 30}1{',)' * 30}\n    return x\n",
         f"def f(x: {'Tuple[' * 30}int{']' * 30}):\n    return x\n",
+        "def f(x):\n    t = (1, 1)\n" + "    t = t + t\n" * 15 + "    return x\n",
+        "def f(x):\n    t = (1, 1)\n" + "    t = (t, t, 1)[0:2]\n" * 15 + "    return x\n",
         "def f(x):\n    s, t = 1, 1\n" + "    s, t = (s, t), (t, s)\n" * 15 + "    return x\n",
         "def f(x):\n    t = (1, 1)\n" + "    t = (t, t)\n" * 15 + "    return x\n",
         "def g0(x):\n    return (x, x)\n"
@@ -117,9 +119,14 @@ def test_tuples_whose_type_swells_are_refused(source):
 
 
 def test_ordinary_tuples_are_no_burden():
-    pairs = "    a, b = b, (a, b)[0]\n    x = x.view((1, (2)))\n    t = (x, (a, b))\n" * 200
+    pairs = (
+        "    a, b = b, (a, b)[0] + 1\n    s = (s[0] + 1, s[1])\n"
+        "    x = x.view((1, (2)))\n    t = (x, (a, b))\n"
+    ) * 100
 
-    assert pieces_of(f"def f(x):\n    a, b = 1, 2\n{pairs}    return (t, (t, [x, x]))\n")
+    assert pieces_of(
+        f"def f(x):\n    a, b = 1, 2\n    s = (1, 2)\n{pairs}    return (t, (t, [x, x]))\n"
+    )
 
 
 def test_what_is_no_python_is_left_to_the_compiler():

@@ -121,7 +121,10 @@ def _measured(tree: ast.Module, line: int) -> list[ast.AST]:
                     f" {line + function.lineno}: it has more than {_MOST_NODES} parts"
                 )
         if isinstance(function, ast.FunctionDef):
-            results[function.name] = _heaviest_result(found[before:], results)
+            try:
+                results[function.name] = _heaviest_result(found[before:], results)
+            except RecursionError as error:
+                raise ModelRejected(_nested(line + function.lineno - 1)) from error
             if results[function.name] > _MOST_TUPLES:
                 raise ModelRejected(_nested(line + function.lineno - 1))
     return found
@@ -156,13 +159,21 @@ def _assigned(
 
 
 def _weight(node: ast.expr | None, known: Mapping[str, int]) -> int:
-    """Returns what the compiler has to do for a tuple's type: it compares each part twice."""
+    """Returns what the compiler has to do for a tuple's type.
+
+    It compares each part twice, and those of a sum more often.
+    """
+    if isinstance(node, ast.Call):
+        node = node.func
     if isinstance(node, ast.Name):
         return known.get(node.id, 0)
-    if isinstance(node, ast.Call):
-        return _weight(node.func, known) if isinstance(node.func, ast.Name) else 0
     if isinstance(node, ast.IfExp):
         return _weight(node.body, known)
+    if isinstance(node, ast.Subscript):
+        weight = _weight(node.value, known)
+        return weight if isinstance(node.slice, ast.Slice) else weight // 2
+    if isinstance(node, ast.BinOp):
+        return 8 * (_weight(node.left, known) + _weight(node.right, known))
     if isinstance(node, ast.Tuple | ast.List):
         return 1 + 2 * sum(_weight(each, known) for each in node.elts)
     return 0
