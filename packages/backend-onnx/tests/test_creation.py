@@ -38,7 +38,10 @@ def refusal(load):
         (bytes(64), "Failed to load model because protobuf parsing failed."),
         (b"PK\x03\x04 a zip", "Failed to load model because protobuf parsing failed."),
         (b"\xff" * 64, "Failed to load model because protobuf parsing failed."),
+        # Reads as fields with numbers: so many would be walked over for a minute.
+        (b"x" * 100_000_000, "Failed to load model because protobuf parsing failed."),
     ],
+    ids=range(7),
 )
 def test_bytes_that_are_no_model_are_refused(refusal, blob, text):
     assert refusal(blob) == text

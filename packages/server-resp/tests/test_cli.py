@@ -354,6 +354,15 @@ def test_info_lists_models_and_scripts_by_key_and_shows_long_keys_whole(used, wi
     assert "…" not in shown
 
 
+def test_a_key_of_control_characters_stays_in_its_row(used, wire):
+    wire.ask(
+        "AI.MODELSTORE", b"a\nb\0\x1b[31m", "ONNX", "CPU", "BLOB", '{"op": "multiply", "by": 2}'
+    )
+    shown = run("info", "--port", port_of(used)).output
+    (row,) = [line for line in shown.splitlines() if "a\\nb" in line]
+    assert "a\\nb\\x00\\x1b[31m" in row
+
+
 def test_info_of_one_script_tells_of_it_as_a_script(used, wire):
     wire.ask("AI.SCRIPTSTORE", "s", "CPU", "ENTRY_POINTS", 1, "sum", "SOURCE", SOURCE)
     told = json.loads(run("info", "s", "--json", "--port", port_of(used)).output)

@@ -54,11 +54,16 @@ _DATA_LOCATION = 14  # of TensorProto: 0 is in the message itself, 1 in a file
 FLOAT: Final = 1  # of TensorProto.DataType
 _NORMALIZER: Final = b"StringNormalizer"
 
+# Messages that hold texts and messages, but for a few numbers; and how many of those may be in a
+# model. Files of other kinds often read as millions of numbers, which to walk over takes a minute.
+_FEW_NUMBERS: Final = frozenset(("ModelProto", "FunctionProto", "GraphProto", "NodeProto"))
+_MOST_NUMBERS: Final = 10_000
+
 # Numbers in a row, as each is a field of its own: a forest of trees has millions of them, which one
 # by one take seconds. Floats have four bytes, integers up to ten. At most so many at once as other
 # threads can wait for.
 _NUMBERS: Final = re.compile(
-    rb"(?:\x3d[\x00-\xff]{4}|\x40[\x80-\xff]{0,9}[\x00-\x7f]){1,20000}+", re.DOTALL
+    rb"(?:\x3d[\x00-\xff]{4}|\x40[\x80-\xff]{0,9}[\x00-\x7f]){1,20000}", re.DOTALL
 )
 
 # Operators whose output has a size that stands in the values of an input: the shape of what the
@@ -158,6 +163,7 @@ class _Walk:
         self._external: list[ExternalTensor] = []
         self._weights = 0
         self._graphs_within = False
+        self._numbers = 0
         self._operators: set[tuple[bytes, bytes]] = set()
         self._normalizers: list[tuple[int, int]] = []
 
@@ -206,6 +212,10 @@ class _Walk:
             position = field.end
             if position > end:
                 raise MalformedModel("a field is longer than the message that it is in")
+            if field.wire_type != LENGTH and kind in _FEW_NUMBERS:
+                self._numbers += 1
+                if self._numbers > _MOST_NUMBERS:
+                    raise MalformedModel("the bytes have more numbers than a model has")
             yield field
 
     def _see_node(self, domain: bytes, operator: bytes, place: tuple[int, int]) -> None:

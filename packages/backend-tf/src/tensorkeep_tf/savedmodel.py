@@ -80,7 +80,7 @@ def read(blob: bytes) -> MetaGraph:
     serving = [each for each in model.meta_graphs if _SERVE in each.meta_info_def.tags]
     if serving:  # others have more tags: for a GPU, say
         return min(serving, key=lambda each: len(each.meta_info_def.tags))
-    raise ModelRejected(f'Invalid SavedModel: it has no graph with the tag "{_SERVE}"')
+    raise ModelRejected(f'{INVALID_ARCHIVE}: it has no graph with the tag "{_SERVE}"')
 
 
 class Unpacked:
@@ -185,7 +185,7 @@ class _Archive:
                 self._left -= len(piece)
                 if self._left < 0:
                     raise ModelRejected(
-                        f"Invalid SavedModel: unpacked it has more than {self._limit} bytes, "
+                        f"{INVALID_ARCHIVE}: unpacked it has more than {self._limit} bytes, "
                         f"{_MOST_TIMES} times the archive's"
                     )
                 yield piece

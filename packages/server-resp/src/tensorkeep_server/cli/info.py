@@ -165,5 +165,12 @@ def _print_table(console: Console, rows: list[dict[str, Any]]) -> None:
     titles = [name.replace("_", " ") for name in names]
     table = Table(*(Column(title, overflow="fold") for title in titles))
     for row in rows:
-        table.add_row(*(escape(str(row.get(name, ""))) for name in names))
+        table.add_row(*(escape(_printable(str(row.get(name, "")))) for name in names))
     console.print(table)
+
+
+def _printable(text: str) -> str:
+    """Returns a text that changes neither the table nor the terminal: keys may be any bytes."""
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
+    )
