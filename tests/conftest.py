@@ -46,10 +46,10 @@ class Serving:
     def log(self):
         return self.log_file.read_text(encoding="utf-8", errors="replace")
 
-    def wait_for_log(self, text):
-        """Waits until the log tells something: a thread of its own writes it."""
+    def wait_for_log(self, text, times=1):
+        """Waits until the log tells something so often: a thread of its own writes it."""
         deadline = time.monotonic() + START_LIMIT
-        while text not in self.log():
+        while self.log().count(text) < times:
             assert time.monotonic() < deadline, f"the log does not tell {text!r}:\n{self.log()}"
             time.sleep(0.01)
 

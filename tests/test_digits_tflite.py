@@ -165,6 +165,8 @@ def test_what_litert_prints_is_not_for_the_terminal(start, network, digits):
             with serving.client() as client:
                 store(client, "m", network)
                 ask(client, "m", digits.pictures[:1])
+            if heard:
+                serving.wait_for_log("XNNPACK")
             log = serving.log()
         assert ("XNNPACK" in log) is heard
         assert "\nINFO:" not in log

@@ -45,5 +45,6 @@ def test_the_error_comes_before_the_client_gives_up_and_others_are_served_meanwh
         info = client.execute_command("AI.INFO", "endless")
         info = info if isinstance(info, dict) else dict(zip(info[::2], info[1::2], strict=True))
         assert info[b"calls"] == 2, "each was sent once"
+    serving.wait_for_log("a run of the model endless on CPU was ended after", times=2)
     ended = re.findall(r"a run of the model endless on CPU was ended after (\S+) s", serving.log())
     assert len(ended) == 2
