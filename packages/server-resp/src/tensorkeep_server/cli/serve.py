@@ -292,6 +292,8 @@ def _run(settings: Settings) -> None:
             )
     except (OSError, BackendUnavailable) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
+        for handler in logging.getLogger().handlers:
+            handler.flush()  # the line is the last of all: the log is written by another thread
         typer.echo(f"tensorkeep: {reason}", err=True)
         raise typer.Exit(1) from error
     if not at_rest:
