@@ -155,6 +155,31 @@ class OutputIsNoTensor(RunFailed):
         self.output = output
 
 
+# --------------------------------------------------------------------------- workers
+class WorkerDied(TensorkeepError):
+    """The worker outside this process that did the work has died of it.
+
+    Attributes:
+        cause: Of what, for people: a signal, an exit code, a limit.
+    """
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(f"the worker process died: {cause}")
+        self.cause = cause
+
+
+class WorkerTookTooLong(TensorkeepError):
+    """The worker outside this process was ended, for the work went on beyond its time.
+
+    Attributes:
+        reason: Why it was ended, for people.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the worker process was ended: {reason}")
+        self.reason = reason
+
+
 # --------------------------------------------------------------------------- engine
 class RunExpired(TensorkeepError):
     """The run waited in its queue for longer than the request allowed."""
