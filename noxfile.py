@@ -24,9 +24,12 @@ CORE, *OTHERS = PACKAGES = [
     "packages/backend-tf",
     "packages/backend-tflite",
     "packages/backend-torch",
+    "packages/workers-process",
 ]
 EXAMPLE = "examples/backend-numpy"
 EXTRAS = ("server", "onnx")
+# The wheels that an extra brings, where they are not named as it is.
+BROUGHT = {"server": ("server", "workers_process")}
 # The others are large: TensorFlow is 250 MB to fetch and 1.3 GB on disk, torch 200 MB and 0.9 GB.
 # So only what runs tests, types or benchmarks installs them.
 ALL_EXTRAS = (*EXTRAS, "tf", "tflite", "torch")
@@ -412,7 +415,8 @@ def install_wheels(
 ) -> None:
     """Install our wheels with what some extras bring, and some tools."""
     (core,) = map(str, WHEELS.glob("tensorkeep-*.whl"))
-    others = [str(wheel) for extra in extras for wheel in WHEELS.glob(f"tensorkeep_{extra}-*.whl")]
+    names = [name for extra in extras for name in BROUGHT.get(extra, (extra,))]
+    others = [str(wheel) for name in names for wheel in WHEELS.glob(f"tensorkeep_{name}-*.whl")]
     frameworks = [torch] if "torch" in extras else []
     wanted = f"{core}[{','.join(extras)}]"
     session.install("-c", constraints, wanted, *others, *frameworks, *tools)
@@ -434,7 +438,8 @@ def install_checkout(session: nox.Session, *tools: str) -> None:
 def editable(extras: tuple[str, ...]) -> list[str]:
     """Return the folders of the core, with extras, and of the packages that the extras bring."""
     chosen = [path for path in OTHERS if path.removeprefix("packages/backend-") in extras]
-    return [f"{CORE}[{','.join(extras)}]", "packages/server-resp", *chosen]
+    server = ["packages/server-resp", "packages/workers-process"]
+    return [f"{CORE}[{','.join(extras)}]", *server, *chosen]
 
 
 def lowest_versions() -> str:
