@@ -58,8 +58,8 @@ _REQUIRED: Final = _names(BackendHooks)
 _SCRIPTS: Final = _names(ScriptHooks)
 
 
-class Backend:
-    """A loaded backend: one typed method per hook.
+class Hooks:
+    """A plugin that was registered: one typed method per hook, each result checked.
 
     Calls go through pluggy, so that a plugin that is no backend can wrap the hooks. Where none
     does, `model_run` is the backend's own function: the relay takes about 2 µs, a tenth of all the
@@ -67,42 +67,24 @@ class Backend:
 
     Attributes:
         name: The name that users write.
-        info: What the backend says of itself.
-        devices: The devices that this installation can use.
+        serializes: Whether it has a way of its own to make bytes of a model.
+
+    Args:
+        name: The name that users write.
+        plugin: A module or an object with hooks.
+        wrappers: Plugins that wrap its hooks.
+
+    Raises:
+        BackendUnavailable: It breaks the contract.
     """
 
-    def __init__(self, name: str, plugin: object, wrappers: Iterable[object]) -> None:
+    def __init__(self, name: str, plugin: object, wrappers: Iterable[object] = ()) -> None:
         self.name = name
-        manager = _register(name, plugin, wrappers)
-        hooks = manager.hook
+        self._manager = _register(name, plugin, wrappers)
+        self._hooks = hooks = self._manager.hook
         self._model_create = hooks.model_create
         self._model_run = _shortest_way(hooks.model_run, ("model", "inputs", "run"))
-        self._hooks = hooks
-        self._serializes = bool(hooks.serialize.get_hookimpls())
-        try:
-            info = hook_results.info(hooks.backend_info())
-            _check_version(name, info)
-            if info.scripts:
-                _require(name, manager, _SCRIPTS)
-            hook_results.nothing("self_check", hooks.self_check())
-            devices = hook_results.devices(hooks.devices())
-        except WrongResult as error:
-            raise BackendUnavailable(name, f"its hook {error}") from error
-        self.info: Final = info
-        self.devices: Final = devices
-
-    def check_device(self, device: Device) -> None:
-        """Checks that models of this backend can run on a device.
-
-        Raises:
-            DeviceUnavailable: They cannot. `CPU:1` is a CPU with a queue of its own, and always
-                there when `CPU` is.
-        """
-        for info in self.devices:
-            anywhere = info.index is None or device.index is None or device.kind == "CPU"
-            if info.kind == device.kind and (anywhere or info.index == device.index):
-                return
-        raise DeviceUnavailable(self.name, device.name)
+        self.serializes: Final = bool(hooks.serialize.get_hookimpls())
 
     def model_create(self, spec: ModelSpec, blob: bytes, options: BackendOptions) -> LoadedModel:
         """See `hookspecs.BackendHooks.model_create`.
@@ -144,7 +126,7 @@ class Backend:
         Raises:
             RunFailed: The backend failed, or returned no bytes.
         """
-        if not self._serializes:
+        if not self.serializes:
             return blob
         return self._asked(lambda: hook_results.blob(self._hooks.serialize(model=model)))
 
@@ -203,6 +185,52 @@ class Backend:
     def script_free(self, script: object) -> None:
         """See `hookspecs.ScriptHooks.script_free`."""
         hook_results.nothing("script_free", self._hooks.script_free(script=script))
+
+
+class Backend(Hooks):
+    """A loaded backend that keeps to the contract and works.
+
+    Attributes:
+        info: What the backend says of itself.
+        devices: The devices that this installation can use.
+
+    Args:
+        name: The name that users write.
+        plugin: A module or an object with hooks.
+        wrappers: Plugins that wrap its hooks.
+
+    Raises:
+        BackendUnavailable: It breaks the contract.
+        Exception: The plugin's own: it does not work.
+    """
+
+    def __init__(self, name: str, plugin: object, wrappers: Iterable[object] = ()) -> None:
+        super().__init__(name, plugin, wrappers)
+        hooks = self._hooks
+        try:
+            info = hook_results.info(hooks.backend_info())
+            _check_version(name, info)
+            if info.scripts:
+                _require(name, self._manager, _SCRIPTS)
+            hook_results.nothing("self_check", hooks.self_check())
+            devices = hook_results.devices(hooks.devices())
+        except WrongResult as error:
+            raise BackendUnavailable(name, f"its hook {error}") from error
+        self.info: Final = info
+        self.devices: Final = devices
+
+    def check_device(self, device: Device) -> None:
+        """Checks that models of this backend can run on a device.
+
+        Raises:
+            DeviceUnavailable: They cannot. `CPU:1` is a CPU with a queue of its own, and always
+                there when `CPU` is.
+        """
+        for info in self.devices:
+            anywhere = info.index is None or device.index is None or device.kind == "CPU"
+            if info.kind == device.kind and (anywhere or info.index == device.index):
+                return
+        raise DeviceUnavailable(self.name, device.name)
 
     def __repr__(self) -> str:
         return f"Backend({self.name}, {self.info.framework} {self.info.framework_version})"
@@ -328,7 +356,7 @@ class Backends:
                     raise
                 except BaseException as error:  # the plugin's own code: anything may come
                     _log.exception("backend %s does not work", name)
-                    self._reasons[name] = reason = _reason(error)
+                    self._reasons[name] = reason = reason_of(error)
                     raise BackendUnavailable(name, reason) from error
                 self._reasons.pop(name, None)
                 self.loaded[name] = backend
@@ -357,7 +385,8 @@ class Backends:
         ]
 
 
-def _reason(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
+    """Returns why a backend does not work: what was raised, and what it says."""
     name, text = type(error).__name__, text_of(error)
     return name if text == name else f"{name}: {text}"
 
