@@ -123,7 +123,7 @@ except ModelRejected as error:
 
 
 def test_threads_that_wait_for_work_do_not_spin_unless_someone_wants_it(monkeypatch):
-    code = "import os, tensorkeep_torch; print(os.environ['OMP_WAIT_POLICY'])"
+    code = "import os, tensorkeep_torch.ahead; print(os.environ['OMP_WAIT_POLICY'])"
     for before, after in ((None, "PASSIVE"), ("ACTIVE", "ACTIVE")):
         if before is None:
             monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)

@@ -1,8 +1,6 @@
 """The ONNX backend of Tensorkeep: models in the ONNX format, run with ONNX Runtime.
 
-`tensorkeep_onnx.plugin` holds the hooks. Nothing else here is meant to be imported.
+`tensorkeep_onnx.plugin` holds the hooks, `tensorkeep_onnx.harmless` says which models may run in
+the server's process. Nothing else here is meant to be imported. Only the former imports ONNX
+Runtime.
 """
-
-from tensorkeep.libraries import load_ahead
-
-load_ahead("onnxruntime", "capi/onnxruntime_pybind11_state*.so")

@@ -1,17 +1,5 @@
 """The TORCH backend of Tensorkeep: models and scripts of PyTorch.
 
-`tensorkeep_torch.plugin` holds the hooks. Nothing else here is meant to be imported.
+`tensorkeep_torch.plugin` holds the hooks, `tensorkeep_torch.harmless` says which models may run in
+the server's process. Nothing else here is meant to be imported. Only the former imports torch.
 """
-
-import os
-
-from tensorkeep.libraries import load_ahead
-
-# Threads of torch that wait for work spin by default, on the cores that the server and other runs
-# need: on two cores beside other busy processes, a small convolutional network on two threads ran
-# 16 times a second instead of 320. OpenMP reads this once, when torch is first imported.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
-# The first as torch itself loads it; without it, others may meet two copies of a library.
-if load_ahead("torch", "lib/libtorch_global_deps.so", exported=True):
-    load_ahead("torch", "lib/libtorch_python.so")

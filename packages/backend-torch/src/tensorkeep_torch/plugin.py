@@ -8,6 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import tensorkeep_torch.ahead  # noqa: F401 - what it loads is there when the next is imported
+
+# isort: split
+
 import torch
 
 from tensorkeep.hookspecs import BackendInfo, hookimpl
