@@ -3,6 +3,7 @@
 import mmap
 import sys
 from threading import Thread
+from weakref import ref
 
 import numpy as np
 import pytest
@@ -34,6 +35,27 @@ def test_a_single_piece_of_bytes_is_not_copied(size):
     piece = bytes(size)
 
     assert join([piece]) is piece
+
+
+def test_each_of_many_pieces_is_freed_before_the_next_is_copied(monkeypatch):
+    arrays = [np.full(LARGE, number, np.uint8) for number in range(4)]
+    alive = [ref(array) for array in arrays]
+    pieces = [array.data for array in arrays]
+    del arrays
+    left = []
+    copy = memory.ctypes.memmove
+
+    def counted(*block):
+        left.append(sum(array() is not None for array in alive))
+        return copy(*block)
+
+    monkeypatch.setattr(memory.ctypes, "memmove", counted)
+
+    joined = join(pieces)
+
+    assert joined == b"".join(bytes([number]) * LARGE for number in range(4))
+    assert pieces == []
+    assert left == [4, 3, 2, 1]
 
 
 def test_what_was_joined_belongs_to_nobody_else():

@@ -12,9 +12,11 @@ import pytest
 
 from tensorkeep.backends import Backends
 from tensorkeep_server.codec import Limits
+from tensorkeep_server.inbox import Inbox
 from tensorkeep_server.reply import Simple
 from tensorkeep_server.settings import Settings
 from tensorkeep_server.testing import Wire, port_of, request, running_server
+from tensorkeep_server.turn import Turn
 
 MIB = 1024 * 1024
 
@@ -112,6 +114,27 @@ def test_a_large_tensor_comes_back_as_it_was_sent(wire):
     blob = bytes(range(256)) * 4096 * 20
     assert wire.ask("AI.TENSORSET", "k", "UINT8", len(blob), "BLOB", blob) == b"+OK\r\n"
     assert wire.read("AI.TENSORGET", "k", "BLOB") == blob
+
+
+def test_others_have_their_turn_while_large_arguments_arrive(wire, monkeypatch):
+    taken = [0]
+    receive, serve_all = Inbox.receive, Turn._serve_all
+
+    def received(inbox, count, served):
+        taken[-1] += count
+        return receive(inbox, count, served)
+
+    def served(turn):
+        taken.append(0)
+        serve_all(turn)
+
+    monkeypatch.setattr(Inbox, "receive", received)
+    monkeypatch.setattr(Turn, "_serve_all", served)
+
+    wire.ask("DEL", *[b"x" * MIB] * 60)
+
+    assert sum(taken) > 60 * MIB
+    assert max(taken) <= 4 * MIB  # one more argument and a half than is asked for
 
 
 def test_a_client_that_does_not_read_is_served_no_further(server, connect):

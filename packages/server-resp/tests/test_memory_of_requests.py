@@ -5,9 +5,12 @@ import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from weakref import ref
 
+import numpy as np
 import pytest
 
+from tensorkeep import builder
 from tensorkeep_server import codec
 from tensorkeep_server.testing import Wire, request
 
@@ -124,3 +127,34 @@ def test_a_transaction_with_a_request_that_was_not_read_is_discarded(wire, monke
     assert wire.ask("SET", "b", bytes(MIB)).startswith(b"-OOM ")
     assert wire.ask("EXEC").startswith(b"-EXECABORT ")
     assert wire.ask("EXISTS", "a", "b") == b":0\r\n"
+
+
+def test_the_pieces_of_a_model_are_gone_before_it_is_built(wire, monkeypatch):
+    alive = []
+    left = []
+    join = builder.join
+
+    def allocated(size):
+        array = np.empty(size, np.uint8)
+        alive.append(ref(array))
+        return array.data
+
+    def joined(pieces):
+        blob = join(pieces)
+        left.append(sum(array() is not None for array in alive))
+        return blob
+
+    monkeypatch.setattr(codec, "_allocate", allocated)
+    monkeypatch.setattr(builder, "join", joined)
+    blob = b'{"op": "multiply", "by": 2}' + b" " * 8 * MIB
+    pieces = [blob[at : at + MIB] for at in range(0, len(blob), MIB)]
+    wire.ask("CONFIG", "SET", "slowlog-log-slower-than", 0)
+
+    assert wire.ask("AI.MODELSTORE", "m", "ONNX", "CPU", "BLOB", *pieces) == b"+OK\r\n"
+
+    assert len(alive) == 8
+    assert left == [0]
+    assert wire.read("AI.MODELGET", "m", "BLOB") == blob
+    [entry] = [e for e in wire.read("SLOWLOG", "GET") if e[3][0] == b"AI.MODELSTORE"]
+    assert entry[3][4:6] == [b"BLOB", pieces[0][:128] + b"... (%d more bytes)" % (MIB - 128)]
+    assert len(entry[3]) == 5 + len(pieces)

@@ -2,11 +2,11 @@
 
 import pytest
 
-from tensorkeep_server.slow_log import SlowLog
+from tensorkeep_server.slow_log import SlowLog, shortened
 
 
 def add(log, *request, seconds=1.0):
-    log.add([*request], seconds, ended_at=1700000000.9, address="1.2.3.4:5", name="me")
+    log.add(shortened([*request]), seconds, ended_at=1700000000.9, address="1.2.3.4:5", name="me")
 
 
 def test_a_command_is_kept_as_it_was_sent():

@@ -21,7 +21,7 @@ from tensorkeep.model import Model, Runnable, Script
 from tensorkeep.worker import Loader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from tensorkeep.backends import Backend, Backends
     from tensorkeep.bounded_log import BoundedLog
@@ -139,10 +139,10 @@ class Builder:
     def create_model(
         self,
         spec: ModelSpec,
-        pieces: Sequence[Blob],
+        pieces: list[Blob],
         done: Callable[[Model | None, TensorkeepError | None], None],
     ) -> None:
-        """Builds a model, then calls `done(model, error)`."""
+        """Builds a model, then calls `done(model, error)`; takes the pieces out of their list."""
 
         def build(backend: Backend) -> Model:
             blob = join(pieces)

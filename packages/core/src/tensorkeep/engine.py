@@ -135,7 +135,7 @@ class Engine:
         `ModelRejected` with the framework's own text.
         """
         if self._has_lane(spec.device, done):
-            pieces = (blob,) if isinstance(blob, bytes) else blob
+            pieces: list[Blob] = [blob] if isinstance(blob, bytes) else [*blob]
             self._builder.create_model(spec, pieces, self._with_lane(done))
 
     def create_script(

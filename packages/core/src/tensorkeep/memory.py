@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
     from tensorkeep.tensor import Blob
 
@@ -42,13 +42,15 @@ _address = ctypes.pythonapi.PyBytes_AsString
 _address.restype, _address.argtypes = ctypes.c_void_p, (ctypes.py_object,)
 
 
-def join(pieces: Sequence[Blob]) -> bytes:
+def join(pieces: list[Blob]) -> bytes:
     """Joins pieces into one; other threads run while something large is copied.
 
     For a thread that nobody waits for: the caller itself does wait.
 
     Args:
         pieces: What is to be joined, each a flat block of bytes. It must not change meanwhile.
+            Many are taken out of the list, each once it was copied: to free all of them at once
+            holds the interpreter for long.
 
     Returns:
         The only piece itself, if it is of type `bytes`.
@@ -62,12 +64,16 @@ def join(pieces: Sequence[Blob]) -> bytes:
     if size < LARGE:
         return b"".join(pieces)
     joined: bytes = _new(None, size)
-    at: int = _address(joined)
-    _ask_for_large_pages(at, size)
-    for piece in filter(len, pieces):
-        # A foreign function is called without the interpreter.
-        ctypes.memmove(at, np.frombuffer(piece, np.uint8).ctypes.data, len(piece))
-        at += len(piece)
+    start: int = _address(joined)
+    _ask_for_large_pages(start, size)
+    end = start + size
+    # The last one first: where they came from the heap, its end is given back then, piece by piece.
+    while pieces:
+        piece = pieces.pop()
+        if len(piece):
+            end -= len(piece)
+            # A foreign function is called without the interpreter.
+            ctypes.memmove(end, np.frombuffer(piece, np.uint8).ctypes.data, len(piece))
     return joined
 
 

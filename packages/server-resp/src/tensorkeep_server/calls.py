@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Final
 from tensorkeep_server.command import ADMIN, SKIP_SLOWLOG, Command
 from tensorkeep_server.later import Later
 from tensorkeep_server.monitor_line import monitor_line
+from tensorkeep_server.slow_log import shortened
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from tensorkeep_server.args import Args
     from tensorkeep_server.codec import Argument, Request
@@ -45,25 +46,37 @@ def call(client: Client, command: Command, args: Args) -> Reply | Later:
         else:
             reply = command.handle(client, command.parse(args))
     except Exception:
-        _note_time(client, command, args, began)
+        _note_time(client, command, partial(_shown, command, args), began)
         raise
     if type(reply) is Later:
-        reply.ended = partial(_note_time, client, command, args, began)
+        shown = partial(_shown, command, args)
+        if not reply.resolved:
+            # Whoever does the work has what is large of the request, and frees it.
+            arguments = shown()
+            shown = partial(tuple, arguments)
+        reply.ended = partial(_note_time, client, command, shown, began)
         return reply
     server.ended_at = ended_at = perf_counter()
     if ended_at - began >= server.slow_log.limit:
-        _note_time(client, command, args, began)
+        _note_time(client, command, partial(_shown, command, args), began)
     return reply
 
 
-def _note_time(client: Client, command: Command, args: Args, began: float) -> None:
+def _shown(command: Command, args: Args) -> tuple[bytes, ...]:
+    """Returns what the log of commands that took long shows of a request."""
+    return shortened(_without_secrets(command, args.items))
+
+
+def _note_time(
+    client: Client, command: Command, shown: Callable[[], tuple[bytes, ...]], began: float
+) -> None:
     """Notes a command that has ended, if it took long."""
     log = client.server.slow_log
     client.server.ended_at = ended_at = perf_counter()
     took = ended_at - began
     if took >= log.limit and SKIP_SLOWLOG not in command.flags:
         log.add(
-            _without_secrets(command, args.items),
+            shown(),
             took,
             ended_at=time.time(),
             address=client.address,

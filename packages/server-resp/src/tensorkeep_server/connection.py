@@ -49,6 +49,7 @@ no longer than it takes to read this much.
 """
 
 _READ_FOR: Final = 0.001  # seconds of a turn in which one client's bytes are parsed
+_READ_MOST: Final = 2 * 1024 * 1024  # bytes of a client's large arguments before others' turn
 _FLUSH_ABOVE: Final = 64 * 1024  # bytes of messages that are sent before the end of the turn
 _MANY_PIECES: Final = 256  # so many replies are sent before the next command is done
 
@@ -70,6 +71,7 @@ class Connection(asyncio.BufferedProtocol):
         self._inbox = Inbox(server.settings.limits, receive)
         self._reading = True
         self._read_until = 0.0
+        self._received = 0  # bytes since others had their turn
         self._writable = True
         self._due = False  # joined the turn, and was not settled yet
         self._closing = False
@@ -176,10 +178,16 @@ class Connection(asyncio.BufferedProtocol):
             served = not self._busy
             if nbytes == RECEIVE_SIZE and not self._due:
                 self._read_until = perf_counter() + _READ_FOR
+            self._received += nbytes
             if not inbox.receive(nbytes, served) or (
-                # More is read then before others have their turn.
-                nbytes == RECEIVE_SIZE and served and perf_counter() > self._read_until
+                # The transport reads on then before others have their turn: 32 times.
+                served
+                and (
+                    (nbytes == RECEIVE_SIZE and perf_counter() > self._read_until)
+                    or self._received >= _READ_MOST
+                )
             ):
+                self._received = 0
                 self._pause_reading()
             if served and (
                 inbox.requests or inbox.ahead or inbox.parser.error is not None or not self._reading

@@ -69,12 +69,18 @@ class SlowLog:
         return len(self._kept)
 
     def add(
-        self, request: Request, seconds: float, *, ended_at: float, address: str, name: str
+        self,
+        arguments: tuple[bytes, ...],
+        seconds: float,
+        *,
+        ended_at: float,
+        address: str,
+        name: str,
     ) -> None:
         """Keeps a command; the oldest ones make room for it.
 
         Args:
-            request: The whole request.
+            arguments: What `shortened` returns of the request.
             seconds: How long it took.
             ended_at: Unix time in seconds.
             address: The client's.
@@ -85,7 +91,7 @@ class SlowLog:
         self._kept.appendleft(
             SlowCommand(
                 *(self._next_id, int(ended_at), int(seconds / _MICROSECOND)),
-                *(_beginning(request), address, name),
+                *(arguments, address, name),
             )
         )
         self._next_id += 1
@@ -101,15 +107,16 @@ class SlowLog:
         self._kept.clear()
 
 
-def _beginning(request: Request) -> tuple[bytes, ...]:
+def shortened(request: Request) -> tuple[bytes, ...]:
+    """Returns of a request what the log shows: not all arguments of many, nor all of a long one."""
     more = len(request) - _MOST_ARGUMENTS
     if more <= 0:
-        return tuple(_shortened(request))
+        return tuple(_beginnings(request))
     kept = request[: _MOST_ARGUMENTS - 1]
-    return (*_shortened(kept), b"... (%d more arguments)" % (more + 1))
+    return (*_beginnings(kept), b"... (%d more arguments)" % (more + 1))
 
 
-def _shortened(arguments: Request) -> Iterable[bytes]:
+def _beginnings(arguments: Request) -> Iterable[bytes]:
     for argument in arguments:
         more = len(argument) - _MOST_BYTES
         if more <= 0:
