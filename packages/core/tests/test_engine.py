@@ -120,7 +120,7 @@ def test_a_run_that_fails_tells_the_backends_own_words_and_is_counted(bench):
     assert (model.stats.calls, model.stats.errors, model.stats.samples) == (1, 1, 0)
 
 
-def test_a_model_in_pieces_is_joined_by_the_thread_that_builds_it(bench, monkeypatch):
+def test_a_model_in_pieces_is_joined_away_from_the_loop(bench, monkeypatch):
     threads = []
 
     def join(pieces):
@@ -134,7 +134,7 @@ def test_a_model_in_pieces_is_joined_by_the_thread_that_builds_it(bench, monkeyp
     assert not threads
     bench.loop.run_until(lambda: got)
 
-    assert threads == ["tensorkeep-loader"]
+    assert threads == ["tensorkeep-judge"]
     assert got[0][0].blob == b'{"op": "identity"}'
 
 

@@ -10,7 +10,7 @@ from tensorkeep.graph import Graph, GraphRun, Operation
 from tensorkeep.model import LoadedModel, Model, ModelSpec
 from tensorkeep.tensor import Tensor
 
-MODEL = Model(ModelSpec("FAKE"), b"", LoadedModel(None, ("x",), ("y",)))
+MODEL = Model(ModelSpec("FAKE"), b"", LoadedModel(None, ("x",), ("y",)), None)
 TENSOR = Tensor.from_numpy(np.ones(1, np.float32))
 
 
@@ -21,7 +21,7 @@ def chain(*operations, given_slots=1):
 
 
 def test_a_single_run_is_a_graph_of_one():
-    two = Model(ModelSpec("FAKE"), b"", LoadedModel(None, ("a", "b"), ("c",)))
+    two = Model(ModelSpec("FAKE"), b"", LoadedModel(None, ("a", "b"), ("c",)), None)
     graph = Graph.of(two, 2)
     assert graph == ((Operation(two, (0, 1), (2,)),), 2, 3)
     run = GraphRun(graph, [TENSOR, TENSOR])

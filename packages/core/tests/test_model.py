@@ -15,11 +15,11 @@ LOADED = LoadedModel(object(), ("x",), ("y",))
 
 
 def model():
-    return Model(ModelSpec("ONNX"), b"blob", LOADED)
+    return Model(ModelSpec("ONNX"), b"blob", LOADED, None)
 
 
 def script():
-    return Script(ScriptSpec(), b"source", object())
+    return Script(ScriptSpec(), b"source", object(), None)
 
 
 @pytest.mark.parametrize("value", [ModelSpec("ONNX"), ScriptSpec(), LOADED, model(), script()])

@@ -26,7 +26,7 @@ AFTER = 0.1
 
 def model_of(usual=None):
     """A model whose runs usually take so many seconds; None for one that has not run yet."""
-    model = Model(ModelSpec("FAKE"), b"", LoadedModel(None, ("x",), ("y",)))
+    model = Model(ModelSpec("FAKE"), b"", LoadedModel(None, ("x",), ("y",)), None)
     if usual is not None:
         model.stats.note((2,), usual)
     return model
@@ -323,16 +323,16 @@ def test_a_worker_gives_back_what_it_has_not_begun():
     spec = ModelSpec("FAKE")
     worker = ThreadWorker("w", Outbox(Loop(), lambda outcomes, _: returned.extend(outcomes)))
     models = [
-        Model(spec, b"", backend.model_create(spec, json.dumps({"op": op}).encode(), None))
+        Model(spec, b"", backend.model_create(spec, json.dumps({"op": op}).encode(), None), backend)
         for op in ("block", "identity", "identity", "identity")
     ]
     runs = [run_of_(model) for model in models]
     for run in runs[:3]:
-        worker.hand(backend, [run], Context())
+        worker.hand([run], Context())
     fake.await_calls("model_run")
     assert worker.take_back() == 2
     assert worker.take_back() == 0
-    worker.hand(backend, [runs[3]], Context())
+    worker.hand([runs[3]], Context())
     fake.release()
     fake.await_calls("model_run", 2)
     worker.stop()

@@ -16,7 +16,7 @@ from tensorkeep.tensor import Tensor
 
 def model(size=0, minimum=0, timeout_ms=0):
     spec = ModelSpec("FAKE", batching=Batching(size, minimum, timeout_ms))
-    return Model(spec, b"", LoadedModel(None, ("x",), ("y",), batch_axis=DECLARED))
+    return Model(spec, b"", LoadedModel(None, ("x",), ("y",), batch_axis=DECLARED), None)
 
 
 def run(of, rows=1, expires_at=None, dtype=np.float32, width=2):

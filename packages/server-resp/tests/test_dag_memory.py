@@ -99,7 +99,7 @@ def test_a_deleted_model_does_not_stay_because_a_client_once_used_it(wire, fake,
 
 
 # ---------------------------------------------------------------------- alone
-MODEL = Model(ModelSpec("FAKE"), b"", LoadedModel(None, ("x",), ("y",)))
+MODEL = Model(ModelSpec("FAKE"), b"", LoadedModel(None, ("x",), ("y",)), None)
 TENSOR = Tensor.from_values(DType.INT8, (1,), [1])
 
 
@@ -183,7 +183,7 @@ def test_only_what_comes_again_word_by_word_is_remembered():
 )
 def test_what_is_large_or_calls_a_script_is_not_remembered(words):
     memory = DagMemory()
-    store = {b"s": Script(ScriptSpec(), b"", None)}
+    store = {b"s": Script(ScriptSpec(), b"", None, None)}
     assert [repeated(memory, words, store) for _ in range(3)] == [False] * 3
 
 

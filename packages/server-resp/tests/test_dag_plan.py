@@ -15,7 +15,7 @@ NO_PERSIST = "ERR PERSIST key cannot be found in DAG"
 
 
 def model(device="CPU"):
-    return Model(ModelSpec("FAKE", Device.parse(device)), b"", LoadedModel(None, (), ()))
+    return Model(ModelSpec("FAKE", Device.parse(device)), b"", LoadedModel(None, (), ()), None)
 
 
 STORE = {b"a": "tensor a", b"b": "tensor b", b"m": model(), b"n": model("cpu"), b"g": model("GPU")}

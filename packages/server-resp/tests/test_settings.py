@@ -9,13 +9,18 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from tensorkeep.config import EngineConfig
 from tensorkeep_server import app as server_app
 from tensorkeep_server.cli import app, serve
 from tensorkeep_server.codec import Limits
 from tensorkeep_server.settings import Settings
 
 DEFAULTS = Settings()
+
+
+def engine(**changes):
+    """What the server is told when settings of the engine are changed."""
+    return {"engine": replace(DEFAULTS.engine, **changes)}
+
 
 # What is written, as text and as TOML, and what the server is told.
 SETTINGS = [
@@ -28,23 +33,47 @@ SETTINGS = [
     ("shutdown-grace", "0.5", "0.5", {"shutdown_grace": 0.5}),
     ("shutdown-grace", "2", "2", {"shutdown_grace": 2.0}),
     ("log-level", "debug", '"debug"', {"log_level": "debug"}),
-    ("threads-per-queue", "3", "3", {"engine": EngineConfig(threads_per_queue=3)}),
-    ("intra-op-parallelism", "3", "3", {"engine": EngineConfig(intra_op_parallelism=3)}),
-    ("inter-op-parallelism", "3", "3", {"engine": EngineConfig(inter_op_parallelism=3)}),
+    ("threads-per-queue", "3", "3", engine(threads_per_queue=3)),
+    (
+        "intra-op-parallelism",
+        "3",
+        "3",
+        engine(intra_op_parallelism=3),
+    ),
+    (
+        "inter-op-parallelism",
+        "3",
+        "3",
+        engine(inter_op_parallelism=3),
+    ),
     (
         "model-execution-timeout",
         "1500",
         "1500",
-        {"engine": EngineConfig(model_execution_timeout=1.5)},
+        engine(model_execution_timeout=1.5),
     ),
     (
         "backend-memory-limit",
         "50",
         "50",
-        {"engine": EngineConfig(backend_memory_limit=50_000_000)},
+        engine(backend_memory_limit=50_000_000),
     ),
-    ("inline-limit", "0", "0", {"engine": EngineConfig(inline_limit=0)}),
-    ("inline-limit", "250", "250.0", {"engine": EngineConfig(inline_limit=250e-6)}),
+    ("inline-limit", "0", "0", engine(inline_limit=0)),
+    ("inline-limit", "250", "250.0", engine(inline_limit=250e-6)),
+    ("isolate", "none", '"none"', engine(isolate="none")),
+    ("worker-memory", "50", "50", engine(worker_memory=50_000_000)),
+    (
+        "recycle-workers-after",
+        "3",
+        "3",
+        engine(recycle_workers_after=3),
+    ),
+    (
+        "model-load-timeout",
+        "1500",
+        "1500",
+        engine(model_load_timeout=1.5),
+    ),
     ("max-argument-bytes", "100", "100", {"limits": Limits(max_bulk=100)}),
     ("max-arguments", "100", "100", {"limits": Limits(max_arguments=100)}),
     ("max-inline-bytes", "100", "100", {"limits": Limits(max_inline=100)}),
@@ -214,6 +243,10 @@ def test_a_value_of_a_file_keeps_to_the_same_limits(elsewhere):
         ("intra-op-parallelism", "-1"),
         ("inter-op-parallelism", "1.5"),
         ("model-execution-timeout", "999"),
+        ("model-load-timeout", "999"),
+        ("worker-memory", "-1"),
+        ("recycle-workers-after", "-1"),
+        ("isolate", "auto,all"),
         ("backend-memory-limit", "-1"),
         ("model-chunk-size", "0"),
         ("inline-limit", "-1"),
@@ -233,6 +266,18 @@ def test_a_value_out_of_its_limits_is_refused_with_the_name_of_the_option(key, v
 def test_a_backend_that_is_not_installed_is_refused_with_those_that_are():
     said = refused("--load", "nosuch")
     assert "Invalid value for '--load': nosuch is not an installed backend (installed: " in said
+
+
+def test_only_installed_backends_can_be_isolated_by_name(told, monkeypatch):
+    monkeypatch.setattr(serve.Backends, "names", lambda _: ["ONNX", "TORCH"])
+    assert told("--isolate", "onnx,torch").engine.isolate == "onnx,torch"
+    said = refused("--isolate", "torch,nosuch")
+    assert "Invalid value for '--isolate': NOSUCH is not an installed backend" in said
+
+
+def test_workers_may_be_let_out_of_the_sandbox(told):
+    assert told().engine.sandbox
+    assert not told("--no-sandbox").engine.sandbox
 
 
 # ------------------------------------------------------------------------- the environment

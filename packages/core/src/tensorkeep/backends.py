@@ -1,7 +1,8 @@
-"""Which backends are installed, and a typed handle to each that was loaded.
+"""What is installed: backends and kinds of workers; and a typed handle to each backend in use.
 
-Listing reads package metadata and imports nothing. Loading imports one plugin by name, checks it
-against the contract, and reports why when it cannot be used; nothing else stops because of it.
+Listing reads package metadata and imports nothing. Loading imports one plugin by name, here or in
+a worker outside this process, checks it against the contract, and reports why when it cannot be
+used; nothing else stops because of it.
 """
 
 from __future__ import annotations
@@ -11,275 +12,22 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, cast
 
-import pluggy
-
-from tensorkeep import hook_results
-from tensorkeep.errors import (
-    BackendNotInstalled,
-    BackendUnavailable,
-    DeviceUnavailable,
-    RunFailed,
-    text_of,
-)
-from tensorkeep.hook_results import WrongResult, broken, is_ours
-from tensorkeep.hookspecs import (
-    API_VERSION,
-    ENTRY_POINT_GROUP,
-    PROJECT,
-    BackendHooks,
-    OptionalHooks,
-    ScriptHooks,
-)
-from tensorkeep.tensor import Tensor
+from tensorkeep import hookspecs, isolation, placement
+from tensorkeep.backend import Backend, Hooks, reason_of
+from tensorkeep.errors import BackendNotInstalled, BackendUnavailable, WorkersUnavailable, text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable
     from contextlib import AbstractContextManager
 
-    from tensorkeep.config import BackendOptions
-    from tensorkeep.device import Device
-    from tensorkeep.hookspecs import BackendInfo, RunContext, ScriptCall
-    from tensorkeep.model import LoadedModel, ModelSpec, ScriptSpec
+    from tensorkeep.isolation import Isolation, WorkerOptions
+    from tensorkeep.placement import Judge
+
+__all__ = ["Backend", "BackendStatus", "Backends", "Hooks", "reason_of"]
 
 _log = logging.getLogger(__name__)
-
-_R = TypeVar("_R")
-
-_SPECS: Final = (BackendHooks, OptionalHooks, ScriptHooks)
-
-
-def _names(spec: type) -> list[str]:
-    return [name for name, value in vars(spec).items() if hasattr(value, f"{PROJECT}_spec")]
-
-
-_REQUIRED: Final = _names(BackendHooks)
-_SCRIPTS: Final = _names(ScriptHooks)
-
-
-class Hooks:
-    """A plugin that was registered: one typed method per hook, each result checked.
-
-    Calls go through pluggy, so that a plugin that is no backend can wrap the hooks. Where none
-    does, `model_run` is the backend's own function: the relay takes about 2 µs, a tenth of all the
-    time that a run of a small model takes.
-
-    Attributes:
-        name: The name that users write.
-        serializes: Whether it has a way of its own to make bytes of a model.
-
-    Args:
-        name: The name that users write.
-        plugin: A module or an object with hooks.
-        wrappers: Plugins that wrap its hooks.
-
-    Raises:
-        BackendUnavailable: It breaks the contract.
-    """
-
-    def __init__(self, name: str, plugin: object, wrappers: Iterable[object] = ()) -> None:
-        self.name = name
-        self._manager = _register(name, plugin, wrappers)
-        self._hooks = hooks = self._manager.hook
-        self._model_create = hooks.model_create
-        self._model_run = _shortest_way(hooks.model_run, ("model", "inputs", "run"))
-        self.serializes: Final = bool(hooks.serialize.get_hookimpls())
-
-    def model_create(self, spec: ModelSpec, blob: bytes, options: BackendOptions) -> LoadedModel:
-        """See `hookspecs.BackendHooks.model_create`.
-
-        Raises:
-            BackendUnavailable: The hook returned no model.
-            Exception: The plugin's own.
-        """
-        returned = self._model_create(spec=spec, blob=blob, options=options)
-        try:
-            return hook_results.loaded_model(returned)
-        except WrongResult as error:
-            raise BackendUnavailable(self.name, f"its hook {error}") from error
-
-    def model_run(
-        self, model: LoadedModel, inputs: Sequence[Tensor], run: RunContext
-    ) -> Sequence[Tensor | None]:
-        """See `hookspecs.BackendHooks.model_run`.
-
-        Raises:
-            RunFailed: The hook returned no sequence of tensors.
-            Exception: The plugin's own.
-        """
-        outputs = self._model_run(model, inputs, run)
-        if type(outputs) is list:  # as of most backends: 50 ns
-            for each in outputs:
-                if type(each) is not Tensor and each is not None:
-                    break
-            else:
-                return outputs
-        try:
-            return hook_results.tensors("model_run", outputs, or_none=True)
-        except BaseException as error:  # the plugin's own code may stand behind a sequence
-            raise broken(self.name, error) from error
-
-    def serialize(self, model: LoadedModel, blob: bytes) -> bytes:
-        """Returns the bytes of a model: the stored blob, unless the backend has its own way.
-
-        Raises:
-            RunFailed: The backend failed, or returned no bytes.
-        """
-        if not self.serializes:
-            return blob
-        return self._asked(lambda: hook_results.blob(self._hooks.serialize(model=model)))
-
-    def model_free(self, model: LoadedModel) -> None:
-        """See `hookspecs.OptionalHooks.model_free`."""
-        hook_results.nothing("model_free", self._hooks.model_free(model=model))
-
-    def backend_stats(self) -> Mapping[str, int]:
-        """See `hookspecs.OptionalHooks.backend_stats`; empty when the backend has none.
-
-        Raises:
-            RunFailed: The backend failed, or returned something else.
-        """
-        return self._asked(lambda: hook_results.stats(self._hooks.backend_stats()))
-
-    def _asked(self, ask: Callable[[], _R]) -> _R:
-        """Returns what the backend tells; whatever it raises instead is a `RunFailed`."""
-        try:
-            return ask()
-        except WrongResult as error:
-            raise broken(self.name, error) from error
-        except BaseException as error:  # a plugin may raise anything
-            if is_ours(error):
-                raise
-            raise RunFailed(text_of(error)) from error
-
-    def script_create(self, spec: ScriptSpec, source: bytes, options: BackendOptions) -> object:
-        """See `hookspecs.ScriptHooks.script_create`.
-
-        Raises:
-            BackendUnavailable: The hook returned no script.
-            Exception: The plugin's own.
-        """
-        returned = self._hooks.script_create(spec=spec, source=source, options=options)
-        try:
-            return hook_results.script(returned)
-        except WrongResult as error:
-            raise BackendUnavailable(self.name, f"its hook {error}") from error
-
-    def script_run(self, script: object, call: ScriptCall, run: RunContext) -> Sequence[Tensor]:
-        """See `hookspecs.ScriptHooks.script_run`; nothing where outputs are not asked for.
-
-        Raises:
-            RunFailed: The hook returned no sequence of tensors, or has not called the function yet.
-            Exception: The plugin's own.
-        """
-        outputs = self._hooks.script_run(script=script, call=call, run=run)
-        try:
-            if outputs is not None and call.outputs is None:
-                hook_results.done("script_run", outputs)
-                return []
-            return hook_results.tensors("script_run", outputs, or_none=False)
-        except BaseException as error:  # the plugin's own code may stand behind a sequence
-            raise broken(self.name, error) from error
-
-    def script_free(self, script: object) -> None:
-        """See `hookspecs.ScriptHooks.script_free`."""
-        hook_results.nothing("script_free", self._hooks.script_free(script=script))
-
-
-class Backend(Hooks):
-    """A loaded backend that keeps to the contract and works.
-
-    Attributes:
-        info: What the backend says of itself.
-        devices: The devices that this installation can use.
-
-    Args:
-        name: The name that users write.
-        plugin: A module or an object with hooks.
-        wrappers: Plugins that wrap its hooks.
-
-    Raises:
-        BackendUnavailable: It breaks the contract.
-        Exception: The plugin's own: it does not work.
-    """
-
-    def __init__(self, name: str, plugin: object, wrappers: Iterable[object] = ()) -> None:
-        super().__init__(name, plugin, wrappers)
-        hooks = self._hooks
-        try:
-            info = hook_results.info(hooks.backend_info())
-            _check_version(name, info)
-            if info.scripts:
-                _require(name, self._manager, _SCRIPTS)
-            hook_results.nothing("self_check", hooks.self_check())
-            devices = hook_results.devices(hooks.devices())
-        except WrongResult as error:
-            raise BackendUnavailable(name, f"its hook {error}") from error
-        self.info: Final = info
-        self.devices: Final = devices
-
-    def check_device(self, device: Device) -> None:
-        """Checks that models of this backend can run on a device.
-
-        Raises:
-            DeviceUnavailable: They cannot. `CPU:1` is a CPU with a queue of its own, and always
-                there when `CPU` is.
-        """
-        for info in self.devices:
-            anywhere = info.index is None or device.index is None or device.kind == "CPU"
-            if info.kind == device.kind and (anywhere or info.index == device.index):
-                return
-        raise DeviceUnavailable(self.name, device.name)
-
-    def __repr__(self) -> str:
-        return f"Backend({self.name}, {self.info.framework} {self.info.framework_version})"
-
-
-def _register(name: str, plugin: object, wrappers: Iterable[object]) -> pluggy.PluginManager:
-    """Gives a backend a plugin manager of its own, with the wrappers around it.
-
-    One manager per backend: no backend is ever asked for another's models, and loading one
-    changes nothing that a worker thread may be calling through just now.
-    """
-    manager = pluggy.PluginManager(PROJECT)
-    for spec in _SPECS:
-        manager.add_hookspecs(spec)
-    try:
-        manager.register(plugin, name)
-        manager.check_pending()
-    except pluggy.PluginValidationError as error:
-        raise BackendUnavailable(name, f"it breaks the contract: {error}") from error
-    _require(name, manager, _REQUIRED)
-    for wrapper in wrappers:
-        manager.register(wrapper)
-    return manager
-
-
-def _shortest_way(hook: pluggy.HookCaller, names: tuple[str, ...]) -> Callable[..., Any]:
-    """Returns what calls a hook with positional arguments, without a relay if none is needed.
-
-    One is needed for wrappers, and for a function that leaves out arguments.
-    """
-    implementations = hook.get_hookimpls()
-    if len(implementations) == 1 and tuple(implementations[0].argnames) == names:
-        return implementations[0].function
-    return lambda *arguments: hook(**dict(zip(names, arguments, strict=True)))
-
-
-def _check_version(name: str, info: BackendInfo) -> None:
-    if info.api_version != API_VERSION:
-        reason = (
-            f"it was written for version {info.api_version} of the backend contract, "
-            f"this Tensorkeep has version {API_VERSION}"
-        )
-        raise BackendUnavailable(name, reason)
-
-
-def _require(name: str, manager: pluggy.PluginManager, hooks: Iterable[str]) -> None:
-    missing = [hook for hook in hooks if not getattr(manager.hook, hook).get_hookimpls()]
-    if missing:
-        raise BackendUnavailable(name, f"it lacks the required hooks {', '.join(missing)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,13 +37,15 @@ class BackendStatus:
     Attributes:
         name: The name that users write.
         distribution: The distribution that brings it, with its version; empty when unknown.
-        backend: The handle, None when it is not loaded.
+        backend: The handle to it in this process, None when it is not loaded here.
+        isolated: The handle to it in workers outside, None when it is not loaded there.
         reason: Why it could not be loaded, empty when it could, or was not tried.
     """
 
     name: str
     distribution: str
     backend: Backend | None
+    isolated: Backend | None
     reason: str
 
 
@@ -304,36 +54,62 @@ class Backends:
 
     Args:
         wrappers: Plugins that wrap hooks of every backend, for tracing and the like.
-        installed: Lists the entry points; by default those of the installed distributions.
+        installed: Lists the entry points of backends; by default those of the installed
+            distributions.
         around_import: Surrounds the import of a backend, which makes a million objects and more.
+        worker_kinds: Lists the entry points of kinds of workers, see `isolation`.
+        judges: Lists the entry points of what tells harmless models, see `placement`.
+
+    Attributes:
+        loaded: The backends that were loaded in this process, by name.
+        isolated: Those that were loaded in workers outside, by name.
     """
 
     def __init__(
         self,
         wrappers: Iterable[object] = (),
         installed: Callable[[], Iterable[EntryPoint]] = lambda: entry_points(
-            group=ENTRY_POINT_GROUP
+            group=hookspecs.ENTRY_POINT_GROUP
         ),
         around_import: Callable[[], AbstractContextManager[object]] = nullcontext,
+        *,
+        worker_kinds: Callable[[], Iterable[EntryPoint]] = lambda: entry_points(
+            group=isolation.ENTRY_POINT_GROUP
+        ),
+        judges: Callable[[], Iterable[EntryPoint]] = lambda: entry_points(
+            group=placement.ENTRY_POINT_GROUP
+        ),
     ) -> None:
         self._wrappers = tuple(wrappers)
         self._around_import = around_import
+        self._worker_kinds = worker_kinds
         self._entry_points = {point.name.upper(): point for point in installed()}
+        self._judges = {point.name.upper(): point for point in judges()}
         self._given: dict[str, object] = {}
         self._reasons: dict[str, str] = {}
         self._loading = Lock()
+        self._isolating = {name: Lock() for name in self._entry_points}
         self.loaded: Final[dict[str, Backend]] = {}
+        self.isolated: Final[dict[str, Backend]] = {}
 
     def names(self) -> list[str]:
         """Returns the names of all installed backends, loaded or not."""
         return sorted({*self._entry_points, *self._given})
 
     def add(self, name: str, plugin: object) -> None:
-        """Adds a backend that is at hand as an object and needs no installing."""
+        """Adds a backend that is at hand as an object and needs no installing.
+
+        It only works in this process: no other can import it by name.
+        """
         self._given[name.upper()] = plugin
 
+    def can_be_isolated(self, name: str) -> bool:
+        """Returns whether another process could load a backend: it is installed, not at hand."""
+        return name in self._entry_points and name not in self._given
+
+    # ------------------------------------------------------------------ loading
     def load(self, name: str) -> Backend:
-        """Returns a backend, after importing and checking it if that was not done before.
+        """Returns a backend in this process, after importing and checking it if it is not loaded.
 
         May take seconds: not for the thread that serves clients.
 
@@ -348,18 +124,52 @@ class Backends:
         with self._loading:
             backend = self.loaded.get(name)
             if backend is None:
-                try:
-                    with self._around_import():
-                        backend = Backend(name, self._plugin(name), self._wrappers)
-                except BackendUnavailable as error:
-                    self._reasons[name] = error.reason
-                    raise
-                except BaseException as error:  # the plugin's own code: anything may come
-                    _log.exception("backend %s does not work", name)
-                    self._reasons[name] = reason = reason_of(error)
-                    raise BackendUnavailable(name, reason) from error
-                self._reasons.pop(name, None)
+                with self._around_import():
+                    backend = self._tried(name, lambda: self._imported(name))
                 self.loaded[name] = backend
+        return backend
+
+    def load_isolated(self, name: str, workers: Isolation) -> Backend:
+        """Returns a backend in workers outside this process, after checking it if that is to do.
+
+        As `load`; others are loaded meanwhile.
+
+        Args:
+            name: The name as users write it, in any case.
+            workers: The workers.
+
+        Raises:
+            BackendNotInstalled: No installed distribution brings it.
+            BackendUnavailable: It cannot be imported there, breaks the contract, or does not work.
+        """
+        name = name.upper()
+        if name not in self._isolating:
+            raise self._not_installed(name)
+        with self._isolating[name]:
+            backend = self.isolated.get(name)
+            if backend is None:
+                backend = self._tried(
+                    name,
+                    lambda: Backend(name, workers.plugin(name), self._wrappers, isolated=True),
+                )
+                self.isolated[name] = backend
+        return backend
+
+    def _imported(self, name: str) -> Backend:
+        return Backend(name, self._plugin(name), self._wrappers)
+
+    def _tried(self, name: str, load: Callable[[], Backend]) -> Backend:
+        """Returns what loading gives; notes why when it fails."""
+        try:
+            backend = load()
+        except BackendUnavailable as error:
+            self._reasons[name] = error.reason
+            raise
+        except BaseException as error:  # the plugin's own code: anything may come
+            _log.exception("backend %s does not work", name)
+            self._reasons[name] = reason = reason_of(error)
+            raise BackendUnavailable(name, reason) from error
+        self._reasons.pop(name, None)
         return backend
 
     def _plugin(self, name: str) -> Any:  # noqa: ANN401 - any module or object
@@ -367,10 +177,39 @@ class Backends:
             return self._given[name]
         point = self._entry_points.get(name)
         if point is None:
-            installed = ", ".join(self.names()) or "none"
-            reason = f"no installed package brings it (installed: {installed})"
-            raise BackendNotInstalled(name, reason)
+            raise self._not_installed(name)
         return point.load()
+
+    def _not_installed(self, name: str) -> BackendNotInstalled:
+        installed = ", ".join(self.names()) or "none"
+        return BackendNotInstalled(name, f"no installed package brings it (installed: {installed})")
+
+    # ------------------------------------------------------------------ where it may run
+    def has_judge(self, name: str) -> bool:
+        """Returns whether something is installed that tells harmless models of a backend."""
+        return name in self._judges
+
+    def judge(self, name: str) -> Judge:
+        """Returns what tells harmless models of a backend, after importing it.
+
+        Raises:
+            Exception: Whatever its import raises.
+        """
+        return cast("Judge", self._judges[name].load())  # a module, which nothing checks
+
+    def start_workers(self, options: WorkerOptions) -> Isolation:
+        """Starts the installed kind of worker; the first by name when there are several.
+
+        Raises:
+            WorkersUnavailable: None is installed, or it cannot be started here.
+        """
+        kinds = sorted(self._worker_kinds(), key=lambda point: point.name)
+        if not kinds:
+            raise WorkersUnavailable("no package that brings workers outside it is installed")
+        try:
+            return cast("Isolation", kinds[0].load()(options))
+        except Exception as error:
+            raise WorkersUnavailable(f"{kinds[0].name}: {text_of(error)}") from error
 
     def status(self) -> list[BackendStatus]:
         """Returns what is known of every installed backend, without loading any."""
@@ -379,16 +218,11 @@ class Backends:
                 name,
                 _distribution(self._entry_points.get(name)),
                 self.loaded.get(name),
+                self.isolated.get(name),
                 self._reasons.get(name, ""),
             )
             for name in self.names()
         ]
-
-
-def reason_of(error: BaseException) -> str:
-    """Returns why a backend does not work: what was raised, and what it says."""
-    name, text = type(error).__name__, text_of(error)
-    return name if text == name else f"{name}: {text}"
 
 
 def _distribution(point: EntryPoint | None) -> str:

@@ -1,15 +1,17 @@
 """Building and freeing models and scripts, away from the thread that serves clients.
 
-What takes seconds, importing a framework, building a model and compiling a script, happens on the
-loader thread, one after another. Everything here is called on the loop's thread, and calls back
-there.
+What takes seconds, importing a framework, building a model and compiling a script, happens on
+threads of its own: in this process one after another, in workers outside several at once. Where a
+model goes is found out before, on a thread for that alone. Everything here is called on the loop's
+thread, and calls back there.
 """
 
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from weakref import finalize, ref
 
 from tensorkeep.bounded_log import shown
@@ -23,17 +25,21 @@ from tensorkeep.worker import Loader
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tensorkeep.backends import Backend, Backends
+    from tensorkeep.backend import Backend
     from tensorkeep.bounded_log import BoundedLog
     from tensorkeep.config import BackendOptions
     from tensorkeep.loop import Loop
     from tensorkeep.model import ModelSpec, ScriptSpec
+    from tensorkeep.placement import Placement
+    from tensorkeep.places import Places
     from tensorkeep.stats import RunStats
     from tensorkeep.tensor import Blob
 
 _log = logging.getLogger(__name__)
 
 _R = TypeVar("_R", Model, Script)
+
+_AT_ONCE: Final = 8  # things that are built at the same time in workers outside this process
 
 
 class _Once:
@@ -65,7 +71,7 @@ class Builder:
 
     Args:
         loop: The loop whose thread owns this.
-        backends: The backends.
+        places: Where things run.
         options: What every backend is told.
         on_idle: Called whenever something was finished.
         lines: Which lines that clients cause are written to the log.
@@ -75,7 +81,7 @@ class Builder:
     def __init__(  # noqa: PLR0913 - what it needs of the engine
         self,
         loop: Loop,
-        backends: Backends,
+        places: Places,
         options: BackendOptions,
         on_idle: Callable[[], None],
         lines: BoundedLog,
@@ -83,12 +89,14 @@ class Builder:
         strict_batching: bool = False,
     ) -> None:
         self._loop = loop
-        self._backends = backends
+        self._places = places
         self._options = options
         self._on_idle = on_idle
         self._lines = lines
         self._strict_batching = strict_batching
-        self._loader = Loader(loop)
+        self._judging = Loader(loop, "tensorkeep-judge")
+        self._here = Loader(loop, "tensorkeep-loader")
+        self._outside = Loader(loop, "tensorkeep-outside", _AT_ONCE)
         self._pending = 0
         self._told: set[str] = set()  # backends of which the log says what they cannot
         self._waiting: set[_Once] = set()
@@ -114,18 +122,33 @@ class Builder:
         self._refusing = True
 
     def stop(self) -> None:
-        """Ends the loader thread once it has done what it was given."""
-        self._loader.stop()
+        """Ends the threads once they have done what they were given."""
+        for loader in (self._judging, self._here, self._outside):
+            loader.stop()
 
     def load_backend(
-        self, name: str, done: Callable[[Backend | None, TensorkeepError | None], None]
+        self,
+        name: str,
+        done: Callable[[Backend | None, TensorkeepError | None], None],
+        *,
+        may_block: bool = False,
     ) -> None:
-        """Loads a backend, then calls `done(backend, error)`."""
-        self._submit(lambda: self._load(name), _Once(done, self._waiting))
+        """Loads a backend where its models usually run, then calls `done(backend, error)`.
 
-    def _load(self, name: str) -> Backend:
+        Args:
+            name: Its name.
+            done: Called with the backend or an error.
+            may_block: See `Places.of_backend`.
+        """
+        self._build(
+            lambda: (None, self._places.of_backend(name, may_block=may_block)),
+            lambda placement, _: self._load(name, placement),
+            _Once(done, self._waiting),
+        )
+
+    def _load(self, name: str, placement: Placement) -> Backend:
         """Loads a backend; says in the log, once, if it cannot keep the memory limit."""
-        backend = self._backends.load(name)
+        backend = self._places.load(name, placement)
         unlimited = self._options.memory_limit and not backend.info.limits_runs
         if unlimited and backend.name not in self._told:
             self._told.add(backend.name)
@@ -144,22 +167,29 @@ class Builder:
     ) -> None:
         """Builds a model, then calls `done(model, error)`; takes the pieces out of their list."""
 
-        def build(backend: Backend) -> Model:
+        def place() -> tuple[bytes, Placement]:
             blob = join(pieces)
+            return blob, self._places.of_model(spec, blob)
+
+        def build(backend: Backend, placement: Placement, blob: bytes) -> Model:
             if spec.signature and not backend.info.signatures:
                 raise ModelRejected(
                     f"signature must be left out: models of backend {spec.backend} have no"
                     f" signatures to choose from"
                 )
-            with in_large_pages(len(blob)):
-                loaded = backend.model_create(spec, blob, self._options)
+            if placement.isolated:
+                # Never on the loop: it would wait for the worker.
+                loaded = replace(backend.model_create(spec, blob, self._options), steady=False)
+            else:
+                with in_large_pages(len(blob)):
+                    loaded = backend.model_create(spec, blob, self._options)
             reason = loaded.batch_axis.reason
             if self._strict_batching and spec.batching.size and reason:
                 backend.model_free(loaded)
                 raise ModelRejected(f"Requests cannot share runs of this model: {reason}")
-            return Model(spec, blob, loaded)
+            return Model(spec, blob, loaded, backend, placement)
 
-        self._create(spec, build, done)
+        self._create(spec, place, build, done)
 
     def create_script(
         self,
@@ -169,24 +199,29 @@ class Builder:
     ) -> None:
         """Compiles a script, then calls `done(script, error)`."""
 
-        def build(backend: Backend) -> Script:
-            return Script(spec, source, backend.script_create(spec, source, self._options))
+        def place() -> tuple[bytes, Placement]:
+            return source, self._places.of_script(spec.backend)
 
-        self._create(spec, build, done)
+        def build(backend: Backend, placement: Placement, source: bytes) -> Script:
+            native = backend.script_create(spec, source, self._options)
+            return Script(spec, source, native, backend, placement)
+
+        self._create(spec, place, build, done)
 
     def _create(
         self,
         spec: ModelSpec | ScriptSpec,
-        build: Callable[[Backend], _R],
+        place: Callable[[], tuple[bytes, Placement]],
+        build: Callable[[Backend, Placement, bytes], _R],
         done: Callable[[_R | None, TensorkeepError | None], None],
     ) -> None:
         once = _Once(done, self._waiting)
 
-        def create() -> _R:
-            backend = self._load(spec.backend)
+        def create(placement: Placement, blob: bytes) -> _R:
+            backend = self._load(spec.backend, placement)
             backend.check_device(spec.device)
             try:
-                return build(backend)
+                return build(backend, placement, blob)
             except BaseException as error:  # a plugin may raise anything
                 if is_ours(error):
                     raise
@@ -196,18 +231,42 @@ class Builder:
             if runnable is not None:
                 # Weakly: what the interpreter keeps until the model dies must not keep the engine,
                 # from which the model may be reached.
-                job, name = _what_to_free(self._backends, runnable)
+                job, name = _what_to_free(runnable)
                 kind, stats = _kind(runnable), runnable.stats  # its key is known when it is stored
-                finalize(runnable, _free, ref(self), job, name, kind, stats).atexit = False
+                end = (ref(self), job, name, kind, stats)
+                finalize(runnable, _free, *end, isolated=runnable.placement.isolated).atexit = False
             once(runnable, error)
 
-        self._submit(create, created)
+        self._build(place, create, created)
 
-    def _submit(self, job: Callable[[], object], done: Callable[..., None]) -> None:
+    def _build(
+        self,
+        place: Callable[[], tuple[Any, Placement]],
+        make: Callable[[Placement, Any], object],
+        done: Callable[..., None],
+    ) -> None:
+        """Finds out where something goes, makes it there, then calls `done(made, error)`.
+
+        Args:
+            place: Returns what `make` needs beside the placement, and the placement.
+            make: Makes it.
+            done: Called with what was made, or an error.
+        """
         if self._refusing:
             self._loop.call_soon(done, None, EngineClosed())
             return
 
+        def placed(found: tuple[Any, Placement] | None, error: TensorkeepError | None) -> None:
+            if found is None:
+                done(None, error)
+                return
+            given, placement = found
+            loader = self._outside if placement.isolated else self._here
+            self._submit(loader, partial(make, placement, given), done)
+
+        self._submit(self._judging, place, placed)
+
+    def _submit(self, loader: Loader, job: Callable[[], object], done: Callable[..., None]) -> None:
         def finished(result: object, failure: BaseException | None) -> None:
             self._pending -= 1
             try:
@@ -222,9 +281,11 @@ class Builder:
                 self._on_idle()
 
         self._pending += 1
-        self._loader.submit(job, finished)
+        loader.submit(job, finished)
 
-    def free(self, job: Callable[[], None], name: str, kind: str, stats: RunStats) -> None:
+    def free(
+        self, job: Callable[[], None], name: str, kind: str, stats: RunStats, *, isolated: bool
+    ) -> None:
         """Lets a backend free something; on whatever thread let go of it last."""
 
         def report(_: object, failure: BaseException | None) -> None:
@@ -233,25 +294,30 @@ class Builder:
             if failure is not None:
                 _log.error("backend %s could not free a model or script", name, exc_info=failure)
 
-        self._loader.submit(job, report)
+        (self._outside if isolated else self._here).submit(job, report)
 
 
-def _what_to_free(backends: Backends, runnable: Runnable) -> tuple[Callable[[], None], str]:
+def _what_to_free(runnable: Runnable) -> tuple[Callable[[], None], str]:
     """Returns what frees a model or script, holding no more of it than the backend made."""
-    name = runnable.spec.backend
-    backend = backends.loaded[name]
+    name, backend = runnable.spec.backend, runnable.backend
     if isinstance(runnable, Model):
         return partial(backend.model_free, runnable.loaded), name
     return partial(backend.script_free, runnable.native), name
 
 
-def _free(
-    builder: ref[Builder], job: Callable[[], None], name: str, kind: str, stats: RunStats
+def _free(  # noqa: PLR0913 - what the log says of it
+    builder: ref[Builder],
+    job: Callable[[], None],
+    name: str,
+    kind: str,
+    stats: RunStats,
+    *,
+    isolated: bool,
 ) -> None:
     """Has something freed, unless its engine is gone as well: then nothing holds it any more."""
     found = builder()
     if found is not None:
-        found.free(job, name, kind, stats)
+        found.free(job, name, kind, stats, isolated=isolated)
 
 
 def _kind(runnable: Runnable) -> str:

@@ -12,6 +12,9 @@ Clients that give up after five seconds and send a run again, as redis-py does f
 get the error first: it comes up to 5 % later, and the run may have waited meanwhile.
 """
 
+LOAD_TIMEOUT: Final = 60.0
+"""Seconds that the building of a model or script may take by default."""
+
 
 @dataclass(frozen=True, slots=True)
 class BackendOptions:
@@ -57,6 +60,15 @@ class EngineConfig:
         deadline_ends_runs: Whether a request that may wait no longer than some time is also
             answered when that time is up while it runs, and its run is ended if the backend can
             and nobody else shares it. Otherwise the time only counts until it starts.
+        strict_batching: Whether a model that is to share runs, and is known not to be able to, is
+            rejected.
+        isolate: Which backends run outside this process, where they can harm nobody else: `auto`
+            for all whose models are not known to be harmless, `all`, `none`, or names with commas
+            between; see `placement`.
+        worker_memory: Bytes that a worker outside this process may take; 0 sets no limit.
+        recycle_workers_after: Runs after which such a worker is replaced; 0 for never.
+        model_load_timeout: Seconds that the building of a model or script may take there.
+        sandbox: Whether such workers are kept from files and the network, where the system can.
     """
 
     threads_per_queue: int = 1
@@ -70,6 +82,11 @@ class EngineConfig:
     max_waiting: int = 0
     deadline_ends_runs: bool = False
     strict_batching: bool = False
+    isolate: str = "none"
+    worker_memory: int = 0
+    recycle_workers_after: int = 0
+    model_load_timeout: float = LOAD_TIMEOUT
+    sandbox: bool = True
 
     @property
     def backend_options(self) -> BackendOptions:

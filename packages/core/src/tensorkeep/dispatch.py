@@ -19,7 +19,6 @@ from tensorkeep.model import Model
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tensorkeep.backends import Backends
     from tensorkeep.bounded_log import BoundedLog
     from tensorkeep.config import EngineConfig
     from tensorkeep.execution import Outcome
@@ -39,7 +38,6 @@ class Dispatcher:
     Args:
         loop: The loop.
         config: Settings.
-        backends: The backends.
         lanes: Each device's queue and workers.
         lines: Which lines that clients cause are written to the log.
         go_on: Called with each outcome of what was handed to a worker or had waited in a queue.
@@ -55,7 +53,6 @@ class Dispatcher:
         self,
         loop: Loop,
         config: EngineConfig,
-        backends: Backends,
         lanes: Lanes,
         lines: BoundedLog,
         *,
@@ -67,7 +64,6 @@ class Dispatcher:
         self.alone = False
         self._loop = loop
         self._inline_limit = config.inline_limit
-        self._backends = backends
         self._lanes = lanes
         self._lines = lines
         self._go_on = go_on
@@ -175,7 +171,7 @@ class Dispatcher:
         seconds = runnable.stats.usual(shapes(batch))
         lane.hand(worker, Handed(batch, context, seconds, self._loop.time()))
         try:
-            worker.hand(self._backends.loaded[runnable.spec.backend], batch, context)
+            worker.hand(batch, context)
         except BaseException:
             lane.taken_back(worker)
             raise
@@ -193,9 +189,8 @@ class Dispatcher:
     def run_inline(self, lane: Lane, batch: Sequence[Run]) -> list[Outcome]:
         """Runs a batch here and now."""
         self.contexts.inline = context = self.contexts.new(lane.device)
-        runnable = batch[0].runnable
         try:
-            outcomes = execute(self._backends.loaded[runnable.spec.backend], batch, context)
+            outcomes = execute(batch, context)
         finally:
             self.contexts.inline = None
         self._note(lane, outcomes)

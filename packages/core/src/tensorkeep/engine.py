@@ -26,6 +26,7 @@ from tensorkeep.errors import (
 )
 from tensorkeep.lanes import Lanes
 from tensorkeep.model import Model, Script
+from tensorkeep.places import Places
 from tensorkeep.requests import Requests
 from tensorkeep.script_access import Errands, ScriptCommands
 from tensorkeep.worker import Outbox, ThreadWorker, Watchdog
@@ -33,7 +34,7 @@ from tensorkeep.worker import Outbox, ThreadWorker, Watchdog
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tensorkeep.backends import Backend
+    from tensorkeep.backend import Backend
     from tensorkeep.device import Device
     from tensorkeep.graph import GraphRun
     from tensorkeep.hookspecs import Commands
@@ -66,6 +67,7 @@ class Engine:
         lines: Which lines that clients cause are written to the log.
         lanes: Each device's queue and workers, by queue name.
         dispatcher: Where runs go; may be told that requests come together.
+        places: Where backends run: in this process, or in workers outside.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class Engine:
     ) -> None:
         self.config = config or EngineConfig()
         self.backends = backends or Backends()
+        self.places: Final = Places(self.backends, self.config)
         self.catalog: WeakValueDictionary[bytes, Runnable] = WeakValueDictionary()
         self._lanes = Lanes(
             self.config,
@@ -89,7 +92,6 @@ class Engine:
         self._requests = Requests(
             loop,
             self.config,
-            self.backends,
             self._lanes,
             self.lines,
             on_idle=self._close_if_idle,
@@ -99,7 +101,7 @@ class Engine:
         self._outbox = Outbox(loop, self.dispatcher.take)
         self._builder = Builder(
             loop,
-            self.backends,
+            self.places,
             self.config.backend_options,
             self._close_if_idle,
             self.lines,
@@ -116,10 +118,22 @@ class Engine:
 
     # ------------------------------------------------------------------ models
     def load_backend(
-        self, name: str, done: Callable[[Backend | None, TensorkeepError | None], None]
+        self,
+        name: str,
+        done: Callable[[Backend | None, TensorkeepError | None], None],
+        *,
+        may_block: bool = False,
     ) -> None:
-        """Loads a backend on the loader thread, then calls `done(backend, error)`."""
-        self._builder.load_backend(name, done)
+        """Loads a backend on a thread of its own, then calls `done(backend, error)`.
+
+        It is loaded where its models usually run: in this process or in workers outside.
+
+        Args:
+            name: Its name.
+            done: Called with the backend or an error.
+            may_block: Whether an import that holds this process for long does no harm.
+        """
+        self._builder.load_backend(name, done, may_block=may_block)
 
     def create_model(
         self,
@@ -127,7 +141,7 @@ class Engine:
         blob: bytes | Sequence[Blob],
         done: Callable[[Model | None, TensorkeepError | None], None],
     ) -> None:
-        """Builds a model on the loader thread, then calls `done(model, error)`.
+        """Builds a model on a thread of its own, then calls `done(model, error)`.
 
         A blob may come in pieces, which that thread joins: they must not change meanwhile.
 
@@ -144,7 +158,7 @@ class Engine:
         source: bytes,
         done: Callable[[Script | None, TensorkeepError | None], None],
     ) -> None:
-        """Compiles a script on the loader thread, then calls `done(script, error)`.
+        """Compiles a script on a thread of its own, then calls `done(script, error)`.
 
         The errors are those of `create_model`.
         """
@@ -207,7 +221,7 @@ class Engine:
     def commands(self, access: Access) -> Commands:
         """Returns the way of the scripts of a request to what they may reach."""
         timeout, running = self._contexts.timeout, self._contexts.within_scripts
-        return ScriptCommands(access, self._errands, self.backends, timeout, running)
+        return ScriptCommands(access, self._errands, timeout, running)
 
     # ------------------------------------------------------------------ runs
     def time(self) -> float:
@@ -293,6 +307,7 @@ class Engine:
         self._errands.close()
         self._builder.stop()
         self._watchdog.stop()
+        self.places.close()
         if done is not None:
             done()
 

@@ -180,6 +180,18 @@ class WorkerTookTooLong(TensorkeepError):
         self.reason = reason
 
 
+class WorkersUnavailable(TensorkeepError):
+    """There can be no workers outside this process.
+
+    Attributes:
+        reason: Why.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"there are no workers outside this process: {reason}")
+        self.reason = reason
+
+
 # --------------------------------------------------------------------------- engine
 class RunExpired(TensorkeepError):
     """The run waited in its queue for longer than the request allowed."""

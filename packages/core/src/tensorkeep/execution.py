@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
     from types import FrameType
 
-    from tensorkeep.backends import Backend
     from tensorkeep.hookspecs import RunContext, ScriptCall
     from tensorkeep.runqueue import Run
     from tensorkeep.tensor import Tensor
@@ -63,7 +62,7 @@ def seconds_of(outcomes: Sequence[Outcome]) -> float:
     return sum([outcome.seconds for outcome in outcomes])
 
 
-def execute(backend: Backend, batch: Sequence[Run], context: RunContext) -> list[Outcome]:
+def execute(batch: Sequence[Run], context: RunContext) -> list[Outcome]:
     """Runs a batch; one outcome per run, in the batch's order. Never raises.
 
     Its members share a run of the model where that is known to give each what it gets alone. What
@@ -71,7 +70,7 @@ def execute(backend: Backend, batch: Sequence[Run], context: RunContext) -> list
     members run one by one, so that one bad request fails alone.
     """
     try:
-        return _execute(backend, batch, context)
+        return _execute(batch, context)
     except BaseException as error:  # noqa: BLE001 - a bug of ours: who waits must hear of it
         return lost(batch, error)
 
@@ -83,38 +82,36 @@ def lost(batch: Sequence[Run], error: BaseException) -> list[Outcome]:
     return [Outcome(run, (), InternalError(), 0.0) for run in batch]
 
 
-def _execute(backend: Backend, batch: Sequence[Run], context: RunContext) -> list[Outcome]:
+def _execute(batch: Sequence[Run], context: RunContext) -> list[Outcome]:
     if len(batch) == 1:
-        return [_run_alone(backend, batch[0], context)]
+        return [_run_alone(batch[0], context)]
     model = batch[0].runnable
     assert isinstance(model, Model)  # noqa: S101 - calls of scripts come one by one
     if not model.unshared:  # it may have turned out since they were put together
         if not _may_be_relied_on(model, batch):
-            return _try_sharing(backend, model, batch, context)
-        outcomes = _share(backend, model, batch, context)
+            return _try_sharing(model, batch, context)
+        outcomes = _share(model, batch, context)
         if outcomes is not None:
             return outcomes
-    return [_run_alone(backend, run, context) for run in batch]
+    return [_run_alone(run, context) for run in batch]
 
 
-def _run_alone(backend: Backend, run: Run, context: RunContext) -> Outcome:
+def _run_alone(run: Run, context: RunContext) -> Outcome:
     context.begin(monotonic())
     started = perf_counter()
     try:
-        outputs = _call(backend, run, run.inputs, context)
+        outputs = _call(run, run.inputs, context)
     except TensorkeepError as error:
         return Outcome(run, (), error, perf_counter() - started)
     return Outcome(run, outputs, None, perf_counter() - started)
 
 
 # --------------------------------------------------------------------------- sharing a run
-def _share(
-    backend: Backend, model: Model, batch: Sequence[Run], context: RunContext
-) -> list[Outcome] | None:
+def _share(model: Model, batch: Sequence[Run], context: RunContext) -> list[Outcome] | None:
     """Runs a batch as one; None when its members have to run alone."""
     started = perf_counter()
     try:
-        shares = _shares(backend, model, [run.inputs for run in batch], context)
+        shares = _shares(model, [run.inputs for run in batch], context)
     except UnexpectedRowsError as error:
         model.sharing.refuse(str(error))
         return None
@@ -128,7 +125,7 @@ def _share(
 
 
 def _shares(
-    backend: Backend, model: Model, members: Sequence[Sequence[Tensor]], context: RunContext
+    model: Model, members: Sequence[Sequence[Tensor]], context: RunContext
 ) -> list[Sequence[Tensor]]:
     """Runs the inputs of several members as one, and returns what each member gets.
 
@@ -139,7 +136,7 @@ def _shares(
     """
     context.begin(monotonic())
     columns = zip(*members, strict=True)
-    joined = call_model(backend, model, [stack(column) for column in columns], context)
+    joined = call_model(model, [stack(column) for column in columns], context)
     counts = [inputs[0].shape[0] for inputs in members]
     reason = _without_rows(joined, sum(counts), model.loaded.outputs)
     if reason:
@@ -185,11 +182,9 @@ def _signature(model: Model, batch: Sequence[Run]) -> tuple[Hashable, set[int]]:
     return tuple([(t.dtype, t.shape[1:]) for t in batch[0].inputs]), {sum(counts), *counts}
 
 
-def _try_sharing(
-    backend: Backend, model: Model, batch: Sequence[Run], context: RunContext
-) -> list[Outcome]:
+def _try_sharing(model: Model, batch: Sequence[Run], context: RunContext) -> list[Outcome]:
     """Runs the members of a batch alone, and compares that with what they get of shared runs."""
-    outcomes = [_run_alone(backend, run, context) for run in batch]
+    outcomes = [_run_alone(run, context) for run in batch]
     if context.cancelled or any(outcome.error is not None for outcome in outcomes):
         return outcomes  # nothing can be said of the model
     alone = [outcome.outputs for outcome in outcomes]
@@ -204,7 +199,7 @@ def _try_sharing(
             telling = declared and any(tensor.dtype in FLOATS for tensor in members[0])
             if same is None and not (telling or _differ(alone)):
                 return outcomes  # exchanged or mixed rows could not be told from right ones
-            shares = partial(_shares_of_trial, backend, model, context)
+            shares = partial(_shares_of_trial, model, context)
             reason = compare(shares, members, alone, names)
             if not (reason or model.sharing.knows(_signature(model, batch)[0])):
                 reason = probe(shares, members, names)
@@ -218,11 +213,11 @@ def _try_sharing(
 
 
 def _shares_of_trial(
-    backend: Backend, model: Model, context: RunContext, members: Sequence[Sequence[Tensor]]
+    model: Model, context: RunContext, members: Sequence[Sequence[Tensor]]
 ) -> list[Sequence[Tensor]]:
     """Runs members as one, in a trial; see `trial.Shares`."""
     try:
-        return _shares(backend, model, members, context)
+        return _shares(model, members, context)
     except MemoryError:
         raise SaysNothingError from None
     except TensorkeepError as error:
@@ -272,9 +267,7 @@ def _clear_callers(frame: FrameType) -> None:
         caller = caller.f_back
 
 
-def call_model(
-    backend: Backend, model: Model, inputs: Sequence[Tensor], context: RunContext
-) -> Sequence[Tensor]:
+def call_model(model: Model, inputs: Sequence[Tensor], context: RunContext) -> Sequence[Tensor]:
     """Runs a model once, on the calling thread.
 
     Returns:
@@ -286,7 +279,7 @@ def call_model(
     """
     loaded = model.loaded
     try:
-        outputs = backend.model_run(loaded, inputs, context)
+        outputs = model.backend.model_run(loaded, inputs, context)
     except BaseException as error:  # a plugin may raise anything; its thread must go on
         if is_ours(error):
             raise
@@ -308,11 +301,9 @@ def _tensors(outputs: Sequence[Tensor | None], names: Sequence[str]) -> Sequence
     return cast("Sequence[Tensor]", outputs)
 
 
-def _call_script(
-    backend: Backend, script: Script, call: ScriptCall, context: RunContext
-) -> Sequence[Tensor]:
+def _call_script(script: Script, call: ScriptCall, context: RunContext) -> Sequence[Tensor]:
     try:
-        outputs = backend.script_run(script.native, call, context)
+        outputs = script.backend.script_run(script.native, call, context)
     except BaseException as error:  # a plugin may raise anything; its thread must go on
         if is_ours(error):
             raise
@@ -324,15 +315,13 @@ def _call_script(
     return _tensors(outputs, ())
 
 
-def _call(
-    backend: Backend, run: Run, inputs: Sequence[Tensor], context: RunContext
-) -> Sequence[Tensor]:
+def _call(run: Run, inputs: Sequence[Tensor], context: RunContext) -> Sequence[Tensor]:
     runnable, call = run.runnable, run.call
     if call is None:
         assert isinstance(runnable, Model)  # noqa: S101 - a script comes with a call
-        return call_model(backend, runnable, inputs, context)
+        return call_model(runnable, inputs, context)
     assert isinstance(runnable, Script)  # noqa: S101 - a model comes with none
-    return _call_script(backend, runnable, replace(call, tensors=inputs), context)
+    return _call_script(runnable, replace(call, tensors=inputs), context)
 
 
 def _wrong_count(found: int, expected: int) -> RunFailed:

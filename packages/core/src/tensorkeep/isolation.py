@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
-from tensorkeep.config import BackendOptions
+from tensorkeep.config import LOAD_TIMEOUT, BackendOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,7 +38,7 @@ class WorkerOptions:
     backend: BackendOptions = field(default_factory=BackendOptions)
     memory: int = 0
     recycle_after: int = 0
-    load_timeout: float = 60.0
+    load_timeout: float = LOAD_TIMEOUT
     sandbox: bool = True
 
 

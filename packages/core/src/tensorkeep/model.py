@@ -6,13 +6,17 @@ All of it is frozen: handing a model to a worker is a snapshot, whatever happens
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from tensorkeep.batch_axis import UNKNOWN, BatchAxis
 from tensorkeep.batching import UNBATCHED, Batching
 from tensorkeep.device import CPU, Device
+from tensorkeep.placement import HERE, Placement
 from tensorkeep.sharing import Sharing
 from tensorkeep.stats import SCRIPT_SAMPLES, RunStats
+
+if TYPE_CHECKING:
+    from tensorkeep.backend import Backend
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +98,8 @@ class Model:
         spec: What the user said.
         blob: The serialized model as it was stored.
         loaded: What the backend built from it.
+        backend: The backend that built it and runs it, in the place where it does.
+        placement: Where that is.
         stats: Counters of its runs; they live as long as the model does.
         sharing: What was found out about runs that requests share.
     """
@@ -101,6 +107,8 @@ class Model:
     spec: ModelSpec
     blob: bytes
     loaded: LoadedModel
+    backend: Backend
+    placement: Placement = HERE
     stats: RunStats = field(default_factory=RunStats)
     sharing: Sharing = field(default_factory=Sharing)
 
@@ -129,12 +137,16 @@ class Script:
         spec: What the user said.
         source: Its source code.
         native: What the backend compiled; only the backend looks inside.
+        backend: The backend that compiled it and runs it, in the place where it does.
+        placement: Where that is.
         stats: Counters of its runs; they live as long as the script does.
     """
 
     spec: ScriptSpec
     source: bytes
     native: Any
+    backend: Backend
+    placement: Placement = HERE
     stats: RunStats = field(default_factory=lambda: RunStats(samples=SCRIPT_SAMPLES))
 
     steady: ClassVar[bool] = False  # a script does what it likes

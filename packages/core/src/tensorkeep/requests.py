@@ -19,7 +19,6 @@ from tensorkeep.runqueue import Run
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tensorkeep.backends import Backends
     from tensorkeep.bounded_log import BoundedLog
     from tensorkeep.config import EngineConfig
     from tensorkeep.errors import TensorkeepError
@@ -40,7 +39,6 @@ class Requests:
     Args:
         loop: The loop.
         config: Settings.
-        backends: The backends.
         lanes: Each device's queue and workers.
         lines: Which lines that clients cause are written to the log.
         on_idle: Called whenever a worker has done a batch.
@@ -50,11 +48,10 @@ class Requests:
         unfinished: Those that were not done when they had been started.
     """
 
-    def __init__(  # noqa: PLR0913 - what it needs of the engine
+    def __init__(
         self,
         loop: Loop,
         config: EngineConfig,
-        backends: Backends,
         lanes: Lanes,
         lines: BoundedLog,
         *,
@@ -64,7 +61,6 @@ class Requests:
         self.dispatcher = Dispatcher(
             loop,
             config,
-            backends,
             lanes,
             lines,
             go_on=self._go_on,

@@ -18,7 +18,6 @@ from tensorkeep.hookspecs import RunContext
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tensorkeep.backends import Backends
     from tensorkeep.hookspecs import CommandReply
     from tensorkeep.loop import Loop
     from tensorkeep.model import Model
@@ -121,7 +120,6 @@ class ScriptCommands:
     Args:
         access: What they may reach.
         errands: The way to the loop.
-        backends: Where models run.
         timeout: Seconds after which a run of a model is cancelled.
         running: The contexts of such runs, for who watches over their time.
     """
@@ -130,13 +128,11 @@ class ScriptCommands:
         self,
         access: Access,
         errands: Errands,
-        backends: Backends,
         timeout: float,
         running: set[RunContext],
     ) -> None:
         self._access = access
         self._errands = errands
-        self._backends = backends
         self._timeout = timeout
         self._running = running
 
@@ -158,7 +154,6 @@ class ScriptCommands:
         context.begin(monotonic())
         self._running.add(context)
         try:
-            backend = self._backends.loaded[model.spec.backend]
-            return call_model(backend, model, inputs, context)
+            return call_model(model, inputs, context)
         finally:
             self._running.discard(context)

@@ -11,7 +11,7 @@ import logging
 from collections import deque
 from contextlib import suppress
 from queue import SimpleQueue
-from threading import Event, Thread
+from threading import Event, RLock, Thread
 from time import clock_gettime, monotonic, pthread_getcpuclockid, sleep
 from typing import TYPE_CHECKING, Final, Protocol
 from weakref import WeakSet
@@ -21,7 +21,6 @@ from tensorkeep.execution import Outcome, execute
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tensorkeep.backends import Backend
     from tensorkeep.hookspecs import RunContext
     from tensorkeep.loop import Loop
     from tensorkeep.runqueue import Run
@@ -35,7 +34,7 @@ _PATIENCE: Final = 0.01  # seconds until it is tried again where there was no me
 class Worker(Protocol):
     """Whoever takes a batch and returns its outcomes."""
 
-    def hand(self, backend: Backend, batch: Sequence[Run], context: RunContext) -> None:
+    def hand(self, batch: Sequence[Run], context: RunContext) -> None:
         """Gives the worker a batch; called on the loop's thread."""
 
     def take_back(self) -> int:
@@ -96,14 +95,14 @@ class ThreadWorker:
     def __init__(self, name: str, outbox: Outbox) -> None:
         self._outbox = outbox
         # A batch is whoever's who takes it out: the thread's, or the loop's that takes it back.
-        self._batches: deque[tuple[Backend, Sequence[Run], RunContext]] = deque()
+        self._batches: deque[tuple[Sequence[Run], RunContext]] = deque()
         self._calls: SimpleQueue[str] = SimpleQueue()  # one for each batch, and one at the end
         self._thread = Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
-    def hand(self, backend: Backend, batch: Sequence[Run], context: RunContext) -> None:
+    def hand(self, batch: Sequence[Run], context: RunContext) -> None:
         """See `Worker.hand`."""
-        self._batches.append((backend, batch, context))
+        self._batches.append((batch, context))
         self._calls.put(_LOOK)
 
     def take_back(self) -> int:
@@ -129,32 +128,57 @@ class ThreadWorker:
     def _work(self) -> None:
         while self._calls.get() is not _END:
             try:
-                backend, batch, context = self._batches.popleft()
+                batch, context = self._batches.popleft()
             except IndexError:  # it was taken back
                 continue
-            outcomes = execute(backend, batch, context)
+            outcomes = execute(batch, context)
             del batch
             self._outbox.put(outcomes, self)
             del outcomes, context
 
 
 class Loader:
-    """A thread for what takes long and must not disturb: imports, and building models."""
+    """Threads for what takes long and must not disturb: imports, and building models.
 
-    def __init__(self, loop: Loop) -> None:
+    Args:
+        loop: Where to call back.
+        name: Name of the threads.
+        most: How many jobs are done at the same time. A further thread is started when all there
+            are have something to do.
+    """
+
+    def __init__(self, loop: Loop, name: str, most: int = 1) -> None:
         self._loop = loop
+        self._name = name
+        self._most = most
         self._jobs: SimpleQueue[tuple[Callable[[], object], Callable[..., None]] | None] = (
             SimpleQueue()
         )
-        Thread(target=self._work, name="tensorkeep-loader", daemon=True).start()
+        self._lock = RLock()  # guards what follows; freeing submits from within anything
+        self._threads = 1
+        self._todo = 0  # jobs that wait or are being done
+        start_thread(name, self._work)
 
     def submit(self, job: Callable[[], object], done: Callable[..., None]) -> None:
-        """Does a job and calls `done(result, error)` on the loop's thread."""
+        """Does a job and calls `done(result, error)` on the loop's thread; from any thread."""
+        with self._lock:
+            self._todo += 1
+            more = self._threads < min(self._todo, self._most)
+            self._threads += more
         self._jobs.put((job, done))
+        if more:
+            try:
+                start_thread(self._name, self._work)
+            except RuntimeError:  # there can be no more: those there are do it, later
+                with self._lock:
+                    self._threads -= 1
 
     def stop(self) -> None:
-        """Ends the thread once it has done what it was given."""
-        self._jobs.put(None)
+        """Ends the threads once they have done what they were given."""
+        with self._lock:
+            threads = self._threads
+        for _ in range(threads):
+            self._jobs.put(None)
 
     def _work(self) -> None:
         while (item := self._jobs.get()) is not None:
@@ -166,6 +190,8 @@ class Loader:
                 box.append((job(), None))
             except BaseException as error:  # noqa: BLE001 - handed to `done`, which decides
                 box.append((None, error))
+            with self._lock:
+                self._todo -= 1
             _tell(self._loop, _unpack, box, done)
             del item, job, done, box
 

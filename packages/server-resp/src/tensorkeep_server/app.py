@@ -30,7 +30,8 @@ from tensorkeep_server.values.leftovers import sweep
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from tensorkeep.backends import Backend, Backends
+    from tensorkeep.backend import Backend
+    from tensorkeep.backends import Backends
     from tensorkeep.errors import TensorkeepError
     from tensorkeep_server.settings import Settings
 
@@ -144,11 +145,14 @@ def _usable_cores() -> int:
 
 
 async def _load(engine: Engine, names: Iterable[str], ended: asyncio.Event) -> None:
-    """Loads backends, one after another, until the server is told to end."""
+    """Loads backends, one after another, until the server is told to end.
+
+    No client is served yet: an import that holds everything up does no harm.
+    """
     ending = asyncio.ensure_future(ended.wait())
     for name in names:
         loaded: asyncio.Future[Backend | None] = asyncio.get_running_loop().create_future()
-        engine.load_backend(name, partial(_loaded, loaded))
+        engine.load_backend(name, partial(_loaded, loaded), may_block=True)
         await asyncio.wait((loaded, ending), return_when=asyncio.FIRST_COMPLETED)
         if ended.is_set():
             return

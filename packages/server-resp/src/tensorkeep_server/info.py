@@ -25,7 +25,8 @@ from tensorkeep_server.settings import MEGABYTE
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from tensorkeep.backends import Backend
+    from tensorkeep.backend import Backend
+    from tensorkeep.backends import BackendStatus
     from tensorkeep.lane import Lane
     from tensorkeep_server.state import Server
 
@@ -214,17 +215,24 @@ def _keyspace(server: Server, _process: Process) -> _Fields:
 def _backends(server: Server, _process: Process) -> _Fields:
     fields = {}
     for status in server.engine.backends.status():
-        backend = status.backend
+        backend = status.backend or status.isolated
         if backend is not None:
             devices = "/".join(sorted({device.kind for device in backend.devices}))
             info = backend.info
             fields[f"backend_{status.name}"] = (
                 f"loaded=yes,framework={info.framework},version={info.framework_version},"
-                f"devices={devices}"
+                f"devices={devices},runs={_where(status)}"
             )
         else:
             fields[f"backend_{status.name}"] = "loaded=failed" if status.reason else "loaded=no"
     return fields
+
+
+def _where(status: BackendStatus) -> str:
+    """Returns where a backend was loaded: in this process, in workers outside, or in both."""
+    if status.isolated is None:
+        return "here"
+    return "isolated" if status.backend is None else "both"
 
 
 def _devices(server: Server, _process: Process) -> _Fields:
@@ -286,7 +294,8 @@ _AI_BACKENDS: Final = {
 
 
 def _ai_backends_info(server: Server, _process: Process) -> _Fields:
-    loaded = server.engine.backends.loaded
+    backends = server.engine.backends
+    loaded = {**backends.isolated, **backends.loaded}
     names = [name for name in _AI_BACKENDS if name in loaded]
     names += sorted(loaded.keys() - _AI_BACKENDS.keys())
     fields: dict[str, object] = {}
@@ -302,7 +311,8 @@ def _ai_backends_info(server: Server, _process: Process) -> _Fields:
 
 def _backend_fields(prefix: str, backend: Backend) -> dict[str, object]:
     try:
-        stats = backend.backend_stats()
+        # Another process is not waited for here; what its workers take stands in Workers.
+        stats = {} if backend.isolated else backend.backend_stats()
     except Exception:  # noqa: BLE001 - a plugin may raise anything, and INFO tells of more than one plugin
         _log.exception("backend %s could not tell its statistics", backend.name)
         stats = {}

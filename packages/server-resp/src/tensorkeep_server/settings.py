@@ -42,7 +42,7 @@ class Settings:
     port: int | None = 6379
     unix_socket: str = ""
     load: tuple[str, ...] = ()
-    engine: EngineConfig = field(default_factory=EngineConfig)
+    engine: EngineConfig = field(default_factory=lambda: EngineConfig(isolate="auto"))
     model_chunk_size: int = DEFAULT_CHUNK_SIZE
     limits: Limits = field(default_factory=Limits)
     max_clients: int = 10_000

@@ -23,6 +23,7 @@ import typer
 from tensorkeep.backends import Backends
 from tensorkeep.config import EngineConfig
 from tensorkeep.errors import BackendUnavailable
+from tensorkeep.placement import Isolate
 from tensorkeep_server import IMPORTED_AT, app
 from tensorkeep_server.cli.client import URL_VARIABLE
 from tensorkeep_server.cli.log_writing import LogWriter
@@ -33,7 +34,7 @@ from tensorkeep_server.identity import tensorkeep_version
 from tensorkeep_server.settings import LEAST_CHUNK_SIZE, MEGABYTE, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from tensorkeep_server.state import Server
 
@@ -61,7 +62,7 @@ class LogLevel(StrEnum):
 _LOG_LEVEL: Final = LogLevel(_DEFAULTS.log_level)
 
 
-def _installed(context: typer.Context, names: list[str]) -> tuple[str, ...]:
+def _installed(context: typer.Context, names: Iterable[str], setting: str) -> tuple[str, ...]:
     """Refuses backends that are not installed."""
     installed = Backends().names() if names else []
     for name in names:
@@ -69,9 +70,19 @@ def _installed(context: typer.Context, names: list[str]) -> tuple[str, ...]:
             known = ", ".join(installed) or "none"
             raise typer.BadParameter(
                 f"{name} is not an installed backend (installed: {known})",
-                param_hint=place(context, "load"),
+                param_hint=place(context, setting),
             )
     return tuple(name.upper() for name in names)
+
+
+def _isolated(context: typer.Context, text: str) -> str:
+    """Refuses what is no setting of isolation, and backends in it that are not installed."""
+    try:
+        names = Isolate.parse(text).names
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=place(context, "isolate")) from error
+    _installed(context, sorted(names), "isolate")
+    return text
 
 
 def serve(  # noqa: PLR0913 - one parameter for each setting is the point
@@ -144,6 +155,46 @@ def serve(  # noqa: PLR0913 - one parameter for each setting is the point
             " weights of its models, and for runs where its framework can; 0 sets no limit.",
         ),
     ] = _ENGINE.backend_memory_limit // MEGABYTE,
+    isolate: Annotated[
+        str,
+        _setting(
+            metavar="<auto|all|none|backend,...>",
+            help="Which backends run in processes of their own, where a model that crashes costs"
+            " one error: auto for scripts and all models that are not known to be harmless, all,"
+            " none, or names of backends with commas between.",
+        ),
+    ] = _ENGINE.isolate,
+    worker_memory: Annotated[
+        int,
+        _setting(
+            min=0,
+            help="Megabytes (of 1,000,000 bytes) of memory that such a process may take; 0 sets no"
+            " limit.",
+        ),
+    ] = _ENGINE.worker_memory // MEGABYTE,
+    recycle_workers_after: Annotated[
+        int,
+        _setting(
+            min=0,
+            help="Runs after which such a process is replaced, for models that leak memory; 0 for"
+            " never.",
+        ),
+    ] = _ENGINE.recycle_workers_after,
+    model_load_timeout: Annotated[
+        int,
+        _setting(
+            min=1000,
+            help="Milliseconds after which the building of a model or script in such a process is"
+            " ended.",
+        ),
+    ] = round(_ENGINE.model_load_timeout * _MILLISECONDS),
+    sandbox: Annotated[
+        bool,
+        _setting(
+            help="Whether such processes are kept from files and the network, where the system"
+            " can.",
+        ),
+    ] = _ENGINE.sandbox,
     model_chunk_size: Annotated[
         int,
         _setting(
@@ -230,7 +281,7 @@ def serve(  # noqa: PLR0913 - one parameter for each setting is the point
         bind=tuple(bind or _DEFAULTS.bind),
         port=port if tcp else None,
         unix_socket=unix_socket,
-        load=_installed(context, load or []),
+        load=_installed(context, load or [], "load"),
         engine=EngineConfig(
             threads_per_queue=threads_per_queue,
             intra_op_parallelism=intra_op_parallelism,
@@ -242,6 +293,11 @@ def serve(  # noqa: PLR0913 - one parameter for each setting is the point
             overtake_after=overtake_after / _MILLISECONDS,
             deadline_ends_runs=deadline_ends_runs,
             strict_batching=strict_batching,
+            isolate=_isolated(context, isolate),
+            worker_memory=worker_memory * MEGABYTE,
+            recycle_workers_after=recycle_workers_after,
+            model_load_timeout=model_load_timeout / _MILLISECONDS,
+            sandbox=sandbox,
         ),
         model_chunk_size=model_chunk_size,
         limits=Limits(

@@ -109,7 +109,7 @@ def prepare_config(
 def _load(client: Client, rest: Args) -> Later:
     engine = client.server.engine
     name = read_backend(rest, engine.backends.names())
-    if name in engine.backends.loaded:
+    if engine.places.is_loaded(name):
         raise CommandError(_CANNOT_LOAD)
     later = Later()
 

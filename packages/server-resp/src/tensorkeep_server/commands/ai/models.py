@@ -260,8 +260,7 @@ def _blob(server: Server, model: Model) -> Reply:
 
     The last piece is empty when the size is a multiple of the pieces', as in the original.
     """
-    backend = server.engine.backends.loaded[model.spec.backend]
-    blob = memoryview(backend.serialize(model.loaded, model.blob))
+    blob = memoryview(model.backend.serialize(model.loaded, model.blob))
     size = server.model_chunk_size
     if len(blob) < size:
         return blob
