@@ -1,0 +1,148 @@
+"""A thread that attends to what comes by itself: how workers end, what they print, and times.
+
+It also starts nurseries, which end with the thread that started them.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import selectors
+from collections import deque
+from contextlib import suppress
+from heapq import heappop, heappush
+from itertools import count
+from threading import Lock, Thread
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_log = logging.getLogger(__name__)
+
+_WAKE: Final = b"\0"
+
+
+class Attendant:
+    """The thread. It is started by the first thing that there is to do."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()  # guards what follows
+        self._jobs: deque[Callable[[], None]] = deque()
+        self._times: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = count()
+        self._thread: Thread | None = None
+        self._closed = False
+        self._selector = selectors.DefaultSelector()  # touched by the thread only
+        self._woken, self._wakes = os.pipe()
+        for each in (self._woken, self._wakes):
+            os.set_blocking(each, False)
+
+    def do(self, job: Callable[[], None]) -> None:
+        """Has the thread do something soon; not once it is closed."""
+        with self._lock:
+            if self._closed:
+                return
+            self._jobs.append(job)
+            self._wake()
+
+    def at(self, when: float, job: Callable[[], None]) -> None:
+        """Has the thread do something at a time.
+
+        Args:
+            when: Time of `time.monotonic`.
+            job: What is to be done; it must look itself whether it still is.
+        """
+        with self._lock:
+            if self._closed:
+                return
+            heappush(self._times, (when, next(self._order), job))
+            if self._times[0][0] == when:
+                self._wake()
+
+    def watch(self, file: int, ready: Callable[[], bool]) -> None:
+        """Has the thread call something whenever there is something to be read, until it says no.
+
+        Args:
+            file: A descriptor; it is closed in the end.
+            ready: Called with nothing; returns whether there may be more later.
+        """
+        self.do(lambda: self._watch(file, ready))
+
+    def close(self) -> None:
+        """Ends the thread once it has done what it was given to do; waits for that."""
+        with self._lock:
+            thread = self._thread
+            if not self._closed:
+                self._closed = True
+                if thread is None:
+                    self._release()
+                else:
+                    self._wake()
+        if thread is not None:
+            thread.join()
+
+    def _wake(self) -> None:
+        if self._thread is None:
+            self._thread = Thread(target=self._attend, name="tensorkeep-attendant", daemon=True)
+            self._thread.start()
+        with suppress(BlockingIOError):  # it is woken already
+            os.write(self._wakes, _WAKE)
+
+    def _attend(self) -> None:
+        self._selector.register(self._woken, selectors.EVENT_READ)
+        while (jobs := self._due()) is not None:
+            for job in jobs:
+                _try(job)
+            with self._lock:
+                pause = max(0.0, self._times[0][0] - monotonic()) if self._times else None
+                if self._jobs or self._closed:
+                    pause = 0.0
+            for key, _ in self._selector.select(pause):
+                if key.fd == self._woken:
+                    with suppress(BlockingIOError):
+                        os.read(self._woken, 4096)
+                else:
+                    self._read(key.fd, key.data)
+        self._release()
+
+    def _due(self) -> list[Callable[[], None]] | None:
+        """Returns what is to be done now; None at the end."""
+        now = monotonic()
+        with self._lock:
+            due = [*self._jobs]
+            self._jobs.clear()
+            if self._closed and not due:
+                return None
+            while self._times and self._times[0][0] <= now:
+                due.append(heappop(self._times)[2])
+        return due
+
+    def _watch(self, file: int, ready: Callable[[], bool]) -> None:
+        self._selector.register(file, selectors.EVENT_READ, ready)
+
+    def _read(self, file: int, ready: Callable[[], bool]) -> None:
+        more = False
+        with suppress(Exception):
+            more = _try(ready) or False
+        if not more:
+            self._selector.unregister(file)
+            os.close(file)
+
+    def _release(self) -> None:
+        for key in [*self._selector.get_map().values()]:
+            if key.fd != self._woken:
+                os.close(key.fd)
+        self._selector.close()
+        os.close(self._woken)
+        os.close(self._wakes)
+
+
+def _try(job: Callable[[], bool | None]) -> bool | None:
+    """Does something; what fails is logged, for the thread must go on."""
+    try:
+        return job()
+    except Exception:  # noqa: BLE001 - what comes next may succeed
+        _log.exception("attending to workers failed")
+        return None

@@ -1,0 +1,169 @@
+"""The workers of one backend: which there are, what they hold, and who is given to whom."""
+
+from __future__ import annotations
+
+from threading import Lock
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+from tensorkeep_workers_process.placement import Idle, chosen, dropped, surplus
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Callable, Sequence
+
+    from tensorkeep_workers_process.process import Process
+
+IDLE: Final = 60.0
+"""Seconds after which a worker may end that is not needed."""
+
+
+class Pool:
+    """The workers of one backend. Its methods may be called from any thread.
+
+    Args:
+        fork: Returns a new worker.
+        keep: How many workers stay although they have nothing to do.
+        memory: Bytes that the models of one worker may have together.
+        recycle_after: Runs after which a worker is replaced; 0 for never.
+        counts: What is counted; see `isolation.Isolation.counts`.
+    """
+
+    def __init__(
+        self,
+        fork: Callable[[], Process],
+        keep: int,
+        memory: int,
+        recycle_after: int,
+        counts: Counter[str],
+    ) -> None:
+        self._fork = fork
+        self._keep = keep
+        self._memory = memory
+        self._recycle_after = recycle_after
+        self._counts = counts
+        self._lock = Lock()  # guards what follows, and `Process.holds`
+        self._idle: dict[int, Process] = {}
+        self._busy: dict[int, Process] = {}
+        self._freed: dict[int, list[int]] = {}  # what workers could not be told yet, by worker
+
+    def take(self, runnable: int | None = None) -> Process:
+        """Returns a worker that has nothing else to do, until it is released.
+
+        Args:
+            runnable: The model or script that it is to run; None to build one, or for what else
+                there is.
+
+        Raises:
+            BackendUnavailable: There is none, and the plugin cannot be loaded.
+            WorkerDied: There is none, and a new one died at once.
+        """
+        with self._lock:
+            number = chosen(map(_as_idle, self._alive()), runnable)
+            if number is not None:
+                worker = self._busy[number] = self._idle.pop(number)
+                return worker
+        worker = self._fork()
+        with self._lock:
+            self._busy[worker.number] = worker
+            self._counts["started"] += 1
+        return worker
+
+    def take_idle(self) -> list[Process]:
+        """Returns all workers that have nothing to do, until they are released."""
+        with self._lock:
+            taken = self._alive()
+            for worker in taken:
+                self._busy[worker.number] = self._idle.pop(worker.number)
+            return taken
+
+    def release(self, worker: Process) -> None:
+        """Takes a worker back."""
+        with self._lock:
+            del self._busy[worker.number]
+            old = 0 < self._recycle_after <= worker.runs
+            if not (worker.ended.is_set() or old):
+                worker.since = monotonic()
+                self._idle[worker.number] = worker
+                self._tell_of_freed(worker)
+                return
+            self._freed.pop(worker.number, None)
+            ended = worker.ended.is_set()
+            self._counts["recycled"] += not ended
+        if ended:
+            worker.close()
+        else:
+            worker.retire()
+
+    def use(self, worker: Process, runnable: int) -> bool:
+        """Returns whether a worker holds a model or script; it is used just now."""
+        with self._lock:
+            size = worker.holds.pop(runnable, None)
+            if size is None:
+                return False
+            worker.holds[runnable] = size
+            return True
+
+    def make_room(self, worker: Process, size: int) -> None:
+        """Has a worker free what it must before something of so many bytes is built."""
+        with self._lock:
+            gone = dropped(worker.holds, size, self._memory)
+            for runnable in gone:
+                del worker.holds[runnable]
+            self._free(worker, gone)
+
+    def built(self, worker: Process, runnable: int, size: int) -> None:
+        """Says that a worker holds something more."""
+        with self._lock:
+            worker.holds[runnable] = size
+
+    def forget(self, runnable: int) -> None:
+        """Has a model or script freed wherever it is held."""
+        with self._lock:
+            for worker in (*self._idle.values(), *self._busy.values()):
+                if worker.holds.pop(runnable, None) is not None:
+                    self._free(worker, [runnable])
+
+    def workers(self) -> list[Process]:
+        """Returns the workers that there are."""
+        with self._lock:
+            return [*self._idle.values(), *self._busy.values()]
+
+    def end_surplus(self) -> None:
+        """Lets those workers end that have had nothing to do for long and are not needed."""
+        with self._lock:
+            idle = [_as_idle(worker) for worker in self._alive()]
+            busy = [worker.holds for worker in self._busy.values()]
+            numbers = surplus(idle, busy, self._keep, monotonic() - IDLE)
+            ended = [self._idle.pop(number) for number in numbers]
+            for worker in ended:
+                self._freed.pop(worker.number, None)
+        for worker in ended:
+            worker.retire()
+
+    def has_ended(self, worker: Process) -> None:
+        """Says that a worker has ended, whatever it was doing."""
+        with self._lock:
+            idle = self._idle.pop(worker.number, None)
+            self._freed.pop(worker.number, None)
+            if not worker.retired:
+                self._counts["killed" if worker.for_time else "crashed"] += 1
+        if idle is not None:
+            idle.close()
+
+    # ------------------------------------------------------------------ inside
+    def _alive(self) -> list[Process]:
+        return [worker for worker in self._idle.values() if not worker.ended.is_set()]
+
+    def _free(self, worker: Process, runnables: Sequence[int]) -> None:
+        if runnables and not worker.drop(runnables):
+            self._freed.setdefault(worker.number, []).extend(runnables)
+
+    def _tell_of_freed(self, worker: Process) -> None:
+        freed = self._freed.pop(worker.number, None)
+        if freed:
+            self._free(worker, freed)
+
+
+def _as_idle(worker: Process) -> Idle:
+    return Idle(worker.number, worker.holds, worker.since)

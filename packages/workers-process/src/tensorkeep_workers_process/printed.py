@@ -1,0 +1,63 @@
+"""What nurseries and workers print and log, as lines of the server's log."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING, Final
+
+from tensorkeep.bounded_log import BoundedLog
+from tensorkeep_workers_process.worker_log import PRINTED, line_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_log = logging.getLogger(PRINTED)
+
+_LONGEST: Final = 16 * 1024  # bytes of a line
+_AT_ONCE: Final = 64 * 1024
+
+
+class Printed:
+    """What one process prints.
+
+    Args:
+        file: The descriptor to read from.
+        backend: The backend that it serves.
+        pid: Returns its process.
+    """
+
+    def __init__(self, file: int, backend: str, pid: Callable[[], int]) -> None:
+        self._file = file
+        self._backend = backend
+        self._pid = pid
+        self._rest = b""
+        self._lines = BoundedLog()
+
+    def read(self) -> bool:
+        """Logs what has come; False when no more will."""
+        data = os.read(self._file, _AT_ONCE)
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        if len(self._rest) > _LONGEST or not data:
+            lines.append(self._rest)
+            self._rest = b""
+        for line in lines:
+            if line.strip():
+                self._write(line[:_LONGEST])
+        return bool(data)
+
+    def _write(self, written: bytes) -> None:
+        line = line_of(written)
+        known = line.name in logging.root.manager.loggerDict  # others would stay for ever
+        log = logging.getLogger(line.name) if known else _log
+        if self._lines.allows(log, line.level):
+            pid, backend = self._pid(), self._backend
+            log.log(line.level, "%s (worker %d of %s)", _shown(line.text), pid, backend)
+
+
+def _shown(text: str) -> str:
+    """Returns text in which nothing but a tab or the beginning of a line is unprintable."""
+    shown = (c if c.isprintable() or c == "\t" else ascii(c)[1:-1] for c in text)
+    if "\n" not in text:
+        return "".join(shown)
+    return "\n    ".join(map(_shown, text.split("\n")))

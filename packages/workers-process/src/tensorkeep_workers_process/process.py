@@ -1,0 +1,421 @@
+"""A worker as the server sees it: calls that wait for what it sends back, and its end.
+
+Whatever it sends is checked. A worker that sends what it may not is ended, and has died.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from contextlib import contextmanager
+from functools import partial
+from threading import Event, Lock
+from time import monotonic
+from typing import TYPE_CHECKING, Final, TypeVar, cast
+
+from tensorkeep.errors import TensorkeepError, WorkerDied, WorkerTookTooLong
+from tensorkeep_workers_process import messages
+from tensorkeep_workers_process.arena import Arena
+from tensorkeep_workers_process.cancellation import cancel
+from tensorkeep_workers_process.channel import Channel, close_all
+from tensorkeep_workers_process.failures import error_of, failure
+from tensorkeep_workers_process.messages import NoMessage, encode, packed, unpacked
+from tensorkeep_workers_process.shared_memory import sealed_file
+from tensorkeep_workers_process.tensor_cells import SMALL, from_worker, in_files
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from tensorkeep.hookspecs import Commands, RunContext, ScriptCall
+    from tensorkeep.tensor import Tensor
+    from tensorkeep_workers_process.attendant import Attendant
+
+GRACE: Final = 0.05
+"""Seconds that a run has to end by itself once it was cancelled."""
+
+_PATIENCE: Final = 1.0  # seconds until the nursery has told how a worker ended
+_AT_ONCE: Final = 5.0  # seconds for what takes no time
+
+_M = TypeVar("_M", bound=messages.FromWorker)
+
+
+class Gone(Exception):
+    """The worker had ended before it was given anything."""
+
+
+class Process:
+    """A worker. Its calls come one at a time; `cancel` and the rest from any thread.
+
+    Attributes:
+        number: Its number.
+        pid: Its process, once it is ready.
+        sandbox: What keeps it from files and the network, for people.
+        holds: The models and scripts that it holds, and the bytes of each, in the order of their
+            last use; guarded by whoever places calls.
+        runs: Runs and builds that it has done.
+        since: Since when it waits for work.
+        retired: Whether its end is what was wanted.
+        ended: Set once it has ended.
+
+    Args:
+        number: Its number.
+        connected: The connection to it.
+        cancels: The pipe that cancels what it does.
+        limit: Bytes that what it sends may have; 0 for any number.
+        attendant: The thread that watches over times.
+        kill: Ends it.
+    """
+
+    def __init__(  # noqa: PLR0913 - what a worker consists of
+        self,
+        *,
+        number: int,
+        connected: socket.socket,
+        cancels: int,
+        limit: int,
+        attendant: Attendant,
+        kill: Callable[[], None],
+    ) -> None:
+        self.number: Final = number
+        self.pid = 0
+        self.sandbox = ""
+        self.holds: dict[int, int] = {}
+        self.figures: dict[str, int] = {}
+        self.runs = 0
+        self.since = 0.0
+        self.retired = False
+        self.ended: Final = Event()
+        self._channel = Channel(connected, limit)
+        self._cancels = cancels
+        self._limit = limit
+        self._attendant = attendant
+        self._kill = kill
+        self._arena = Arena()
+        self._calls = 0
+        self._lock = Lock()  # guards what follows
+        self._current = 0  # the call that goes on
+        self._cancelled = 0  # the last call that was cancelled
+        self._too_long = ""  # why it was ended for time
+        self._cause = ""
+        self._closed = False
+
+    # ------------------------------------------------------------------ its end
+    def has_ended(self, cause: str) -> None:
+        """Says that it has ended, and of what."""
+        self._cause = self._cause or cause
+        self.ended.set()
+
+    @property
+    def for_time(self) -> bool:
+        """Whether it was ended because something took too long."""
+        return bool(self._too_long)
+
+    def close(self) -> None:
+        """Closes the connection, so that it ends if it has not yet."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            self._current = 0
+            self._channel.close()
+            os.close(self._cancels)
+
+    def retire(self) -> None:
+        """Lets it end by itself; one that does not is ended a little later."""
+        self.retired = True
+        self.close()
+        if not self.ended.is_set():
+            self._attendant.at(monotonic() + _AT_ONCE, self._end_if_there)
+
+    def _end_if_there(self) -> None:
+        if not self.ended.is_set():
+            self._kill()
+
+    def _death(self, violation: str = "") -> TensorkeepError:
+        """Returns the error of its end, and sees that it has ended."""
+        if violation:
+            self._cause = f"it sent what is no message: {violation}"
+            self._kill()
+        if not self.ended.wait(_PATIENCE):
+            self._cause = self._cause or "it closed its connection"
+            self._kill()
+            self.ended.wait(_PATIENCE)
+        if self._too_long:
+            return WorkerTookTooLong(self._too_long)
+        return WorkerDied(self._cause)
+
+    def _end_for_time(self, number: int, reason: str) -> None:
+        with self._lock:
+            if self._current != number:
+                return
+            self._too_long = reason
+        self._kill()
+
+    def _cancel(self, number: int, run: RunContext) -> None:
+        """Cancels a call: gently at first."""
+        reason = run.reason or "it was cancelled"
+        with self._lock:
+            if self._current != number or self._cancelled == number:
+                return
+            self._cancelled = number
+            cancel(self._cancels, number, reason)
+        when = monotonic() + GRACE
+        self._attendant.at(when, partial(self._end_for_time, number, reason))
+
+    # ------------------------------------------------------------------ calls
+    def wait_until_ready(self, within: float) -> None:
+        """Waits until it has loaded its plugin.
+
+        Raises:
+            BackendUnavailable: The plugin cannot be loaded.
+            WorkerDied: It died.
+            WorkerTookTooLong: It took longer than so many seconds.
+        """
+        with self._call(within=within):
+            ready = self._expect(messages.Ready, 0)
+            self.pid, self.sandbox = ready.pid, unpacked(ready.sandbox)
+
+    def describe(self, within: float) -> messages.Described:
+        """Lets the backend check itself, and returns what it says of itself.
+
+        Args:
+            within: Seconds that this may take.
+        """
+        with self._call(within=within) as number:
+            self._send(messages.Describe(number))
+            return self._expect(messages.Described, number)
+
+    def build(
+        self, runnable: int, blob: bytes, told: bytes, within: float, *, script: bool
+    ) -> messages.Built:
+        """Builds a model or script.
+
+        Args:
+            runnable: Number that it will have.
+            blob: The model, or the script's source.
+            told: Specification and options, pickled.
+            within: Seconds that this may take.
+            script: Whether it is a script.
+        """
+        files = [sealed_file([(0, blob)])] if len(blob) > SMALL else []  # others run meanwhile
+        size, sent = (len(blob), b"") if files else (0, blob)
+        try:
+            with self._call(within=within) as number:
+                self._send(messages.Build(number, runnable, script, told, size, sent), files)
+                built = self._expect(messages.Built, number)
+        finally:
+            close_all(files)
+        self.runs += 1
+        return built
+
+    def run(
+        self, runnable: int, inputs: Sequence[Tensor], run: RunContext
+    ) -> Sequence[Tensor | None]:
+        """Runs a model."""
+        with self._call(run) as number, self._given(inputs) as (cells, files, arena):
+            where = _where(run)
+            self._send(messages.Run(number, runnable, cells, where, arena), files)
+            outputs = self._outputs(number, None)
+        self.runs += 1
+        return outputs
+
+    def call(self, runnable: int, call: ScriptCall, run: RunContext) -> Sequence[Tensor | None]:
+        """Calls a function of a script."""
+        with self._call(run) as number, self._given(call.tensors) as (cells, files, arena):
+            message = messages.Call(
+                number,
+                runnable,
+                packed(call.function),
+                cells,
+                [*map(bytes, call.keys)],
+                [*map(bytes, call.arguments)],
+                call.outputs,
+                _where(run),
+                arena,
+            )
+            self._send(message, files)
+            outputs = self._outputs(number, call.commands)
+        self.runs += 1
+        return outputs
+
+    def serialize(self, runnable: int) -> bytes:
+        """Returns the bytes of a model."""
+        with self._call(within=_AT_ONCE) as number:
+            self._send(messages.Serialize(number, runnable))
+            return self._expect(messages.Blob, number).blob
+
+    def count(self) -> None:
+        """Asks for the backend's figures; see `figures`."""
+        with self._call(within=_AT_ONCE) as number:
+            self._send(messages.Count(number))
+            figures = self._expect(messages.Figures, number).figures.items()
+            self.figures = {unpacked(name): value for name, value in figures}
+
+    def drop(self, runnables: Sequence[int]) -> bool:
+        """Has models and scripts freed, as soon as it has done what it does; waits for nothing.
+
+        Returns:
+            Whether it was told: False when it has been told much and reads nothing now.
+        """
+        with self._lock:
+            if self._closed:
+                return True
+            try:
+                packet = encode(messages.Drop([*runnables]))
+                self._channel.send(packet, flags=socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return False
+            except OSError:  # it ends
+                pass
+            return True
+
+    # ------------------------------------------------------------------ inside
+    @contextmanager
+    def _call(self, run: RunContext | None = None, within: float = 0.0) -> Iterator[int]:
+        """Surrounds a call: it may be cancelled, or has a time, and a death ends it."""
+        self._calls += 1
+        number = self._calls
+        with self._lock:
+            self._current = number
+        if within:
+            reason = f"it took longer than {within:g} s"
+            when = monotonic() + within
+            self._attendant.at(when, partial(self._end_for_time, number, reason))
+        if run is not None:
+            run.on_cancel(partial(self._cancel, number, run))
+        sound = False
+        try:
+            yield number
+            sound = True
+        except (EOFError, ConnectionError):
+            raise self._death() from None
+        except NoMessage as error:
+            raise self._death(str(error)) from None
+        except _Told as told:
+            sound = True
+            raise told.error from None
+        finally:
+            with self._lock:
+                self._current = 0
+            if run is not None:
+                run.on_cancel(None)
+            if not sound and not self.ended.is_set():  # what it would send now belongs to no call
+                self._kill()
+                self.ended.wait(_PATIENCE)
+
+    @contextmanager
+    def _given(
+        self, tensors: Sequence[Tensor]
+    ) -> Iterator[tuple[list[messages.Cell], list[int], int]]:
+        """Gives inputs as cells, the files that go with them, and the size of a new arena or 0."""
+        if self._arena.holds(tensors):
+            cells, file = self._arena.put(tensors)
+            files = [file] if file >= 0 else []
+            size = self._arena.size if files else 0
+        else:
+            found, files = in_files(tensors)
+            cells, size = cast("list[messages.Cell]", found), 0
+        try:
+            yield cells, files, size
+        finally:
+            close_all(files)
+
+    def _send(self, message: messages.ToWorker, files: Sequence[int] = ()) -> None:
+        try:
+            self._channel.send(encode(message), files)
+        except ConnectionError:
+            raise Gone from None
+
+    def _receive(self, number: int) -> tuple[messages.FromWorker, list[int]]:
+        packet, files = self._channel.receive()
+        try:
+            return self._checked(packet, number), files
+        except BaseException:
+            close_all(files)
+            raise
+
+    def _checked(self, packet: memoryview, number: int) -> messages.FromWorker:
+        message = messages.decode_from_worker(packet)
+        if getattr(message, "number", number) != number:
+            raise NoMessage(f"a reply to another call than {number}")
+        if isinstance(message, messages.Failure):
+            if message.kept:
+                self._arena.give_up()
+            raise _Told(error_of(message))
+        return message
+
+    def _expect(self, kind: type[_M], number: int) -> _M:
+        message, files = self._receive(number)
+        close_all(files)
+        if not isinstance(message, kind):
+            raise NoMessage(f"{type(message).__name__} instead of {kind.__name__}")
+        return message
+
+    def _outputs(self, number: int, commands: Commands | None) -> Sequence[Tensor | None]:
+        while True:
+            message, files = self._receive(number)
+            try:
+                if isinstance(message, messages.Outputs):
+                    if message.kept:
+                        self._arena.give_up()
+                    return from_worker(message.outputs, files, self._limit)
+                if commands is None:
+                    raise NoMessage(f"{type(message).__name__} instead of outputs")
+                reply, written = self._done(message, files, commands)
+            finally:
+                close_all(files)
+            try:
+                self._channel.send(encode(reply), written)
+            finally:
+                close_all(written)
+
+    def _done(
+        self, message: messages.FromWorker, files: Sequence[int], commands: Commands
+    ) -> tuple[messages.ToWorker, list[int]]:
+        """Does what a script asks for, on this thread."""
+        match message:
+            case messages.Command():
+                command = unpacked(message.command)
+                try:
+                    return messages.Reply(commands.execute(command, message.arguments)), []
+                except Exception as error:  # noqa: BLE001 - for the script, which may catch it
+                    return failure(message.number, error), []
+            case messages.ModelExecute():
+                key = unpacked(message.key)
+                inputs = [
+                    tensor
+                    for tensor in from_worker(message.inputs, files, self._limit)
+                    if tensor is not None
+                ]
+                try:
+                    outputs = commands.model_execute(key, inputs, message.outputs)
+                    cells, written = in_files(outputs)
+                except Exception as error:  # noqa: BLE001 - for the script, which may catch it
+                    return failure(message.number, error), []
+                return messages.ModelOutputs(cast("list[messages.Cell]", cells)), written
+            case _:
+                raise NoMessage(f"{type(message).__name__} while a script was called")
+
+
+class _Told(Exception):
+    """An error that the worker told of.
+
+    Args:
+        error: The error.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+
+def _where(run: RunContext) -> messages.Where:
+    device = run.device
+    return messages.Where(
+        packed(device.queue),
+        device.kind,
+        device.index,
+        packed(device.name),
+        run.timeout,
+        run.deadline,
+    )

@@ -1,0 +1,142 @@
+"""A backend whose models do what no model should; its blobs name what, and when.
+
+`b"run segv"` crashes when it is run, `b"create exit"` when it is built. It is imported by workers,
+and must import nothing that they do not have.
+"""
+
+import ctypes
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+from tensorkeep.errors import ModelRejected, OutputIsNoTensor
+from tensorkeep.hookspecs import BackendInfo, DeviceInfo, hookimpl
+from tensorkeep.model import LoadedModel
+from tensorkeep.tensor import DType, Tensor
+
+KEPT: list = []
+
+
+def segv(_):
+    ctypes.string_at(0)
+
+
+def exit_3(_):
+    os._exit(3)
+
+
+def abort(_):
+    signal.signal(signal.SIGABRT, signal.SIG_DFL)
+    os.abort()
+
+
+def exit_now(_):
+    sys.exit("leaving")
+
+
+def spin(_):
+    while True:
+        pass
+
+
+def hang(_):
+    ctypes.CDLL(None).pause()  # holds no lock, hears nothing
+
+
+def hold(_):
+    ctypes.PyDLL(None).sleep(1000)  # holds the interpreter's lock
+
+
+def odd(_):
+    raise OddError("\udcff and \x00 and \n text")
+
+
+def empty(_):
+    raise OddError
+
+
+def rejected(_):
+    raise ModelRejected("no such model")
+
+
+def no_tensor(_):
+    raise OutputIsNoTensor("output 'y'")
+
+
+def keep(inputs):
+    KEPT.append(inputs[0].numpy())
+
+
+def change(inputs):
+    """Writes to the memory of an input, as no backend may."""
+    array = inputs[0].numpy()
+    address = array.__array_interface__["data"][0]
+    ctypes.memset(address, 255, array.nbytes)
+
+
+def prints(_):
+    print("hello from a framework")
+    os.write(2, b"hello from C\n")
+
+
+def logs(_):
+    logging.getLogger("tensorkeep").warning("a warning of %s", "the plugin")
+
+
+def pid(_):
+    return [Tensor.from_values(DType.INT64, (1,), [os.getpid()])]
+
+
+def nap(inputs):
+    time.sleep(0.2)
+    return pid(inputs)
+
+
+def garbage(_):
+    channel().send(b"\x93garbage")
+    time.sleep(60)
+
+
+def silence(_):
+    channel().close()
+    time.sleep(60)
+
+
+class OddError(Exception):
+    pass
+
+
+def channel():
+    """Returns the worker's own connection to the server."""
+    for each in Path("/proc/self/fd").iterdir():
+        if each.is_socket():
+            return socket.socket(fileno=int(each.name))
+    raise AssertionError("no socket")
+
+
+class AttackingBackend:
+    @hookimpl
+    def backend_info(self):
+        return BackendInfo(1, "attack", "1.0")
+
+    @hookimpl
+    def devices(self):
+        return [DeviceInfo("CPU", None, "a processor", None, frozenset(DType))]
+
+    @hookimpl
+    def model_create(self, spec, blob, options):
+        when, _, what = blob.decode().partition(" ")
+        if when == "create":
+            globals()[what]([])
+        return LoadedModel(what, ("input",), ("output",))
+
+    @hookimpl
+    def model_run(self, model, inputs, run):
+        return globals()[model.native](inputs) or [*inputs]
+
+
+plugin = AttackingBackend()
