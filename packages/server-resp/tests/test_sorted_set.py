@@ -4,7 +4,7 @@ from collections import Counter
 from math import copysign, inf
 
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -35,6 +35,37 @@ def test_a_member_is_new_once():
     assert made.remove(b"m")
     assert not made.remove(b"m")
     assert (made.score(b"m"), made.rank(b"m"), len(made)) == (None, None, 0)
+
+
+def scores_of(members):
+    return st.dictionaries(st.sampled_from(members), st.sampled_from([-0.0, 0.0, 1.0, -inf, 2.5]))
+
+
+MANY = [b"%03d" % number for number in range(300)]
+
+
+@given(
+    st.integers(0, 300),
+    scores_of([*MANY, LONG]) | st.just(dict.fromkeys(MANY[100:], -0.0)),
+    st.booleans(),
+)
+def test_many_scores_at_once_are_what_they_are_one_after_the_other(size, scores, scanned):
+    one, other = (SortedSet(dict.fromkeys(MANY[:size], 1.0)) for _ in range(2))
+    if scanned:
+        one.scan(0, 10)
+    old = {member: other.score(member) for member in scores}
+
+    added, changed = one.update(scores)
+
+    assert added == sum(score is None for score in old.values())
+    assert changed == sum(score != old[member] for member, score in scores.items())
+    for member, score in scores.items():
+        if score != old[member]:
+            other.put(member, score)
+    assert one.part(0, len(one)) == other.part(0, len(other))
+    assert signs(one) == signs(other)
+    assert one.small == other.small
+    one.validate()
 
 
 def test_equal_scores_are_in_the_order_of_the_bytes_of_members():

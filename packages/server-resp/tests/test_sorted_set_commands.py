@@ -310,3 +310,28 @@ def test_who_watches_it_notices_changes(wire, connect, words, changes):
     connect().ask(*words.split())
     wire.ask("MULTI")
     assert (wire.ask("EXEC") == b"*-1\r\n") is changes
+
+
+@pytest.mark.parametrize("options", [(), ("NX",), ("XX",), ("GT",), ("LT",), ("XX", "GT", "CH")])
+@pytest.mark.parametrize("again", [False, True], ids=["each once", "some twice"])
+def test_many_members_are_added_as_if_one_after_the_other(wire, options, again):
+    pairs = [(f"m{number}", number * 37 % 101) for number in range(300)]
+    pairs += [(f"m{number}", 50) for number in range(40 * again)]
+    for key in ("one", "other"):
+        wire.ask("ZADD", key, *[word for number in range(200) for word in (40, f"m{number}")])
+
+    count = wire.read("ZADD", "one", *options, *[word for m, s in pairs for word in (s, m)])
+
+    assert count == sum(wire.read("ZADD", "other", *options, s, m) for m, s in pairs)
+    assert wire.ask("ZRANGE", "one", 0, -1, "WITHSCORES") == wire.ask(
+        "ZRANGE", "other", 0, -1, "WITHSCORES"
+    )
+
+
+def test_many_scores_that_change_nothing_are_no_change(wire):
+    words = [word for number in range(300) for word in (number, f"m{number}")]
+    wire.ask("ZADD", "z", *words)
+    wire.ask("WATCH", "z")
+    assert wire.ask("ZADD", "z", "CH", *words) == b":0\r\n"
+    wire.ask("MULTI")
+    assert wire.ask("EXEC") == b"*0\r\n"

@@ -260,7 +260,9 @@ def _several(reply: Several, version: Version, out: list[Piece]) -> None:
         _push(item, version, out)
 
 
-def _items(mark: bytes, items: tuple[Reply, ...], version: Version, out: list[Piece]) -> None:
+def _items(
+    mark: bytes, items: list[Any] | tuple[Any, ...], version: Version, out: list[Piece]
+) -> None:
     """Appends what only RESP3 tells from an array."""
     head = b"%b%d\r\n" % (b"*" if version == RESP2 else mark, len(items))
     if len(items) > BLOCK:

@@ -121,10 +121,10 @@ class Set:
     """Items without an order; RESP2 gets an array.
 
     Attributes:
-        items: In the order in which they are sent.
+        items: In the order in which they are sent; nobody may change a list of them any more.
     """
 
-    items: "tuple[Reply, ...]"
+    items: "tuple[Reply, ...] | list[bytes]"
 
 
 @dataclass(frozen=True, slots=True)

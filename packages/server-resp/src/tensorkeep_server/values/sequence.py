@@ -96,8 +96,19 @@ class List(deque[Argument]):
             limit: Most elements to look at.
         """
         size = len(self)
-        indices = range(size - 1, -1, -1) if backwards else range(size)
-        walk = reversed(self) if backwards else iter(self)
+        start = 0
+        try:
+            # A quarter of the time, and mostly it is all there is to do.
+            if not backwards:
+                start = self.index(wanted, 0, size if limit is None else limit)
+            elif limit is None and wanted not in self:
+                return iter(())
+        except ValueError:
+            return iter(())
+        indices = range(size - 1, -1, -1) if backwards else range(start, size)
+        walk = reversed(self) if backwards else islice(self, start, None)
+        if limit is not None:
+            limit -= start
         return compress(indices, map(eq, islice(walk, limit), repeat(wanted)))
 
     def drop(self, unwanted: Argument, number: int) -> int:

@@ -26,6 +26,10 @@ Entry: TypeAlias = "tuple[float, bytes]"
 _SMALL_SIZE: Final = 128  # members of a small one
 _SMALL_WORD: Final = 64  # bytes of each of them
 
+# How large a part of the members must change for all of them to be put in order anew. That takes
+# about 0.4 us for each member; to put one in its place takes 1.5 us, to take it away as long.
+_LARGE_PART: Final = 0.25
+
 _PER_MEMBER: Final = 56 + 24 + 8  # bytes of its entry, its score and its place in the ranking
 
 
@@ -78,6 +82,35 @@ class SortedSet(Container):
         if old is None and self._index is not None:
             self._index.add(member)
         return old is None
+
+    def update(self, scores: Mapping[bytes, float]) -> tuple[int, int]:
+        """Gives members scores, many sooner than `put` does one after the other.
+
+        Returns:
+            How many are new, and how many are new or had another score.
+        """
+        members = self.content
+        before, changed = len(members), 0
+        few = len(scores) < _LARGE_PART * (before + len(scores))
+        items = iter(scores.items())
+        # With so many members a small one is none any more.
+        for member, score in items if few else islice(items, (_SMALL_SIZE + 1) * self.small):
+            if self.score(member) != score:
+                self.put(member, score)
+                changed += 1
+        entries = {
+            member: (score, member)
+            for member, score in items
+            if (old := members.get(member)) is None or old[0] != score
+        }
+        if entries:
+            if self._index is not None:
+                for member in entries.keys() - members.keys():
+                    self._index.add(member)
+            members.update(entries)
+            leave(*self._ranking.release())
+            self._ranking = Ranking(sorted(members.values()))
+        return len(members) - before, changed + len(entries)
 
     def remove(self, member: bytes) -> bool:
         """Removes a member; returns whether it was there."""

@@ -104,7 +104,7 @@ def _difference(contents: Sequence[set[bytes]]) -> set[bytes]:
 
 def combine(client: Client, keys: list[bytes], *, how: _Combine) -> Reply:
     """Returns what comes of several sets."""
-    return SetReply(tuple(Set(how(_contents(client, keys))).in_order()))
+    return SetReply(Set(how(_contents(client, keys))).in_order())
 
 
 def store_combined(client: Client, request: Combination, *, how: _Combine, event: str) -> Reply:

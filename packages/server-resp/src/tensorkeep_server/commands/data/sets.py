@@ -89,7 +89,7 @@ def move(client: Client, words: list[bytes]) -> Reply:
 def members(client: Client, key: bytes) -> Reply:
     """Returns all members of a set."""
     value = client.keys.find(key, Set)
-    return _EMPTY if value is None else SetReply(tuple(value.in_order()))
+    return _EMPTY if value is None else SetReply(value.in_order())
 
 
 def size(client: Client, key: bytes) -> Reply:
@@ -136,7 +136,7 @@ def pop(client: Client, request: Draw) -> Reply:
         for each in popped:
             value.remove(each)
         keys.changed(key, "spop")
-    return SetReply(tuple(popped))
+    return SetReply(popped)
 
 
 def random_members(client: Client, request: Draw) -> Reply:

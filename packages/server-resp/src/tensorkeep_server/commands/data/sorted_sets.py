@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _OPTIONS: Final = frozenset((b"NX", b"XX", b"GT", b"LT", b"CH", b"INCR"))
 _INCR: Final = b"INCR"
+_MANY: Final = 64  # members from which on it is worth the trouble to give all their scores at once
 _WHOLE: Final = 2**62  # up to here a small sorted set of Redis keeps whole scores as integers
 
 
@@ -128,6 +129,13 @@ def add(client: Client, request: Addition) -> Reply:
         keys.set(key, value)
     added = changed = 0
     result = None
+    wanted = dict(zip(members, scores, strict=True)) if len(members) >= _MANY else {}
+    if wanted and len(wanted) == len(members):  # each once: no score hangs on one before it
+        if options:
+            found = ((m, _new_score(options, value.score(m), s)) for m, s in wanted.items())
+            wanted = {member: new for member, new in found if new is not None}
+        added, changed = value.update(wanted)
+        members, scores = [], []
     for score, member in zip(scores, members, strict=True):
         old = value.score(member)
         new = _new_score(options, old, score) if options else score
