@@ -15,11 +15,22 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from weakref import finalize, ref
 
 from tensorkeep.bounded_log import shown
-from tensorkeep.errors import EngineClosed, InternalError, ModelRejected, TensorkeepError, text_of
+from tensorkeep.errors import (
+    BuildCrashed,
+    BuildTookTooLong,
+    EngineClosed,
+    InternalError,
+    ModelRejected,
+    TensorkeepError,
+    WorkerDied,
+    WorkerTookTooLong,
+    text_of,
+)
 from tensorkeep.execution import let_go
 from tensorkeep.hook_results import is_ours
 from tensorkeep.memory import in_large_pages, join
 from tensorkeep.model import Model, Runnable, Script
+from tensorkeep.naming import kind_of
 from tensorkeep.worker import Loader
 
 if TYPE_CHECKING:
@@ -27,7 +38,7 @@ if TYPE_CHECKING:
 
     from tensorkeep.backend import Backend
     from tensorkeep.bounded_log import BoundedLog
-    from tensorkeep.config import BackendOptions
+    from tensorkeep.config import EngineConfig
     from tensorkeep.loop import Loop
     from tensorkeep.model import ModelSpec, ScriptSpec
     from tensorkeep.placement import Placement
@@ -72,28 +83,26 @@ class Builder:
     Args:
         loop: The loop whose thread owns this.
         places: Where things run.
-        options: What every backend is told.
+        config: Settings.
         on_idle: Called whenever something was finished.
         lines: Which lines that clients cause are written to the log.
-        strict_batching: See `EngineConfig.strict_batching`.
     """
 
-    def __init__(  # noqa: PLR0913 - what it needs of the engine
+    def __init__(
         self,
         loop: Loop,
         places: Places,
-        options: BackendOptions,
+        config: EngineConfig,
         on_idle: Callable[[], None],
         lines: BoundedLog,
-        *,
-        strict_batching: bool = False,
     ) -> None:
         self._loop = loop
         self._places = places
-        self._options = options
+        self._options = config.backend_options
         self._on_idle = on_idle
         self._lines = lines
-        self._strict_batching = strict_batching
+        self._strict_batching = config.strict_batching
+        self._load_timeout = config.model_load_timeout
         self._judging = Loader(loop, "tensorkeep-judge")
         self._here = Loader(loop, "tensorkeep-loader")
         self._outside = Loader(loop, "tensorkeep-outside", _AT_ONCE)
@@ -222,6 +231,10 @@ class Builder:
             backend.check_device(spec.device)
             try:
                 return build(backend, placement, blob)
+            except WorkerDied as error:
+                raise BuildCrashed(error.cause) from error
+            except WorkerTookTooLong as error:
+                raise BuildTookTooLong(self._load_timeout) from error
             except BaseException as error:  # a plugin may raise anything
                 if is_ours(error):
                     raise
@@ -232,7 +245,10 @@ class Builder:
                 # Weakly: what the interpreter keeps until the model dies must not keep the engine,
                 # from which the model may be reached.
                 job, name = _what_to_free(runnable)
-                kind, stats = _kind(runnable), runnable.stats  # its key is known when it is stored
+                kind, stats = (
+                    kind_of(runnable),
+                    runnable.stats,
+                )  # its key is known when it is stored
                 end = (ref(self), job, name, kind, stats)
                 finalize(runnable, _free, *end, isolated=runnable.placement.isolated).atexit = False
             once(runnable, error)
@@ -318,12 +334,3 @@ def _free(  # noqa: PLR0913 - what the log says of it
     found = builder()
     if found is not None:
         found.free(job, name, kind, stats, isolated=isolated)
-
-
-def _kind(runnable: Runnable) -> str:
-    return "model" if isinstance(runnable, Model) else "script"
-
-
-def named(runnable: Runnable) -> str:
-    """Returns what a line of the log calls a model or script."""
-    return f"{_kind(runnable)} {shown(runnable.stats.key) or 'without a key'}"

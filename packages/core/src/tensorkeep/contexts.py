@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tensorkeep.builder import named
 from tensorkeep.hookspecs import RunContext
+from tensorkeep.naming import named
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,11 +10,11 @@ import logging
 from typing import TYPE_CHECKING
 
 from tensorkeep.bounded_log import shown
-from tensorkeep.builder import named
 from tensorkeep.contexts import Contexts
 from tensorkeep.execution import execute, let_go, lost, seconds_of
 from tensorkeep.lane import Handed, shapes
 from tensorkeep.model import Model
+from tensorkeep.naming import named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tensorkeep.lane import Lane
     from tensorkeep.lanes import Lanes
     from tensorkeep.loop import Loop
+    from tensorkeep.model import Runnable
     from tensorkeep.runqueue import Run
     from tensorkeep.worker import Worker
 
@@ -208,6 +209,7 @@ class Dispatcher:
         try:
             if context.reason:
                 self._tell_of_ended(outcomes, context)
+            self.tell_of_crashes(first.runnable)
             self._note(lane, outcomes)
             for outcome in outcomes:
                 self._go_on(outcome)
@@ -222,6 +224,15 @@ class Dispatcher:
                 text = "a run of the %s on %s was ended after %.1f s: %s"
                 name, queue = named(outcome.run.runnable), context.device.queue
                 _log.warning(text, name, queue, outcome.seconds, context.reason)
+
+    def tell_of_crashes(self, runnable: Runnable) -> None:
+        """Tells the log of workers that died of a model or script since it was last told."""
+        causes = runnable.crashes.news()
+        for cause in causes:
+            if self._lines.allows(_log, logging.WARNING):
+                _log.warning("the %s ended its worker process: %s", named(runnable), cause)
+        if causes and runnable.crashes.refused and self._lines.allows(_log, logging.WARNING):
+            _log.warning("the %s is not run until it is stored again", named(runnable))
 
     def _note(self, lane: Lane, outcomes: Sequence[Outcome]) -> None:
         """Counts a batch, and tells the log when requests are not to share runs any more."""

@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 
 from tensorkeep.backends import Backends
 from tensorkeep.bounded_log import BoundedLog
-from tensorkeep.builder import Builder, named
+from tensorkeep.builder import Builder
 from tensorkeep.config import EngineConfig
 from tensorkeep.device import CPU
 from tensorkeep.errors import (
@@ -26,6 +26,7 @@ from tensorkeep.errors import (
 )
 from tensorkeep.lanes import Lanes
 from tensorkeep.model import Model, Script
+from tensorkeep.naming import named
 from tensorkeep.places import Places
 from tensorkeep.requests import Requests
 from tensorkeep.script_access import Errands, ScriptCommands
@@ -48,8 +49,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _R = TypeVar("_R", Model, Script)
-
-_LOOKS_PER_TIMEOUT: Final = 20  # the watchdog ends a run at most 5 % after its time
 
 
 class Engine:
@@ -102,16 +101,15 @@ class Engine:
         self._builder = Builder(
             loop,
             self.places,
-            self.config.backend_options,
+            self.config,
             self._close_if_idle,
             self.lines,
-            strict_batching=self.config.strict_batching,
         )
         self._errands = Errands(loop)
         self._closing: Callable[[], None] | None = None
         self._watchdog = Watchdog(
             self._contexts.running,
-            self.config.model_execution_timeout / _LOOKS_PER_TIMEOUT,
+            self.config.model_execution_timeout,
             self._contexts.describe,
         )
         self.lane(CPU)
@@ -221,7 +219,8 @@ class Engine:
     def commands(self, access: Access) -> Commands:
         """Returns the way of the scripts of a request to what they may reach."""
         timeout, running = self._contexts.timeout, self._contexts.within_scripts
-        return ScriptCommands(access, self._errands, timeout, running)
+        crashed = self.dispatcher.tell_of_crashes
+        return ScriptCommands(access, self._errands, timeout, running, crashed)
 
     # ------------------------------------------------------------------ runs
     def time(self) -> float:

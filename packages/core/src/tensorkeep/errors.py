@@ -180,6 +180,61 @@ class WorkerTookTooLong(TensorkeepError):
         self.reason = reason
 
 
+class RunCrashed(RunFailed):
+    """A run has ended the worker outside this process that did it; other runs go on in a new one.
+
+    Attributes:
+        name: What was run, for people.
+        cause: Of what the worker died, for people.
+    """
+
+    def __init__(self, name: str, cause: str) -> None:
+        super().__init__(f"the {name} ended its worker process: {cause}")
+        self.name = name
+        self.cause = cause
+
+
+class RunRefused(RunFailed):
+    """A model or script ended its worker over and over: it is not run until it is stored again.
+
+    Attributes:
+        name: What was to be run, for people.
+        cause: Of what the worker died last, for people.
+    """
+
+    def __init__(self, name: str, times: int, cause: str) -> None:
+        super().__init__(
+            f"the {name} is not run until it is stored again: it ended its worker process {times}"
+            f" times running, at last by {cause}"
+        )
+        self.name = name
+        self.cause = cause
+
+
+class BuildCrashed(ModelRejected):
+    """The building of a model or script has ended the worker outside this process that did it.
+
+    Attributes:
+        cause: Of what the worker died, for people.
+    """
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(f"building it ended its worker process: {cause}")
+        self.cause = cause
+
+
+class BuildTookTooLong(ModelRejected):
+    """The building of a model or script was ended, for it went on beyond its time.
+
+    Attributes:
+        limit: Seconds that it may take.
+    """
+
+    def __init__(self, limit: float) -> None:
+        super().__init__(f"building it took longer than {limit:g} s, the MODEL_LOAD_TIMEOUT")
+        self.limit = limit
+
+
 class WorkersUnavailable(TensorkeepError):
     """There can be no workers outside this process.
 

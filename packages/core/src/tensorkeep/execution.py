@@ -17,9 +17,20 @@ from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from tensorkeep.batch_axis import AxisKind
 from tensorkeep.batching import split, stack
-from tensorkeep.errors import InternalError, OutputIsNoTensor, RunFailed, TensorkeepError, text_of
+from tensorkeep.errors import (
+    InternalError,
+    OutputIsNoTensor,
+    RunCrashed,
+    RunFailed,
+    RunRefused,
+    TensorkeepError,
+    WorkerDied,
+    WorkerTookTooLong,
+    text_of,
+)
 from tensorkeep.hook_results import is_ours
 from tensorkeep.model import Model, Script
+from tensorkeep.naming import named
 from tensorkeep.sharing import FLOATS, alike, are_close, output_named
 from tensorkeep.trial import SaysNothingError, UnexpectedRowsError, compare, probe
 
@@ -28,6 +39,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from tensorkeep.hookspecs import RunContext, ScriptCall
+    from tensorkeep.model import Runnable
     from tensorkeep.runqueue import Run
     from tensorkeep.tensor import Tensor
 
@@ -87,13 +99,27 @@ def _execute(batch: Sequence[Run], context: RunContext) -> list[Outcome]:
         return [_run_alone(batch[0], context)]
     model = batch[0].runnable
     assert isinstance(model, Model)  # noqa: S101 - calls of scripts come one by one
-    if not model.unshared:  # it may have turned out since they were put together
-        if not _may_be_relied_on(model, batch):
-            return _try_sharing(model, batch, context)
-        outcomes = _share(model, batch, context)
-        if outcomes is not None:
-            return outcomes
-    return [_run_alone(run, context) for run in batch]
+    if model.unshared:  # it may have turned out since they were put together
+        return [_run_alone(run, context) for run in batch]
+    if not _may_be_relied_on(model, batch):
+        return _try_sharing(model, batch, context)
+    crash = ""
+    try:
+        return _share(model, batch, context)
+    except UnexpectedRowsError as error:
+        model.sharing.refuse(str(error))
+    except RunCrashed as error:
+        crash = error.cause
+    except (TensorkeepError, MemoryError) as error:
+        let_go(error)
+    outcomes = [_run_alone(run, context) for run in batch]
+    if crash and all(outcome.error is None for outcome in outcomes):
+        model.sharing.refuse(_ended_worker(crash))
+    return outcomes
+
+
+def _ended_worker(cause: str) -> str:
+    return f"a shared run ended its worker process where each member alone did not: {cause}"
 
 
 def _run_alone(run: Run, context: RunContext) -> Outcome:
@@ -107,16 +133,10 @@ def _run_alone(run: Run, context: RunContext) -> Outcome:
 
 
 # --------------------------------------------------------------------------- sharing a run
-def _share(model: Model, batch: Sequence[Run], context: RunContext) -> list[Outcome] | None:
-    """Runs a batch as one; None when its members have to run alone."""
+def _share(model: Model, batch: Sequence[Run], context: RunContext) -> list[Outcome]:
+    """Runs a batch as one; raises what `_shares` does where its members have to run alone."""
     started = perf_counter()
-    try:
-        shares = _shares(model, [run.inputs for run in batch], context)
-    except UnexpectedRowsError as error:
-        model.sharing.refuse(str(error))
-        return None
-    except (TensorkeepError, MemoryError):
-        return None
+    shares = _shares(model, [run.inputs for run in batch], context)
     seconds = perf_counter() - started
     return [
         Outcome(run, share, None, seconds, shared=True)
@@ -220,6 +240,8 @@ def _shares_of_trial(
         return _shares(model, members, context)
     except MemoryError:
         raise SaysNothingError from None
+    except RunCrashed as error:  # no further rows are tried then
+        raise UnexpectedRowsError(_ended_worker(error.cause)) from None
     except TensorkeepError as error:
         let_go(error)
         if context.cancelled:
@@ -278,15 +300,50 @@ def call_model(model: Model, inputs: Sequence[Tensor], context: RunContext) -> S
         TensorkeepError: The run failed.
     """
     loaded = model.loaded
+    _check_not_refused(model)
     try:
         outputs = model.backend.model_run(loaded, inputs, context)
     except BaseException as error:  # a plugin may raise anything; its thread must go on
-        if is_ours(error):
+        failure = _failure(model, error, context)
+        if failure is error:
             raise
-        raise RunFailed(text_of(error)) from error
+        raise failure from error
+    if model.crashes.running:
+        model.crashes.went_well()
     if len(outputs) != len(loaded.outputs):
         raise _wrong_count(len(outputs), len(loaded.outputs))
     return _tensors(outputs, loaded.outputs)
+
+
+def refused(run: Run) -> Outcome | None:
+    """Returns the outcome of a run that is not even tried; None for one that may be."""
+    try:
+        _check_not_refused(run.runnable)
+    except RunRefused as error:
+        return Outcome(run, (), error, 0.0)
+    return None
+
+
+def _check_not_refused(runnable: Runnable) -> None:
+    crashes = runnable.crashes
+    if crashes.refused:
+        raise RunRefused(named(runnable), crashes.running, crashes.cause)
+
+
+def _failure(runnable: Runnable, error: BaseException, context: RunContext) -> TensorkeepError:
+    """Returns what a run failed with, made of what the backend raised."""
+    if isinstance(error, WorkerTookTooLong) or (
+        isinstance(error, WorkerDied) and context.cancelled
+    ):
+        why = context.reason or getattr(error, "reason", "")
+        return RunFailed(f"The run was ended: {why or 'it was cancelled'}")
+    if isinstance(error, WorkerDied):
+        runnable.crashes.died(error.cause)
+        return RunCrashed(named(runnable), error.cause)
+    runnable.crashes.went_well()
+    if is_ours(error):
+        return cast("TensorkeepError", error)
+    return RunFailed(text_of(error))
 
 
 def _tensors(outputs: Sequence[Tensor | None], names: Sequence[str]) -> Sequence[Tensor]:
@@ -302,12 +359,16 @@ def _tensors(outputs: Sequence[Tensor | None], names: Sequence[str]) -> Sequence
 
 
 def _call_script(script: Script, call: ScriptCall, context: RunContext) -> Sequence[Tensor]:
+    _check_not_refused(script)
     try:
         outputs = script.backend.script_run(script.native, call, context)
     except BaseException as error:  # a plugin may raise anything; its thread must go on
-        if is_ours(error):
+        failure = _failure(script, error, context)
+        if failure is error:
             raise
-        raise RunFailed(text_of(error)) from error
+        raise failure from error
+    if script.crashes.running:
+        script.crashes.went_well()
     if call.outputs is None:
         return ()
     if len(outputs) != call.outputs:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from tensorkeep.batch_axis import UNKNOWN, BatchAxis
 from tensorkeep.batching import UNBATCHED, Batching
+from tensorkeep.crashes import Crashes
 from tensorkeep.device import CPU, Device
 from tensorkeep.placement import HERE, Placement
 from tensorkeep.sharing import Sharing
@@ -101,6 +102,7 @@ class Model:
         backend: The backend that built it and runs it, in the place where it does.
         placement: Where that is.
         stats: Counters of its runs; they live as long as the model does.
+        crashes: How often it has ended its worker.
         sharing: What was found out about runs that requests share.
     """
 
@@ -110,6 +112,7 @@ class Model:
     backend: Backend
     placement: Placement = HERE
     stats: RunStats = field(default_factory=RunStats)
+    crashes: Crashes = field(default_factory=Crashes)
     sharing: Sharing = field(default_factory=Sharing)
 
     @property
@@ -140,6 +143,7 @@ class Script:
         backend: The backend that compiled it and runs it, in the place where it does.
         placement: Where that is.
         stats: Counters of its runs; they live as long as the script does.
+        crashes: How often it has ended its worker.
     """
 
     spec: ScriptSpec
@@ -148,6 +152,7 @@ class Script:
     backend: Backend
     placement: Placement = HERE
     stats: RunStats = field(default_factory=lambda: RunStats(samples=SCRIPT_SAMPLES))
+    crashes: Crashes = field(default_factory=Crashes)
 
     steady: ClassVar[bool] = False  # a script does what it likes
     batching: ClassVar[Batching] = UNBATCHED  # calls never share a run, whatever they are given

@@ -10,10 +10,10 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from tensorkeep.bounded_log import shown
-from tensorkeep.builder import named
 from tensorkeep.dispatch import Dispatcher
 from tensorkeep.errors import InternalError, RunCutShort, RunExpired
-from tensorkeep.execution import let_go
+from tensorkeep.execution import let_go, refused
+from tensorkeep.naming import named
 from tensorkeep.runqueue import Run
 
 if TYPE_CHECKING:
@@ -98,6 +98,9 @@ class Requests:
                 expires_at=graph.expires_at,
                 call=operation.call,
             )
+            if runnable.crashes.refused and (outcome := refused(run)):
+                todo += self._settle_outcome(outcome)
+                continue
             spec = runnable.spec
             lane = self._lanes.by_queue.get(spec.device.queue) or self._lanes.of(spec.device)
             batching = runnable.batching

@@ -11,7 +11,7 @@ from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tensorkeep.errors import EngineClosed
+from tensorkeep.errors import EngineClosed, RunCrashed
 from tensorkeep.execution import call_model
 from tensorkeep.hookspecs import RunContext
 
@@ -122,6 +122,7 @@ class ScriptCommands:
         errands: The way to the loop.
         timeout: Seconds after which a run of a model is cancelled.
         running: The contexts of such runs, for who watches over their time.
+        crashed: Called on the loop's thread with a model that has ended its worker.
     """
 
     def __init__(
@@ -130,11 +131,13 @@ class ScriptCommands:
         errands: Errands,
         timeout: float,
         running: set[RunContext],
+        crashed: Callable[[Model], None],
     ) -> None:
         self._access = access
         self._errands = errands
         self._timeout = timeout
         self._running = running
+        self._crashed = crashed
 
     def execute(self, command: str, arguments: Sequence[bytes]) -> CommandReply:
         """See `hookspecs.Commands.execute`."""
@@ -155,5 +158,8 @@ class ScriptCommands:
         self._running.add(context)
         try:
             return call_model(model, inputs, context)
+        except RunCrashed:
+            self._errands.ask(lambda done: done(self._crashed(model)))
+            raise
         finally:
             self._running.discard(context)

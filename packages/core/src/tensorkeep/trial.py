@@ -25,7 +25,7 @@ Raises `SaysNothingError`, `UnexpectedRowsError`, or a `TensorkeepError` where t
 
 
 class UnexpectedRowsError(Exception):
-    """An output of a shared run does not have a row for each row of the inputs."""
+    """A shared run did not give a row of each output for each row of the inputs."""
 
 
 class SaysNothingError(Exception):

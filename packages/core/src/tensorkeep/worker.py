@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _LOOK, _END = "look", "end"
+_LOOKS_PER_TIMEOUT: Final = 20  # at a run that goes on although it was cancelled
 _PATIENCE: Final = 0.01  # seconds until it is tried again where there was no memory
 
 
@@ -203,25 +204,27 @@ def _unpack(box: list[tuple[object, BaseException | None]], done: Callable[..., 
 class Watchdog:
     """A thread that cancels runs beyond their deadline, wherever they run.
 
-    It looks at what runs a few times per timeout instead of setting a timer for each run: a run
-    that ends in time, as nearly all do, costs nothing. One that goes on although it was cancelled
-    is reported, once: not every backend can end a run.
+    It sleeps until the earliest deadline instead of setting a timer for each run: a run that ends
+    in time, as nearly all do, costs nothing. One that goes on although it was cancelled is
+    cancelled again and again, and reported, once: not every backend can end a run.
 
     Args:
         running: Returns what runs now.
-        interval: Seconds between two looks.
+        timeout: Seconds that each run has. What begins while the watchdog sleeps has its deadline
+            later than that.
         describe: Returns what runs in a context, for the log.
     """
 
     def __init__(
         self,
         running: Callable[[], Sequence[RunContext]],
-        interval: float,
+        timeout: float,
         describe: Callable[[RunContext], str],
     ) -> None:
         self._running = running
         self._describe = describe
-        self._interval = interval
+        self._timeout = timeout
+        self._again = timeout / _LOOKS_PER_TIMEOUT
         self._stopped = Event()
         self._reported: WeakSet[RunContext] = WeakSet()
         Thread(target=self._watch, name="tensorkeep-watchdog", daemon=True).start()
@@ -231,22 +234,32 @@ class Watchdog:
         self._stopped.set()
 
     def _watch(self) -> None:
-        while not self._stopped.wait(self._interval):
-            now = monotonic()
+        pause = self._timeout
+        while not self._stopped.wait(pause):
             try:
-                overdue = [
-                    context
-                    for context in self._running()
-                    if context.deadline is not None and context.deadline <= now
-                ]
-                for context in overdue:
-                    if context.cancelled:
-                        self._report(context)
-                    context.cancel(
-                        f"it took longer than {context.timeout:g} s, the MODEL_EXECUTION_TIMEOUT"
-                    )
+                pause = self._look()
             except Exception:  # noqa: BLE001 - the next look may succeed
                 _log.exception("looking for runs beyond their time failed")
+                pause = self._again
+
+    def _look(self) -> float:
+        """Cancels what is beyond its time; returns the seconds until the next look."""
+        now = monotonic()
+        pause = self._timeout
+        for context in self._running():
+            deadline = context.deadline
+            if deadline is None:
+                continue
+            if deadline > now:
+                pause = min(pause, deadline - now)
+                continue
+            if context.cancelled:
+                self._report(context)
+            context.cancel(
+                f"it took longer than {context.timeout:g} s, the MODEL_EXECUTION_TIMEOUT"
+            )
+            pause = min(pause, self._again)
+        return pause
 
     def _report(self, context: RunContext) -> None:
         if context not in self._reported:

@@ -30,6 +30,7 @@ class FakeIsolation:
 
     Attributes:
         fake: The backend that does the work.
+        dies: See the argument.
         options: What it was started with; None before it was started.
         closed: Whether it was ended.
 
@@ -49,7 +50,7 @@ class FakeIsolation:
         self.fake = fake or FakeBackend()
         self.options: WorkerOptions | None = None
         self.closed = False
-        self._dies = dies
+        self.dies = dies
         self._crashed = 0
         self._sandbox = sandbox
 
@@ -100,7 +101,7 @@ class FakeIsolation:
         self.closed = True
 
     def _die(self, hook: str, tensors: Sequence[Tensor] = ()) -> None:
-        cause = self._dies(hook, tensors)
+        cause = self.dies(hook, tensors)
         if cause:
             self._crashed += 1
             raise WorkerDied(cause)
