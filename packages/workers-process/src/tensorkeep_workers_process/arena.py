@@ -1,4 +1,8 @@
-"""The memory in which inputs go to a worker: used again for each call, mapped once on each side."""
+"""The memory in which tensors go to a worker and back: used again for each call.
+
+The server makes it, and each side maps it once: the system takes longer to find new memory for a
+tensor than to copy it twice. What a worker wrote there is copied before it is looked at.
+"""
 
 from __future__ import annotations
 
@@ -10,71 +14,75 @@ import numpy as np
 
 from tensorkeep_workers_process.messages import ARENA, Cell
 from tensorkeep_workers_process.shared_memory import Mapping, aligned, new_file
-from tensorkeep_workers_process.tensor_cells import POSITIONS, SMALL, inline
+from tensorkeep_workers_process.tensor_cells import POSITIONS, inline
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
 
     from tensorkeep.tensor import Tensor
 
 LARGEST: Final = 64 * 1024 * 1024
-"""Bytes beyond which inputs have sealed files instead: memory so large is not kept for later."""
+"""Bytes beyond which tensors have sealed files instead: so much is not kept for later."""
+
+SMALL: Final = 32 * 1024
+"""Bytes up to which a tensor goes in the message."""
 
 _LEAST: Final = 1024 * 1024
 
 
+def room(sizes: Iterable[int]) -> int:
+    """Returns how many bytes of an arena tensors of some sizes take."""
+    return sum([aligned(size) for size in sizes if size > SMALL])
+
+
+def put(memory: NDArray[np.uint8], tensors: Sequence[Tensor | None]) -> list[Cell | None]:
+    """Writes tensors, of which there is room for all; other threads run meanwhile."""
+    cells: list[Cell | None] = []
+    offset = 0
+    for tensor in tensors:
+        if tensor is None:
+            cells.append(None)
+            continue
+        size = tensor.nbytes
+        if size <= SMALL:
+            cells.append(inline(tensor))
+            continue
+        np.copyto(memory[offset : offset + size], np.frombuffer(tensor.blob, np.uint8))
+        cells.append(Cell(POSITIONS[tensor.dtype], tensor.shape, b"", ARENA, offset, size))
+        offset += aligned(size)
+    return cells
+
+
 class Arena:
-    """The server's side of it: of one worker, for one call at a time."""
+    """The server's side of it: of one worker, for one call at a time.
+
+    Attributes:
+        memory: The memory; nothing until room was made.
+    """
 
     def __init__(self) -> None:
-        self._memory = np.empty(0, np.uint8)
+        self.memory: NDArray[np.uint8] = np.empty(0, np.uint8)
 
-    def holds(self, tensors: Sequence[Tensor]) -> bool:
-        """Returns whether tensors may go this way."""
-        return sum([tensor.nbytes for tensor in tensors if tensor.nbytes > SMALL]) <= LARGEST
-
-    def put(self, tensors: Sequence[Tensor]) -> tuple[list[Cell], int]:
-        """Writes tensors; other threads run meanwhile.
+    def make_room(self, size: int) -> int:
+        """Sees that there are so many bytes.
 
         Returns:
-            The tensors as cells, and the descriptor of a new file that the worker is to map before
-            it reads them, which the caller closes; -1 where it knows it already.
+            The descriptor of a new file that the worker is to map, which the caller closes; -1
+            where it knows it already.
         """
-        cells: list[Cell] = []
-        places: list[tuple[int, Tensor]] = []
-        end = 0
-        for tensor in tensors:
-            size = tensor.nbytes
-            if size <= SMALL:
-                cells.append(inline(tensor))
-                continue
-            offset = aligned(end)
-            end = offset + size
-            places.append((offset, tensor))
-            cells.append(Cell(POSITIONS[tensor.dtype], tensor.shape, b"", ARENA, offset, size))
-        file = self._make_room(end)
-        for offset, tensor in places:
-            blob = np.frombuffer(tensor.blob, np.uint8)
-            np.copyto(self._memory[offset : offset + len(blob)], blob)
-        return cells, file
-
-    @property
-    def size(self) -> int:
-        """Bytes that it has."""
-        return len(self._memory)
+        if size <= len(self.memory):
+            return -1
+        self.give_up()
+        size = max(_LEAST, 1 << (size - 1).bit_length())
+        file = new_file(size)
+        self.memory = Mapping(file, size, mmap.MAP_SHARED, writable=True).bytes()
+        return file
 
     def give_up(self) -> None:
         """Leaves the memory to the worker, which still uses it."""
-        self._memory = np.empty(0, np.uint8)
-
-    def _make_room(self, size: int) -> int:
-        if size <= len(self._memory):
-            return -1
-        self._memory = np.empty(0, np.uint8)
-        size = max(_LEAST, 1 << (size - 1).bit_length())
-        file = new_file(size)
-        self._memory = Mapping(file, size, mmap.MAP_SHARED, writable=True).bytes()
-        return file
+        self.memory = np.empty(0, np.uint8)
 
 
 class _Lease:
@@ -88,7 +96,7 @@ class _Lease:
 
 
 class ArenaReader:
-    """The worker's side of it.
+    """The worker's side of it, for inputs.
 
     Tensors made of it may be written in place, which nobody else sees. What a framework keeps of
     them for longer than the call must not be used again: see `returned`.

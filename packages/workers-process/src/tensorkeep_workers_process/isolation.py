@@ -72,9 +72,13 @@ class ProcessIsolation:
 
     def close(self) -> None:
         """See `tensorkeep.isolation.Isolation.close`."""
-        for _, _, link in [*self._backends.values()]:
+        backends = [*self._backends.values()]
+        for _, pool, link in backends:
+            pool.close()
             link.close()
         self._attendant.close()
+        for _, _, link in backends:
+            link.bury()
 
     def _new(self, name: str) -> tuple[StandIn, Pool, NurseryLink]:
         options = self._options

@@ -133,7 +133,9 @@ class Run(Message):
         runnable: Number of the model.
         inputs: Its inputs.
         where: Where and for how long.
-        arena: Bytes of the arena that comes as the message's file; 0 for the one known.
+        arena: Bytes of the arena for inputs whose file comes with the message, before others; 0 for
+            the one known.
+        results: The same for the arena for outputs, whose file comes next.
     """
 
     number: int
@@ -141,6 +143,7 @@ class Run(Message):
     inputs: list[Cell]
     where: Where
     arena: int = 0
+    results: int = 0
 
 
 class Call(Message):
@@ -156,6 +159,7 @@ class Call(Message):
         outputs: How many tensors it is to return, None for any.
         where: Where and for how long.
         arena: See `Run.arena`.
+        results: See `Run.results`.
     """
 
     number: int
@@ -167,6 +171,7 @@ class Call(Message):
     outputs: int | None
     where: Where
     arena: int = 0
+    results: int = 0
 
 
 class Drop(Message):
@@ -182,12 +187,6 @@ class Serialize(Message):
     runnable: int
 
 
-class Count(Message):
-    """Asks for the backend's figures. See `Figures`."""
-
-    number: int
-
-
 class Reply(Message):
     """What a script's command returned: `hookspecs.CommandReply`."""
 
@@ -201,7 +200,7 @@ class ModelOutputs(Message):
 
 
 ToWorker: TypeAlias = (
-    Describe | Build | Run | Call | Drop | Serialize | Count | Reply | ModelOutputs | Failure
+    Describe | Build | Run | Call | Drop | Serialize | Reply | ModelOutputs | Failure
 )
 
 
@@ -288,13 +287,6 @@ class Blob(Message):
     blob: bytes
 
 
-class Figures(Message):
-    """The backend's figures by name."""
-
-    number: int
-    figures: dict[bytes, int]
-
-
 class Command(Message):
     """A script asks for a command. See `Reply`."""
 
@@ -313,7 +305,7 @@ class ModelExecute(Message):
 
 
 FromWorker: TypeAlias = (
-    Ready | Described | Built | Outputs | Blob | Figures | Command | ModelExecute | Failure
+    Ready | Described | Built | Outputs | Blob | Command | ModelExecute | Failure
 )
 
 

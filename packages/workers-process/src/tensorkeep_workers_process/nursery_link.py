@@ -101,7 +101,7 @@ class NurseryLink:
             kill=partial(self._kill, number),
         )
         self._workers[number] = worker
-        lines = Printed(printed, self._settings.backend, lambda: worker.pid)
+        lines = Printed(printed, self._settings.backend, lambda: worker.pid, worker.count)
         self._attendant.watch(printed, lines.read)
         try:
             channel.send(encode(Fork(number)), [theirs.fileno(), cancelled, prints])
@@ -126,6 +126,15 @@ class NurseryLink:
                 with suppress(OSError):
                     self._channel.socket.shutdown(socket.SHUT_RDWR)
 
+    def bury(self) -> None:
+        """Waits until the nursery has ended; called once its attendant is gone."""
+        if self._channel is not None:
+            self._channel.close()
+        if self._program is not None:
+            self._bury()
+        for number in [*self._workers]:
+            self._end(number, "the server is shutting down")
+
     # ------------------------------------------------------------------ the nursery
     def _started(self) -> Channel:
         """Returns the connection to the nursery; starts it if it is not there."""
@@ -136,7 +145,13 @@ class NurseryLink:
                 self._imported = Future()
                 self._attendant.do(self._start)
             imported = self._imported
-        imported.result(_IMPORT)
+        try:
+            imported.result(_IMPORT)
+        except TimeoutError:
+            name = self._settings.backend
+            self._attendant.do(self._give_up)
+            reason = f"its import took longer than {_IMPORT:g} s"
+            raise BackendUnavailable(name, reason) from None
         channel = self._channel
         if channel is None:
             raise WorkerDied("its nursery ended")
@@ -169,6 +184,10 @@ class NurseryLink:
         self._attendant.watch(printed, Printed(printed, self._settings.backend, lambda: pid).read)
         self._attendant.watch(os.dup(ours.fileno()), partial(self._hear, channel))
 
+    def _give_up(self) -> None:
+        if self._program is not None:
+            self._program.kill()
+
     def _hear(self, channel: Channel) -> bool:
         """Takes what the nursery says; called by the attendant's thread."""
         try:
@@ -191,14 +210,9 @@ class NurseryLink:
 
     def _lost(self, channel: Channel) -> None:
         """Forgets a nursery that has ended, and its workers, which have ended with it."""
-        program, self._program, self._channel = self._program, None, None
+        self._channel = None
         channel.close()
-        assert program is not None  # noqa: S101 - it was started with its connection
-        try:
-            code = program.wait(_PATIENCE)
-        except subprocess.TimeoutExpired:
-            program.kill()
-            code = program.wait()
+        code = self._bury()
         cause = f"its nursery ended with code {code}"
         if not self._imported.done():
             name = self._settings.backend
@@ -207,6 +221,16 @@ class NurseryLink:
             _log.error("the nursery of backend %s ended with code %d", self._settings.backend, code)
         for number in [*self._workers]:
             self._end(number, cause)
+
+    def _bury(self) -> int:
+        """Waits until the nursery has ended."""
+        program, self._program = self._program, None
+        assert program is not None  # noqa: S101 - it was started with its connection
+        try:
+            return program.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            program.kill()
+            return program.wait()
 
     def _end(self, number: int, cause: str) -> None:
         worker = self._workers.pop(number, None)

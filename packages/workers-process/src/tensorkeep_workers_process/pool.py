@@ -46,6 +46,7 @@ class Pool:
         self._idle: dict[int, Process] = {}
         self._busy: dict[int, Process] = {}
         self._freed: dict[int, list[int]] = {}  # what workers could not be told yet, by worker
+        self._closed = False
 
     def take(self, runnable: int | None = None) -> Process:
         """Returns a worker that has nothing else to do, until it is released.
@@ -69,27 +70,19 @@ class Pool:
             self._counts["started"] += 1
         return worker
 
-    def take_idle(self) -> list[Process]:
-        """Returns all workers that have nothing to do, until they are released."""
-        with self._lock:
-            taken = self._alive()
-            for worker in taken:
-                self._busy[worker.number] = self._idle.pop(worker.number)
-            return taken
-
     def release(self, worker: Process) -> None:
         """Takes a worker back."""
         with self._lock:
             del self._busy[worker.number]
             old = 0 < self._recycle_after <= worker.runs
-            if not (worker.ended.is_set() or old):
+            if not (worker.ended.is_set() or old or self._closed):
                 worker.since = monotonic()
                 self._idle[worker.number] = worker
                 self._tell_of_freed(worker)
                 return
             self._freed.pop(worker.number, None)
             ended = worker.ended.is_set()
-            self._counts["recycled"] += not ended
+            self._counts["recycled"] += old and not ended
         if ended:
             worker.close()
         else:
@@ -150,6 +143,14 @@ class Pool:
                 self._counts["killed" if worker.for_time else "crashed"] += 1
         if idle is not None:
             idle.close()
+
+    def close(self) -> None:
+        """Lets go of all workers; those that do something, once they are released."""
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, {}
+        for worker in idle.values():
+            worker.close()
 
     # ------------------------------------------------------------------ inside
     def _alive(self) -> list[Process]:

@@ -25,12 +25,20 @@ class Printed:
         file: The descriptor to read from.
         backend: The backend that it serves.
         pid: Returns its process.
+        count: Called with the figures that it tells.
     """
 
-    def __init__(self, file: int, backend: str, pid: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        file: int,
+        backend: str,
+        pid: Callable[[], int],
+        count: Callable[[dict[str, int]], None] = lambda _: None,
+    ) -> None:
         self._file = file
         self._backend = backend
         self._pid = pid
+        self._count = count
         self._rest = b""
         self._lines = BoundedLog()
 
@@ -48,6 +56,9 @@ class Printed:
 
     def _write(self, written: bytes) -> None:
         line = line_of(written)
+        if isinstance(line, dict):
+            self._count(line)
+            return
         known = line.name in logging.root.manager.loggerDict  # others would stay for ever
         log = logging.getLogger(line.name) if known else _log
         if self._lines.allows(log, line.level):

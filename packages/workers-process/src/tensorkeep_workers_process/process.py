@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from functools import partial
 from threading import Event, Lock
 from time import monotonic
-from typing import TYPE_CHECKING, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar, cast
 
 from tensorkeep.errors import TensorkeepError, WorkerDied, WorkerTookTooLong
 from tensorkeep_workers_process import messages
-from tensorkeep_workers_process.arena import Arena
+from tensorkeep_workers_process.arena import LARGEST, Arena, put, room
 from tensorkeep_workers_process.cancellation import cancel
 from tensorkeep_workers_process.channel import Channel, close_all
 from tensorkeep_workers_process.failures import error_of, failure
@@ -52,6 +52,7 @@ class Process:
         sandbox: What keeps it from files and the network, for people.
         holds: The models and scripts that it holds, and the bytes of each, in the order of their
             last use; guarded by whoever places calls.
+        figures: The backend's figures, as it told them last.
         runs: Runs and builds that it has done.
         since: Since when it waits for work.
         retired: Whether its end is what was wanted.
@@ -90,7 +91,9 @@ class Process:
         self._limit = limit
         self._attendant = attendant
         self._kill = kill
-        self._arena = Arena()
+        self._arena = Arena()  # for inputs
+        self._results = Arena()  # for outputs
+        self._wanted = 0  # bytes of outputs for which there was no room
         self._calls = 0
         self._lock = Lock()  # guards what follows
         self._current = 0  # the call that goes on
@@ -212,28 +215,31 @@ class Process:
         self, runnable: int, inputs: Sequence[Tensor], run: RunContext
     ) -> Sequence[Tensor | None]:
         """Runs a model."""
-        with self._call(run) as number, self._given(inputs) as (cells, files, arena):
-            where = _where(run)
-            self._send(messages.Run(number, runnable, cells, where, arena), files)
+        with self._call(run) as number, self._given(inputs) as given:
+            message = messages.Run(
+                number, runnable, given.cells, _where(run), given.arena, given.results
+            )
+            self._send(message, given.files)
             outputs = self._outputs(number, None)
         self.runs += 1
         return outputs
 
     def call(self, runnable: int, call: ScriptCall, run: RunContext) -> Sequence[Tensor | None]:
         """Calls a function of a script."""
-        with self._call(run) as number, self._given(call.tensors) as (cells, files, arena):
+        with self._call(run) as number, self._given(call.tensors) as given:
             message = messages.Call(
                 number,
                 runnable,
                 packed(call.function),
-                cells,
+                given.cells,
                 [*map(bytes, call.keys)],
                 [*map(bytes, call.arguments)],
                 call.outputs,
                 _where(run),
-                arena,
+                given.arena,
+                given.results,
             )
-            self._send(message, files)
+            self._send(message, given.files)
             outputs = self._outputs(number, call.commands)
         self.runs += 1
         return outputs
@@ -244,12 +250,9 @@ class Process:
             self._send(messages.Serialize(number, runnable))
             return self._expect(messages.Blob, number).blob
 
-    def count(self) -> None:
-        """Asks for the backend's figures; see `figures`."""
-        with self._call(within=_AT_ONCE) as number:
-            self._send(messages.Count(number))
-            figures = self._expect(messages.Figures, number).figures.items()
-            self.figures = {unpacked(name): value for name, value in figures}
+    def count(self, figures: dict[str, int]) -> None:
+        """Keeps the backend's figures, which it tells by itself."""
+        self.figures = figures
 
     def drop(self, runnables: Sequence[int]) -> bool:
         """Has models and scripts freed, as soon as it has done what it does; waits for nothing.
@@ -304,19 +307,19 @@ class Process:
                 self.ended.wait(_PATIENCE)
 
     @contextmanager
-    def _given(
-        self, tensors: Sequence[Tensor]
-    ) -> Iterator[tuple[list[messages.Cell], list[int], int]]:
-        """Gives inputs as cells, the files that go with them, and the size of a new arena or 0."""
-        if self._arena.holds(tensors):
-            cells, file = self._arena.put(tensors)
-            files = [file] if file >= 0 else []
-            size = self._arena.size if files else 0
-        else:
-            found, files = in_files(tensors)
-            cells, size = cast("list[messages.Cell]", found), 0
+    def _given(self, tensors: Sequence[Tensor]) -> Iterator[_Given]:
+        """Gives inputs as cells, and what else goes with them."""
+        wanted = room([tensor.nbytes for tensor in tensors])
+        files: list[int] = []
         try:
-            yield cells, files, size
+            arena = _new_in(self._arena, wanted if wanted <= LARGEST else 0, files)
+            results = _new_in(self._results, self._wanted, files)
+            if wanted <= LARGEST:
+                cells = put(self._arena.memory, tensors)
+            else:
+                cells, sealed = in_files(tensors)
+                files += sealed
+            yield _Given(cast("list[messages.Cell]", cells), files, arena, results)
         finally:
             close_all(files)
 
@@ -358,7 +361,7 @@ class Process:
                 if isinstance(message, messages.Outputs):
                     if message.kept:
                         self._arena.give_up()
-                    return from_worker(message.outputs, files, self._limit)
+                    return self._taken(message.outputs, files)
                 if commands is None:
                     raise NoMessage(f"{type(message).__name__} instead of outputs")
                 reply, written = self._done(message, files, commands)
@@ -368,6 +371,14 @@ class Process:
                 self._channel.send(encode(reply), written)
             finally:
                 close_all(written)
+
+    def _taken(
+        self, cells: Sequence[messages.Cell | None], files: Sequence[int]
+    ) -> Sequence[Tensor | None]:
+        if files:  # next time there is room for as much
+            wanted = room([cell.size for cell in cells if cell is not None])
+            self._wanted = wanted if wanted <= LARGEST else 0
+        return from_worker(cells, files, self._limit, self._results.memory.data)
 
     def _done(
         self, message: messages.FromWorker, files: Sequence[int], commands: Commands
@@ -395,6 +406,31 @@ class Process:
                 return messages.ModelOutputs(cast("list[messages.Cell]", cells)), written
             case _:
                 raise NoMessage(f"{type(message).__name__} while a script was called")
+
+
+class _Given(NamedTuple):
+    """Inputs on their way to a worker.
+
+    Attributes:
+        cells: The inputs.
+        files: Descriptors that go with them.
+        arena: See `messages.Run`.
+        results: See `messages.Run`.
+    """
+
+    cells: list[messages.Cell]
+    files: list[int]
+    arena: int
+    results: int
+
+
+def _new_in(arena: Arena, wanted: int, files: list[int]) -> int:
+    """Makes room in an arena; returns its size, and adds its file, if the worker is to map it."""
+    file = arena.make_room(wanted)
+    if file < 0:
+        return 0
+    files.append(file)
+    return len(arena.memory)
 
 
 class _Told(Exception):

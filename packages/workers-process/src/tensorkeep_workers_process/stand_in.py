@@ -103,14 +103,7 @@ class StandIn:
 
     @hookimpl
     def backend_stats(self) -> Mapping[str, int]:
-        """Returns the sums of the workers' figures; those of busy ones are what they said last."""
-        for worker in self._pool.take_idle():
-            try:
-                worker.count()
-            except (Gone, WorkerDied, WorkerTookTooLong):
-                worker.figures = {}
-            finally:
-                self._pool.release(worker)
+        """Returns the sums of the figures that workers told last; waits for none of them."""
         total: Counter[str] = Counter()
         for worker in self._pool.workers():
             total.update(worker.figures)
@@ -220,6 +213,8 @@ class StandIn:
             run.deadline = None
         self._build(worker, stored)
         if run is not None:
+            if run.cancelled:
+                raise WorkerTookTooLong(run.reason or "it was cancelled")
             run.begin(monotonic())
 
 

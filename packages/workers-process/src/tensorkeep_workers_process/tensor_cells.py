@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from tensorkeep.errors import InvalidTensor
+from tensorkeep.memory import join
 from tensorkeep.tensor import DType, Tensor
 from tensorkeep_workers_process.channel import MOST_FILES, close_all
 from tensorkeep_workers_process.messages import ARENA, INLINE, Cell, NoMessage
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
 
     from tensorkeep.tensor import Blob
 
-SMALL: Final = 16 * 1024
-"""Bytes up to which a tensor goes in the message."""
+SMALL: Final = 64 * 1024
+"""Bytes up to which a tensor goes in the message, rather than in a file."""
 
 DTYPES: Final = tuple(DType)
 POSITIONS: Final = {dtype: position for position, dtype in enumerate(DTYPES)}
@@ -63,7 +64,10 @@ def in_files(tensors: Sequence[Tensor | None]) -> tuple[list[Cell | None], list[
 
 
 def from_worker(
-    cells: Sequence[Cell | None], files: Sequence[int], limit: int
+    cells: Sequence[Cell | None],
+    files: Sequence[int],
+    limit: int,
+    arena: memoryview | None = None,
 ) -> list[Tensor | None]:
     """Returns the tensors that a worker sent, each of them checked.
 
@@ -71,6 +75,7 @@ def from_worker(
         cells: What it sent.
         files: Descriptors that came with it; they may be closed afterwards.
         limit: Bytes that each of the files may have; 0 for any number.
+        arena: The memory in which tensors may be as well: each is copied.
 
     Raises:
         NoMessage: One of them is no tensor.
@@ -83,13 +88,13 @@ def from_worker(
             continue
         blob: Blob = cell.blob
         if cell.file != INLINE:
-            if not 0 <= cell.file < len(memory):
-                raise NoMessage(f"a tensor in file {cell.file} of {len(memory)}")
-            whole = memory[cell.file]
+            whole = _memory_of(cell, memory, arena)
             end = cell.offset + cell.size
             if not 0 <= cell.offset <= end <= len(whole) or cell.offset != aligned(cell.offset):
                 raise NoMessage(f"a tensor at {cell.offset} to {end} of {len(whole)} bytes")
             blob = whole[cell.offset : end]
+            if cell.file == ARENA:
+                blob = join([blob])  # other threads run meanwhile
         if not 0 <= cell.dtype < len(DTYPES):
             raise NoMessage(f"a tensor of type {cell.dtype}")
         try:
@@ -97,6 +102,14 @@ def from_worker(
         except InvalidTensor as error:
             raise NoMessage(f"a tensor that is none: {error}") from error
     return tensors
+
+
+def _memory_of(cell: Cell, files: Sequence[memoryview], arena: memoryview | None) -> memoryview:
+    if cell.file == ARENA and arena is not None:
+        return arena
+    if not 0 <= cell.file < len(files):
+        raise NoMessage(f"a tensor in file {cell.file} of {len(files)}")
+    return files[cell.file]
 
 
 def from_server(

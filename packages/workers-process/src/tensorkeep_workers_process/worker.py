@@ -9,33 +9,42 @@ from __future__ import annotations
 import logging
 import mmap
 import pickle
-from typing import TYPE_CHECKING
+from time import monotonic
+from typing import TYPE_CHECKING, Final
 
 import msgspec
+import numpy as np
 
 from tensorkeep.backends import Backend, Hooks, reason_of
 from tensorkeep.device import Device
 from tensorkeep.errors import BackendUnavailable, TensorkeepError
 from tensorkeep.hookspecs import RunContext, ScriptCall
 from tensorkeep_workers_process import messages
-from tensorkeep_workers_process.arena import ArenaReader
+from tensorkeep_workers_process.arena import ArenaReader, put, room
 from tensorkeep_workers_process.channel import close_all
 from tensorkeep_workers_process.failures import failure
 from tensorkeep_workers_process.messages import encode, packed, unpacked
 from tensorkeep_workers_process.process_memory import own_memory
 from tensorkeep_workers_process.script_commands import ScriptCommands
+from tensorkeep_workers_process.shared_memory import Mapping
 from tensorkeep_workers_process.tensor_cells import POSITIONS, from_server, in_files
+from tensorkeep_workers_process.worker_log import tell_figures
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
     from tensorkeep.hookspecs import DeviceInfo
     from tensorkeep.model import LoadedModel
     from tensorkeep.tensor import Tensor
     from tensorkeep_workers_process.cancellation import Cancellation
     from tensorkeep_workers_process.channel import Channel
+    from tensorkeep_workers_process.messages import Cell
 
 _log = logging.getLogger(__name__)
+
+_TELL_EVERY: Final = 1.0  # seconds
 
 
 class Worker:
@@ -56,7 +65,9 @@ class Worker:
         self._made: Hooks | None = None
         self._channel = channel
         self._cancellation = cancellation
-        self._arena = ArenaReader()
+        self._arena = ArenaReader()  # for inputs
+        self._results: NDArray[np.uint8] = np.empty(0, np.uint8)  # for outputs
+        self._told = 0.0  # when the backend's figures were told
         self._models: dict[int, LoadedModel] = {}
         self._scripts: dict[int, object] = {}
 
@@ -71,6 +82,7 @@ class Worker:
                 self._do(messages.decode_to_worker(packet), files)
             finally:
                 close_all(files)
+            self._tell_figures()
 
     @property
     def _hooks(self) -> Hooks:
@@ -84,6 +96,7 @@ class Worker:
                 self._run(message, files)
             case messages.Drop():
                 self.drop(message.runnables)
+                self._told = 0.0
             case _:
                 try:
                     reply = self._asked(message, files)
@@ -91,6 +104,7 @@ class Worker:
                     self._send(failure(getattr(message, "number", 0), error))
                 else:
                     self._send(reply)
+                self._told = 0.0
 
     def _asked(self, message: messages.ToWorker, files: list[int]) -> messages.FromWorker:
         match message:
@@ -101,16 +115,24 @@ class Worker:
             case messages.Serialize():
                 blob = self._hooks.serialize(self._models[message.runnable], b"")
                 return messages.Blob(message.number, blob)
-            case messages.Count():
-                figures = self._hooks.backend_stats().items()
-                return messages.Figures(
-                    message.number, {packed(name): int(value) for name, value in figures}
-                )
             case _:
                 raise TypeError(f"{type(message).__name__} was not asked for")
 
     def _send(self, reply: messages.FromWorker, files: Sequence[int] = ()) -> None:
         self._channel.send(encode(reply), files)
+
+    def _tell_figures(self) -> None:
+        """Tells the backend's figures: after whatever was built or freed, and now and then."""
+        now = monotonic()
+        if now - self._told < _TELL_EVERY:
+            return
+        self._told = now
+        try:
+            figures = self._hooks.backend_stats()
+        except BaseException:  # noqa: BLE001 - the plugin's own code: anything may come
+            _log.debug("backend %s has no figures", self._name, exc_info=True)
+        else:
+            tell_figures({name: int(value) for name, value in figures.items()})
 
     # ------------------------------------------------------------------ the backend
     def _describe(self, number: int) -> messages.Described:
@@ -173,7 +195,7 @@ class Worker:
         number = message.number
         written: list[int] = []
         try:
-            cells, written = in_files(self._outputs(message, files))
+            cells, written = self._sent(self._outputs(message, files))
         except BaseException as error:  # noqa: BLE001 - a plugin may raise anything
             reply: messages.Outputs | messages.Failure = failure(number, error)
         else:
@@ -185,11 +207,23 @@ class Worker:
         finally:
             close_all(written)
 
+    def _sent(self, outputs: Sequence[Tensor | None]) -> tuple[list[Cell | None], list[int]]:
+        """Returns outputs as cells, and the files of those for which there was no room."""
+        wanted = room([output.nbytes for output in outputs if output is not None])
+        if wanted <= len(self._results):
+            return put(self._results, outputs), []
+        return in_files(outputs)
+
     def _outputs(
         self, message: messages.Run | messages.Call, files: list[int]
     ) -> Sequence[Tensor | None]:
         if message.arena:
             self._arena.map(files[0], message.arena)
+            close_all([files.pop(0)])
+        if message.results:
+            self._results = Mapping(
+                files[0], message.results, mmap.MAP_SHARED, writable=True
+            ).bytes()
             close_all([files.pop(0)])
         where = message.where
         device = Device(unpacked(where.queue), where.kind, where.index, unpacked(where.name))

@@ -1,6 +1,6 @@
-"""The log of nurseries and workers: records as lines on standard error, for the server to write.
+"""What nurseries and workers tell without being asked: lines on standard error, for the server.
 
-What a framework prints comes the same way, as plain lines.
+Those are records of the log, figures of the backend, and whatever a framework prints.
 """
 
 from __future__ import annotations
@@ -10,11 +10,15 @@ import logging
 import os
 import sys
 from contextlib import suppress
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-_MARK: Final = b"\x1e"  # before a record; whatever lacks it was printed
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_RECORD: Final = b"\x1e"  # before a record
+_FIGURES: Final = b"\x1f"  # before figures; whatever has neither was printed
 _STANDARD_ERROR: Final = 2
 PRINTED: Final = "tensorkeep_workers_process.printed"
 
@@ -56,19 +60,30 @@ class _Handler(logging.Handler):
         try:
             text = self.format(record).encode("utf-8", "backslashreplace").decode()
             line = msgspec.json.encode(Line(record.levelno, record.name, text))
-            with suppress(OSError):  # the server is gone, and so is this process soon
-                os.write(_STANDARD_ERROR, _MARK + line + b"\n")
+            _write(_RECORD + line)
         except Exception:  # noqa: BLE001 - as logging has it
             self.handleError(record)
 
 
-def line_of(written: bytes) -> Line:
-    """Returns a line that a nursery or worker wrote.
+def tell_figures(figures: Mapping[str, int]) -> None:
+    """Tells the backend's figures."""
+    _write(_FIGURES + msgspec.json.encode(figures))
+
+
+def _write(line: bytes) -> None:
+    with suppress(OSError):  # the server is gone, and so is this process soon
+        os.write(_STANDARD_ERROR, line + b"\n")
+
+
+def line_of(written: bytes) -> Line | dict[str, int]:
+    """Returns a line of the log, or figures, that a nursery or worker wrote.
 
     Args:
         written: The line, without its end. A worker may write whatever it likes.
     """
-    if written.startswith(_MARK):
-        with suppress(msgspec.MsgspecError):
-            return msgspec.json.decode(written[len(_MARK) :], type=Line)
+    with suppress(msgspec.MsgspecError, UnicodeDecodeError):
+        if written.startswith(_RECORD):
+            return msgspec.json.decode(written[1:], type=Line)
+        if written.startswith(_FIGURES):
+            return msgspec.json.decode(written[1:], type=dict[str, int])
     return Line(logging.INFO, PRINTED, written.decode("utf-8", "backslashreplace"))
