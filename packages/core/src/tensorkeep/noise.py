@@ -8,15 +8,24 @@ from __future__ import annotations
 import logging
 import os
 import re
+import sys
 import tempfile
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import IO
 
 _STDERR: Final = 2  # what C++ knows it as, whatever Python calls sys.stderr
 _log = logging.getLogger(__name__)
+
+
+def _file() -> IO[bytes]:
+    """Returns a file that is gone when it is closed: one in memory, where the system has such."""
+    if sys.platform == "linux":
+        return open(os.memfd_create("noise"), "w+b")
+    return tempfile.TemporaryFile()
 
 
 @contextmanager
@@ -36,7 +45,7 @@ def logged(who: str, only: str = "") -> Iterator[None]:
     except OSError:  # a daemon without standard error
         yield
         return
-    with tempfile.TemporaryFile() as file:
+    with _file() as file:
         os.dup2(file.fileno(), _STDERR)
         try:
             yield
