@@ -36,6 +36,18 @@ def test_what_others_print_meanwhile_can_go_on_to_standard_error(capfd, caplog):
     ]
 
 
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="this system has no files in memory")
+def test_no_folder_is_written_to(capfd, caplog, monkeypatch):
+    caplog.set_level(logging.DEBUG)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("tempfile.tempdir", "/nonexistent")
+        with logged("Somebody"):
+            os.write(2, b"mine\n")
+
+    assert [each.message for each in caplog.records] == ["Somebody: mine"]
+
+
 def test_without_standard_error_nothing_is_caught_and_nothing_fails(monkeypatch):
     def closed(descriptor):
         raise OSError(9, "Bad file descriptor")

@@ -96,6 +96,30 @@ def nap(inputs):
     return pid(inputs)
 
 
+def eat(_):
+    """Takes more and more memory, in pieces, until there is no more."""
+    pieces = []
+    while True:
+        pieces.append(bytes(10_000_000))
+
+
+def eat_and_abort(_):
+    """Does not catch that there is no memory, as C++ often does."""
+    try:
+        eat(_)
+    except MemoryError:
+        os.write(2, b"terminate called after throwing an instance of 'std::bad_alloc'\n")
+        abort(_)
+
+
+def open_file(_):
+    Path("/etc/passwd").read_text()
+
+
+def open_socket(_):
+    socket.socket()
+
+
 def garbage(_):
     channel().send(b"\x93garbage")
     time.sleep(60)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import sys
 import tempfile
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
@@ -23,9 +22,8 @@ _log = logging.getLogger(__name__)
 
 def _file() -> IO[bytes]:
     """Returns a file that is gone when it is closed: one in memory, where the system has such."""
-    if sys.platform == "linux":
-        return open(os.memfd_create("noise"), "w+b")
-    return tempfile.TemporaryFile()
+    in_memory = getattr(os, "memfd_create", None)
+    return os.fdopen(in_memory("noise"), "w+b") if in_memory else tempfile.TemporaryFile()
 
 
 @contextmanager

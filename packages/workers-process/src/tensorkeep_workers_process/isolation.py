@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from tensorkeep.isolation import WorkerStatus
 from tensorkeep_workers_process.attendant import Attendant
+from tensorkeep_workers_process.confinement import available
 from tensorkeep_workers_process.nursery_link import NurseryLink
 from tensorkeep_workers_process.nursery_messages import Settings
 from tensorkeep_workers_process.pool import Pool
@@ -68,7 +69,10 @@ class ProcessIsolation:
 
     def sandbox(self) -> str:
         """See `tensorkeep.isolation.Isolation.sandbox`."""
-        return ""
+        said = [
+            each.sandbox for _, pool, _ in [*self._backends.values()] for each in pool.workers()
+        ]
+        return (said or [str(available())])[0] if self._options.sandbox else ""
 
     def close(self) -> None:
         """See `tensorkeep.isolation.Isolation.close`."""

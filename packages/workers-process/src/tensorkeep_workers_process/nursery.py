@@ -28,7 +28,9 @@ from tensorkeep.hookspecs import ENTRY_POINT_GROUP
 from tensorkeep_workers_process import messages, worker_log
 from tensorkeep_workers_process.cancellation import Cancellation
 from tensorkeep_workers_process.channel import Channel, close_all
+from tensorkeep_workers_process.confinement import available, confine
 from tensorkeep_workers_process.failures import failure
+from tensorkeep_workers_process.memory_limit import limit_memory, offer_to_be_killed
 from tensorkeep_workers_process.messages import encode, packed
 from tensorkeep_workers_process.nursery_messages import (
     Ended,
@@ -39,10 +41,13 @@ from tensorkeep_workers_process.nursery_messages import (
     decode_to_nursery,
 )
 from tensorkeep_workers_process.parent import end_with, leave_signals_to_the_server
+from tensorkeep_workers_process.readable_files import plan
 from tensorkeep_workers_process.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from tensorkeep_workers_process.readable_files import Plan
 
 _log = logging.getLogger(__name__)
 
@@ -125,6 +130,8 @@ class _Nursery:
         self._channel = channel
         self._children: dict[int, int] = {}  # numbers by process
         self._parent = os.getpid()
+        self._plan = plan() if settings.sandbox else None
+        available()  # looks for libraries that workers no longer could
 
     def serve(self) -> None:
         """Forks workers and tells how they ended, until the server closes the connection."""
@@ -181,7 +188,7 @@ class _Nursery:
                 self._channel.close()
                 for each in own:
                     each.close()
-                _be_worker(self._settings, self._plugin, self._parent, files)
+                _be_worker(self._settings, self._plugin, self._parent, self._plan, files)
         finally:
             close_all(files)
         return True
@@ -205,7 +212,11 @@ class _Nursery:
 
 
 def _be_worker(
-    settings: Settings, plugin: object | None, parent: int, files: Sequence[int]
+    settings: Settings,
+    plugin: object | None,
+    parent: int,
+    allowed: Plan | None,
+    files: Sequence[int],
 ) -> None:
     """Is a worker; never returns."""
     code = 1
@@ -220,13 +231,17 @@ def _be_worker(
         os.close(output)
         worker_log.flush_lines()
         channel = Channel(socket.socket(fileno=connection))
+        offer_to_be_killed()
+        limit_memory(settings.memory)
+        holds = confine(allowed) if allowed else ""
         try:
             plugin = load(settings) if plugin is None else plugin
         except BackendUnavailable as error:
             channel.send(encode(failure(0, error)))
         else:
-            channel.send(encode(messages.Ready(os.getpid(), b"")))
-            Worker(settings.backend, plugin, channel, Cancellation(cancels)).serve()
+            channel.send(encode(messages.Ready(os.getpid(), packed(str(holds)))))
+            cancellation = Cancellation(cancels)
+            Worker(settings.backend, plugin, channel, cancellation, settings.memory).serve()
         code = 0
     except BaseException:  # noqa: BLE001 - nothing of this may reach the nursery's own frames
         _log.critical("a worker of backend %s ends", settings.backend, exc_info=True)

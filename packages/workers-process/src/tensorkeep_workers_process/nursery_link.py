@@ -65,6 +65,7 @@ class NurseryLink:
         self._starting = Lock()
         self._numbers = count(1)
         self._workers: dict[int, Process] = {}
+        self._printed: dict[int, Printed] = {}
         self._program: subprocess.Popen[bytes] | None = None
         self._channel: Channel | None = None
         self._imported: Future[None] = Future()
@@ -102,11 +103,13 @@ class NurseryLink:
         )
         self._workers[number] = worker
         lines = Printed(printed, self._settings.backend, lambda: worker.pid, worker.count)
+        self._printed[number] = lines
         self._attendant.watch(printed, lines.read)
         try:
             channel.send(encode(Fork(number)), [theirs.fileno(), cancelled, prints])
         except OSError:  # it has ended: so has the worker, or it will never be
             self._workers.pop(number, None)
+            self._printed.pop(number, None)
             worker.has_ended("its nursery ended")
         finally:
             theirs.close()
@@ -203,7 +206,9 @@ class NurseryLink:
             case Failure():
                 self._imported.set_exception(error_of(message))
             case Ended():
-                self._end(message.number, cause_of(message.status))
+                lines = self._printed.get(message.number)
+                words = lines.last_words() if lines else ""
+                self._end(message.number, cause_of(message.status, words, self._settings.memory))
             case ForkFailed():
                 self._end(message.number, f"it could not be started: {unpacked(message.text)}")
         return True
@@ -234,6 +239,7 @@ class NurseryLink:
 
     def _end(self, number: int, cause: str) -> None:
         worker = self._workers.pop(number, None)
+        self._printed.pop(number, None)
         if worker is not None:
             worker.has_ended(cause)
             self.on_end(worker)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import select
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from tensorkeep.bounded_log import BoundedLog
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(PRINTED)
 
 _LONGEST: Final = 16 * 1024  # bytes of a line
+_KEPT: Final = 8  # lines
 _AT_ONCE: Final = 64 * 1024
 
 
@@ -41,18 +44,28 @@ class Printed:
         self._count = count
         self._rest = b""
         self._lines = BoundedLog()
+        self._last: deque[bytes] = deque(maxlen=_KEPT)
+        self._ended = False
 
     def read(self) -> bool:
         """Logs what has come; False when no more will."""
         data = os.read(self._file, _AT_ONCE)
+        self._ended = not data
         *lines, self._rest = (self._rest + data).split(b"\n")
         if len(self._rest) > _LONGEST or not data:
             lines.append(self._rest)
             self._rest = b""
         for line in lines:
             if line.strip():
+                self._last.append(line)
                 self._write(line[:_LONGEST])
         return bool(data)
+
+    def last_words(self) -> str:
+        """Returns what a process printed last that has ended; logs what of it had not come yet."""
+        while not self._ended and select.select([self._file], [], [], 0)[0]:
+            self.read()
+        return b"\n".join(self._last).decode("utf-8", "replace")
 
     def _write(self, written: bytes) -> None:
         line = line_of(written)

@@ -9,6 +9,9 @@ import sys
 from textwrap import dedent
 from typing import Final
 
+DENIED: Final = r"\[Errno (1|13)\]"
+"""What is said when the operating system refuses something, as a regular expression."""
+
 _BEGIN: Final = """
 import json, os, sys
 from tensorkeep_workers_process.confinement import confine

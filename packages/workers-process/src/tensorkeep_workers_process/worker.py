@@ -23,6 +23,7 @@ from tensorkeep_workers_process import messages
 from tensorkeep_workers_process.arena import ArenaReader, put, room
 from tensorkeep_workers_process.channel import close_all
 from tensorkeep_workers_process.failures import failure
+from tensorkeep_workers_process.memory_limit import with_limit
 from tensorkeep_workers_process.messages import encode, packed, unpacked
 from tensorkeep_workers_process.process_memory import own_memory
 from tensorkeep_workers_process.script_commands import ScriptCommands
@@ -55,16 +56,23 @@ class Worker:
         plugin: Its plugin.
         channel: The connection to the server.
         cancellation: What cancels runs.
+        memory: Bytes of memory that this process may take; 0 for any number.
     """
 
     def __init__(
-        self, name: str, plugin: object, channel: Channel, cancellation: Cancellation
+        self,
+        name: str,
+        plugin: object,
+        channel: Channel,
+        cancellation: Cancellation,
+        memory: int,
     ) -> None:
         self._name = name
         self._plugin = plugin
         self._made: Hooks | None = None
         self._channel = channel
         self._cancellation = cancellation
+        self._memory = memory
         self._arena = ArenaReader()  # for inputs
         self._results: NDArray[np.uint8] = np.empty(0, np.uint8)  # for outputs
         self._told = 0.0  # when the backend's figures were told
@@ -101,7 +109,7 @@ class Worker:
                 try:
                     reply = self._asked(message, files)
                 except BaseException as error:  # noqa: BLE001 - a plugin may raise anything
-                    self._send(failure(getattr(message, "number", 0), error))
+                    self._send(self._failure(getattr(message, "number", 0), error))
                 else:
                     self._send(reply)
                 self._told = 0.0
@@ -117,6 +125,12 @@ class Worker:
                 return messages.Blob(message.number, blob)
             case _:
                 raise TypeError(f"{type(message).__name__} was not asked for")
+
+    def _failure(self, number: int, error: BaseException) -> messages.Failure:
+        told = failure(number, error)
+        return msgspec.structs.replace(
+            told, text=packed(with_limit(unpacked(told.text), self._memory))
+        )
 
     def _send(self, reply: messages.FromWorker, files: Sequence[int] = ()) -> None:
         self._channel.send(encode(reply), files)
@@ -197,7 +211,7 @@ class Worker:
         try:
             cells, written = self._sent(self._outputs(message, files))
         except BaseException as error:  # noqa: BLE001 - a plugin may raise anything
-            reply: messages.Outputs | messages.Failure = failure(number, error)
+            reply: messages.Outputs | messages.Failure = self._failure(number, error)
         else:
             reply = messages.Outputs(number, cells)
         if not self._arena.returned():  # asked once nothing here uses it any more

@@ -1,0 +1,62 @@
+"""Workers are confined and have limits, whatever the plugin does."""
+
+import pytest
+
+from tensorkeep.errors import WorkerDied
+from tensorkeep_workers_process.confinement import available
+from tensorkeep_workers_process.failures import PluginError
+from tensorkeep_workers_process.testing import DENIED
+
+LIMIT = 200_000_000
+BEYOND = "it needed more memory than --worker-memory allows: 200 MB"
+
+
+# --------------------------------------------------------------------------- memory
+def test_a_run_that_takes_more_memory_than_it_may_is_an_error_that_names_the_limit(start_attack):
+    attack = start_attack(memory=LIMIT)
+    eating, good = attack.create(b"run eat"), attack.create(b"run pid")
+    pids = attack.pids()
+
+    with pytest.raises(PluginError, match=f"^MemoryError \\({BEYOND}\\)$"):
+        attack.run(eating)
+
+    attack.run(good)
+    assert attack.pids() == pids  # nothing died of it
+
+
+def test_so_is_the_storing_of_a_model(start_attack):
+    attack = start_attack(memory=LIMIT)
+    with pytest.raises(PluginError, match=BEYOND):
+        attack.create(b"create eat")
+
+
+@pytest.mark.parametrize("when", ["run", "create"])
+def test_a_process_that_ends_for_want_of_memory_names_the_limit(start_attack, when):
+    attack = start_attack(memory=LIMIT)
+
+    with pytest.raises(WorkerDied) as caught:
+        attack.run(attack.create(f"{when} eat_and_abort".encode()))
+
+    assert caught.value.cause == BEYOND
+
+
+# --------------------------------------------------------------------------- the sandbox
+@pytest.mark.parametrize("what", ["open_file", "open_socket"])
+def test_what_reaches_out_fails_at_the_operating_system(start_attack, what):
+    if not (available().landlock and available().system_calls):
+        pytest.skip("not all layers are here")
+    attack = start_attack()
+    with pytest.raises(PluginError, match=DENIED):
+        attack.run(attack.create(f"run {what}".encode()))
+    assert attack.isolation.sandbox() == str(available())
+
+
+@pytest.mark.parametrize("what", ["open_file", "open_socket"])
+def test_unless_that_is_switched_off(start_attack, what):
+    attack = start_attack(sandbox=False)
+    attack.run(attack.create(f"run {what}".encode()))
+    assert attack.isolation.sandbox() == ""
+
+
+def test_before_there_is_a_worker_it_is_said_what_is_available(start_workers):
+    assert start_workers().sandbox() == str(available())
