@@ -85,6 +85,8 @@ def test_info_everything_shows_ours_and_those_of_the_module_as_well(wire):
         *DEFAULT_SECTIONS,
         "Backends",
         "Devices",
+        "Isolation",
+        "Models",
         *AI_SECTIONS[1:],
     ]
 

@@ -12,6 +12,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from tensorkeep_server import isolation_info
 from tensorkeep_server.identity import (
     AI_ENCODING_VERSION,
     AI_LOW_LEVEL_API_VERSION,
@@ -221,7 +222,7 @@ def _backends(server: Server, _process: Process) -> _Fields:
             info = backend.info
             fields[f"backend_{status.name}"] = (
                 f"loaded=yes,framework={info.framework},version={info.framework_version},"
-                f"devices={devices},runs={_where(status)}"
+                f"devices={devices},where={_where(status)}"
             )
         else:
             fields[f"backend_{status.name}"] = "loaded=failed" if status.reason else "loaded=no"
@@ -258,6 +259,14 @@ def _lanes(server: Server) -> list[tuple[str, Lane]]:
         return kind, int(number or -1)
 
     return sorted(server.engine.lanes.items(), key=place)
+
+
+def _isolation(server: Server, _process: Process) -> _Fields:
+    return isolation_info.workers(server.engine)
+
+
+def _models(server: Server, _process: Process) -> _Fields:
+    return isolation_info.models(server.engine)
 
 
 # --------------------------------------------------------------------------- ai
@@ -365,6 +374,8 @@ _SECTIONS: Final = (
     _Section("Keyspace", _keyspace, _DEFAULT),
     _Section("Backends", _backends, ("everything",)),
     _Section("Devices", _devices, ("everything",)),
+    _Section("Isolation", _isolation, ("everything",)),
+    _Section("Models", _models, ("everything",)),
     _Section("ai_versions", _ai_versions, _AI),
     _Section("ai_git", _ai_git, _AI),
     _Section("ai_load_time_configs", _ai_load_time_configs, _AI),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Final
+from urllib.parse import unquote_to_bytes
 
 import typer
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 _MEGABYTE: Final = 1_000_000
 _MILLISECOND: Final = 1000  # microseconds
+_ISOLATION: Final = "isolation_"  # before the names of INFO's fields that count workers
+_PLACE: Final = ("where", "why", "crashes", "refused")
 _KINDS: Final = {"MODEL": "models", "SCRIPT": "scripts"}  # by the type that AI.INFO says
 
 # The numbers of INFO's Server, Clients, Stats and Memory sections that people look for.
@@ -49,17 +53,24 @@ def info(  # noqa: PLR0913 - one parameter for each option
             told = _everything(client)
         else:
             found = _counted(client, key)
-            told = {_KINDS[found["type"]]: [found]}
+            kind = found["type"]
+            fields = _info_fields(client, "MODELS")
+            place = _places(fields, kind.lower()).get(os.fsencode(key), {})
+            told = {_KINDS[kind]: [found | place]}
     if as_json:
         typer.echo(json.dumps(told, indent=2))
     else:
         _show(told)
 
 
-def _everything(client: Redis) -> dict[str, Any]:
+def _info_fields(client: Redis, section: str) -> dict[str, str]:
     # redis-py would take a version such as 1.20 for a number.
     client.set_response_callback("INFO", bytes.decode)
-    fields = parsed(client.execute_command("INFO", "EVERYTHING"))
+    return parsed(client.execute_command("INFO", section))
+
+
+def _everything(client: Redis) -> dict[str, Any]:
+    fields = _info_fields(client, "EVERYTHING")
     if "tensorkeep_version" not in fields:
         raise ValueError("this server is not Tensorkeep")
     return {
@@ -67,8 +78,14 @@ def _everything(client: Redis) -> dict[str, Any]:
         "databases": dict(_described(fields, "db")),
         "backends": dict(_described(fields, "backend_")),
         "devices": {name.replace("_", ":"): told for name, told in _described(fields, "device_")},
-        "models": _all_counted(client, "AI._MODELSCAN"),
-        "scripts": _all_counted(client, "AI._SCRIPTSCAN"),
+        "isolation": {
+            name.removeprefix(_ISOLATION): _number(value)
+            for name, value in fields.items()
+            if name.startswith(_ISOLATION)
+        },
+        "workers": dict(_described(fields, "worker_")),
+        "models": _all_counted(client, "model", fields),
+        "scripts": _all_counted(client, "script", fields),
     }
 
 
@@ -90,15 +107,23 @@ def _number(text: str) -> int | str:
     return int(text) if text.isdecimal() else text
 
 
-def _all_counted(client: Redis, scan: str) -> list[dict[str, Any]]:
-    """Returns what was counted of all models or all scripts, in the order of their keys."""
+def _all_counted(client: Redis, kind: str, fields: dict[str, str]) -> list[dict[str, Any]]:
+    """Returns what is known of all models or all scripts, in the order of their keys."""
     from redis import ResponseError  # noqa: PLC0415 - the server starts without it
 
-    counted = []
-    for key in sorted(key for key, _ in client.execute_command(scan)):
+    counted, places = [], _places(fields, kind)
+    for key in sorted(key for key, _ in client.execute_command(f"AI._{kind.upper()}SCAN")):
         with suppress(ResponseError):  # it was deleted meanwhile
-            counted.append(_counted(client, key))
+            counted.append(_counted(client, key) | places.get(key, {}))
     return counted
+
+
+def _places(fields: dict[str, str], kind: str) -> dict[bytes, dict[str, Any]]:
+    """Returns where each model or each script runs, by the fields of INFO."""
+    return {
+        unquote_to_bytes(key): {name: told[name] for name in _PLACE if name in told}
+        for key, told in _described(fields, f"{kind}_")
+    }
 
 
 def _counted(client: Redis, key: str | bytes) -> dict[str, Any]:
@@ -128,11 +153,33 @@ def _show(told: dict[str, Any]) -> None:
             f" {server['memory_bytes'] / _MEGABYTE:.0f} MB of memory",
             highlight=False,
         )
-    for kind in ("backend", "device"):
+    if "isolation" in told:
+        console.print(_isolation_line(told["isolation"]), highlight=False)
+    for kind in ("backend", "device", "worker"):
         rows = [{kind: name, **fields} for name, fields in told.get(f"{kind}s", {}).items()]
         _print_table(console, rows)
     for kind in ("model", "script"):
         _print_table(console, [_shown(kind, counted) for counted in told.get(f"{kind}s", ())])
+    reasons: dict[str, list[str]] = {}
+    for counted in (*told.get("models", ()), *told.get("scripts", ())):
+        if counted.get("where") == "isolated":
+            reasons.setdefault(counted["why"], []).append(_printable(counted["key"]))
+    for why, keys in reasons.items():
+        console.print(f"isolated, for {why}: {', '.join(keys)}", highlight=False, markup=False)
+
+
+def _isolation_line(told: dict[str, Any]) -> str:
+    from rich.markup import escape  # noqa: PLC0415 - the server starts without it
+
+    line = f"isolated: {told['setting']}"
+    if told.get("unavailable"):
+        line += f", but all run in the server: {told['unavailable']}"
+    if "sandbox" in told:
+        counts = ", ".join(
+            f"{told[name]} {name}" for name in ("started", "crashed", "killed", "recycled")
+        )
+        line += f"; workers: {counts}; sandbox: {told['sandbox']}"
+    return escape(line)
 
 
 def _counted_noun(number: int, noun: str) -> str:
@@ -149,6 +196,11 @@ def _shown(kind: str, counted: dict[str, Any]) -> dict[str, Any]:
     if kind == "script":
         del shown["samples"]  # nobody counts them
     shown["ms per run"] = mean
+    if "where" in counted:
+        shown["where"] = counted["where"]
+    if counted.get("crashes"):
+        refused = ", refused" if counted["refused"] == "yes" else ""
+        shown["crashes"] = f"{counted['crashes']}{refused}"
     if "batching" in counted:
         shown["batching"] = counted["batching"]
     return {kind: counted["key"], **shown}
