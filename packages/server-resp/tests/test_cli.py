@@ -3,6 +3,7 @@
 import io
 import json
 import zipfile
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 
 from tensorkeep.backends import Backends
 from tensorkeep.testing.fake_backend import FakeBackend
+from tensorkeep.testing.fake_isolation import FakeIsolation
 from tensorkeep_server.cli import app, info, plugins
 from tensorkeep_server.cli.client import client_of
 from tensorkeep_server.cli.model_archive import ModelContent
@@ -41,6 +43,9 @@ def test_the_version_is_shown():
 
 
 # ------------------------------------------------------------------------- plugins
+POINT = EntryPoint("FAKE", "tensorkeep.testing.fake_backend:plugin", "tensorkeep.backends")
+
+
 @pytest.fixture
 def installed(monkeypatch, fake):
     """One backend that works and one that does not."""
@@ -70,6 +75,24 @@ def test_plugins_shows_a_table(installed):
     assert len(rows) == 2
     assert "does not work: it lacks" in rows[0]
     assert "CPU (a fake processor)" in rows[1]
+
+
+def test_plugins_shows_what_is_isolated_and_the_sandbox(monkeypatch):
+    isolation = FakeIsolation(sandbox="landlock")
+    backends = isolation.backends(judge=object())
+    monkeypatch.setattr(plugins, "Backends", lambda: backends)
+    (told,) = json.loads(run("plugins", "--json").output)
+    assert (told["isolated"], told["sandbox"]) == ("all but harmless models", "landlock")
+    assert isolation.closed
+    shown = run("plugins").output
+    assert "Sandbox of what is isolated: landlock" in shown
+    assert not backends.loaded  # nothing was imported into this process
+
+
+def test_plugins_says_why_nothing_can_be_isolated(monkeypatch):
+    backends = Backends(installed=lambda: [POINT], worker_kinds=lambda: ())
+    monkeypatch.setattr(plugins, "Backends", lambda: backends)
+    assert "Nothing can be isolated: no package that brings workers" in run("plugins").output
 
 
 def test_plugins_says_when_there_is_none(monkeypatch):

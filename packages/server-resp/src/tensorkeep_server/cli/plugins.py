@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tensorkeep.backends import Backends
+from tensorkeep.config import EngineConfig
 from tensorkeep.errors import BackendUnavailable
+from tensorkeep.places import Places
 
 if TYPE_CHECKING:
+    from tensorkeep.backend import Backend
     from tensorkeep.backends import BackendStatus
     from tensorkeep.hookspecs import DeviceInfo
 
@@ -23,23 +26,27 @@ def plugins(
 ) -> None:
     """List the installed backends, and try each.
 
-    Each is loaded, checked, and run once.
+    Each is loaded, checked, and run once: in a process of its own where that works, as the server
+    does it by default.
     """
     # What does not work is told in the list; its traceback as well is for `serve` to log.
     logging.getLogger("tensorkeep").addHandler(logging.NullHandler())
     backends = Backends()
+    places = Places(backends, EngineConfig(isolate="all"))
     for name in backends.names():
         with suppress(BackendUnavailable):
-            backends.load(name)
-    found = [_described(status) for status in backends.status()]
+            places.load(name, places.of_script(name))
+    sandbox = places.workers.sandbox() or "none" if places.workers else ""
+    found = [_described(status, backends, sandbox) for status in backends.status()]
+    places.close()
     if as_json:
         typer.echo(json.dumps(found, indent=2))
     else:
-        _show(found)
+        _show(found, places.unavailable, sandbox)
 
 
-def _described(status: BackendStatus) -> dict[str, Any]:
-    backend = status.backend
+def _described(status: BackendStatus, backends: Backends, sandbox: str) -> dict[str, Any]:
+    backend = status.isolated or status.backend
     if backend is None:
         return {
             "name": status.name,
@@ -55,7 +62,18 @@ def _described(status: BackendStatus) -> dict[str, Any]:
         "framework_version": backend.info.framework_version,
         "scripts": backend.info.scripts,
         "devices": [_described_device(device) for device in backend.devices],
+        "isolated": _isolated(backend, backends),
+        "sandbox": sandbox if backend.isolated else "",
     }
+
+
+def _isolated(backend: Backend, backends: Backends) -> str:
+    """Returns what of a backend runs in processes of their own by default, for people."""
+    if not backend.isolated:
+        return "nothing"
+    if not backends.has_judge(backend.name):
+        return "everything"
+    return "all but harmless models"
 
 
 def _described_device(device: DeviceInfo) -> dict[str, Any]:
@@ -67,7 +85,7 @@ def _described_device(device: DeviceInfo) -> dict[str, Any]:
     }
 
 
-def _show(found: list[dict[str, Any]]) -> None:
+def _show(found: list[dict[str, Any]], unavailable: str, sandbox: str) -> None:
     from rich.console import Console  # noqa: PLC0415 - the server starts without it
     from rich.markup import escape  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
@@ -76,7 +94,7 @@ def _show(found: list[dict[str, Any]]) -> None:
     if not found:
         console.print("No backend is installed.")
         return
-    table = Table("backend", "from", "framework", "devices", "state")
+    table = Table("backend", "from", "framework", "devices", "isolated", "state")
     for backend in found:
         framework, devices, state = (
             "",
@@ -94,6 +112,11 @@ def _show(found: list[dict[str, Any]]) -> None:
             escape(backend["distribution"]),
             escape(framework),
             escape(devices),
+            backend.get("isolated", ""),
             state,
         )
     console.print(table)
+    if unavailable:
+        console.print(f"Nothing can be isolated: {unavailable}", highlight=False, markup=False)
+    elif sandbox:
+        console.print(f"Sandbox of what is isolated: {sandbox}", highlight=False, markup=False)
