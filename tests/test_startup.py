@@ -30,9 +30,10 @@ NETWORKS = {
 def imported_after(tmp_path):
     """Asks a server; gives what it has imported when it ends, no less than at its start."""
 
-    def imported_after(*requests):
+    def imported_after(*requests, isolate="auto"):
         file = tmp_path / "modules.json"
         command = [sys.executable, HERE / "telling.py", file, "serve", "--port", "0"]
+        command += ["--isolate", isolate]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             try:
                 ready = process.stdout.readline()
@@ -65,16 +66,32 @@ def test_what_only_the_other_commands_need_is_not_imported_to_start(imported_aft
     assert not imported_after() & CLIENTS
 
 
-@pytest.mark.parametrize("backend", sorted({*NETWORKS} & {*Backends().names()}))
-def test_a_model_brings_the_framework_of_its_backend_and_no_other(imported_after, backend):
-    framework, file, words = NETWORKS[backend]
+def stored_and_run(backend):
+    """The requests that store a network, run it and get what it returned."""
+    _, file, words = NETWORKS[backend]
     blob = (DIGITS / file).read_bytes()
-
-    modules = imported_after(
+    return (
         ("AI.MODELSTORE", "m", backend, "CPU", *words.split(), "BLOB", blob),
         ("AI.TENSORSET", "x", "FLOAT", 1, 1, 8, 8),
         ("AI.MODELEXECUTE", "m", "INPUTS", 1, "x", "OUTPUTS", 1, "y"),
         ("AI.TENSORGET", "y", "VALUES"),
     )
 
-    assert modules & FRAMEWORKS == {framework}
+
+of_each_backend = pytest.mark.parametrize("backend", sorted({*NETWORKS} & {*Backends().names()}))
+
+
+@of_each_backend
+def test_no_model_brings_a_framework_unless_it_is_harmless_and_the_framework_light(
+    imported_after, backend
+):
+    modules = imported_after(*stored_and_run(backend))
+    assert modules & FRAMEWORKS == ({"onnxruntime"} if backend == "ONNX" else set())
+
+
+@of_each_backend
+def test_where_nothing_is_isolated_a_model_brings_the_framework_of_its_backend_and_no_other(
+    imported_after, backend
+):
+    modules = imported_after(*stored_and_run(backend), isolate="none")
+    assert modules & FRAMEWORKS == {NETWORKS[backend][0]}
