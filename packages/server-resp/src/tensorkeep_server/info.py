@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import platform
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -303,8 +304,11 @@ _AI_BACKENDS: Final = {
 
 
 def _ai_backends_info(server: Server, _process: Process) -> _Fields:
-    backends = server.engine.backends
-    loaded = {**backends.isolated, **backends.loaded}
+    loaded: dict[str, list[Backend]] = {}
+    for status in server.engine.backends.status():
+        handles = [each for each in (status.backend, status.isolated) if each is not None]
+        if handles:
+            loaded[status.name] = handles
     names = [name for name in _AI_BACKENDS if name in loaded]
     names += sorted(loaded.keys() - _AI_BACKENDS.keys())
     fields: dict[str, object] = {}
@@ -318,14 +322,15 @@ def _ai_backends_info(server: Server, _process: Process) -> _Fields:
     return fields
 
 
-def _backend_fields(prefix: str, backend: Backend) -> dict[str, object]:
-    try:
-        # Another process is not waited for here; what its workers take stands in Workers.
-        stats = {} if backend.isolated else backend.backend_stats()
-    except Exception:  # noqa: BLE001 - a plugin may raise anything, and INFO tells of more than one plugin
-        _log.exception("backend %s could not tell its statistics", backend.name)
-        stats = {}
-    return {f"{prefix}_version": backend.info.framework_version} | {
+def _backend_fields(prefix: str, handles: Sequence[Backend]) -> dict[str, object]:
+    """Returns the version and the figures of a backend: their sums, where it runs in two places."""
+    stats: Counter[str] = Counter()
+    for backend in handles:
+        try:
+            stats.update(backend.backend_stats())
+        except Exception:  # noqa: BLE001 - a plugin may raise anything, and INFO tells of more than one plugin
+            _log.exception("backend %s could not tell its statistics", backend.name)
+    return {f"{prefix}_version": handles[0].info.framework_version} | {
         f"{prefix}_{name}": value for name, value in stats.items()
     }
 
