@@ -40,10 +40,10 @@ def model(axis=POSSIBLE, inputs=1, outputs=1):
     )
 
 
-def execute(backend, batch, context):
+def execute(backend, batch, context, *tell):
     """Runs a batch of runs of one model, which a backend is said to have built."""
     object.__setattr__(batch[0].runnable, "backend", backend)
-    return execution.execute(batch, context)
+    return execution.execute(batch, context, *tell)
 
 
 def batch(of, *members):
@@ -87,6 +87,57 @@ def test_what_was_compared_once_is_shared_for_the_same_sizes_from_then_on():
     execute(backend, batch(of, *wider), RunContext(CPU))
     assert backend.rows == [1, 1, 2, 2, *probes]
     assert of.unshared == ""
+
+
+def test_what_members_got_alone_is_told_before_they_run_together():
+    of, backend, told = model(), Function(lambda x: [x * 2]), []
+
+    def tell(outcomes):
+        told.append((outputs(outcomes), [*backend.rows]))
+
+    found = execute(backend, batch(of, *ROWS), RunContext(CPU), tell)
+
+    assert told == [(alone(backend.function, *ROWS), [1, 1, 1])]
+    assert outputs(found) == told[0][0]
+    assert all(outcome.told for outcome in found)
+    assert len(backend.rows) > 3
+
+    again = execute(backend, batch(of, *ROWS), RunContext(CPU), tell)
+    one = execute(backend, batch(of, ROWS[0]), RunContext(CPU), tell)
+    assert not any(outcome.told for outcome in [*again, *one])
+    assert len(told) == 1
+
+
+def test_what_was_told_stays_whatever_goes_wrong_afterwards(monkeypatch, caplog):
+    def fail(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(execution, "compare", fail)
+    of, backend, told = model(), Function(lambda x: [x * 2]), []
+
+    found = execute(backend, batch(of, *ROWS), RunContext(CPU), told.append)
+
+    assert outputs(found) == outputs(told[0]) == alone(backend.function, *ROWS)
+    assert all(outcome.told for outcome in found)
+    assert "ZeroDivisionError" in caplog.text
+    assert not of.sharing.trying
+
+
+def test_while_shared_runs_are_tried_others_run_alone_and_try_nothing():
+    of, told = model(), []
+
+    def beside(x):
+        if x.shape[0] > 1 and not told:
+            told.append(True)
+            told.append(execute(backend, batch(of, *ROWS[:2]), RunContext(CPU)))
+        return [x * 2]
+
+    backend = Function(beside)
+    execute(backend, batch(of, *ROWS), RunContext(CPU))
+
+    assert outputs(told[1]) == alone(lambda x: [x * 2], *ROWS[:2])
+    assert backend.rows[:7] == [1, 1, 1, 3, 1, 1, 3]
+    assert not of.unshared
 
 
 def test_of_a_declared_axis_one_comparison_is_enough():

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from tensorkeep.backends import Backends
+from tensorkeep.batching import UNBATCHED, Batching
 from tensorkeep.config import EngineConfig
 from tensorkeep.device import CPU
 from tensorkeep.engine import Engine
@@ -199,15 +200,16 @@ class Bench:
         config = EngineConfig(inline_limit=0, **config)
         self.engine = Engine(self.loop, config, backends)
 
-    def create(self, op="identity"):
+    def create(self, op="identity", batching=UNBATCHED, **options):
         made = []
-        blob = json.dumps({"op": op}).encode()
-        self.engine.create_model(ModelSpec("FAKE"), blob, lambda *result: made.append(result[0]))
+        blob = json.dumps({"op": op, **options}).encode()
+        spec = ModelSpec("FAKE", batching=batching)
+        self.engine.create_model(spec, blob, lambda *result: made.append(result[0]))
         self.loop.run_until(lambda: made)
         return made[0]
 
-    def start(self, model):
-        graph = run_of(model, [INPUT])
+    def start(self, model, value=INPUT):
+        graph = run_of(model, [value])
         self.engine.execute(graph)
         return graph
 
@@ -284,6 +286,27 @@ def test_what_was_handed_on_top_of_a_run_that_takes_long_goes_elsewhere(bench):
     assert not bench.engine.lanes["CPU"].running
 
 
+def test_nobody_waits_for_what_is_found_out_about_shared_runs_of_a_slow_model(make):
+    bench = make(model_execution_timeout=600)
+    model = bench.create("block", Batching(8, 2), axis="possible")
+    rows = [Tensor.from_values(DType.FLOAT, (1,), [float(number)]) for number in range(4)]
+    first = [bench.start(model, row) for row in rows[:2]]
+    bench.fake.release(2)
+    bench.finish(*first)
+    assert [[*graph.outputs] for graph in first] == [[row] for row in rows[:2]]
+    bench.fake.await_calls("model_run", 3)  # the two together, which goes on
+    later = [bench.start(model, row) for row in rows[2:]]
+    bench.loop.advance(1.0)
+    bench.fake.await_calls("model_run", 4)
+    assert len(bench.fake.calls_of("model_run")) == 4
+    bench.fake.release(math.inf)
+    bench.finish(*later)
+    bench.loop.run_until(lambda: not bench.engine.lanes["CPU"].running)
+    bench.finish(*[bench.start(model, row) for row in rows[:2]])
+    assert bench.fake.calls_of("model_run")[-1].shapes == ((2,),)
+    assert (model.stats.calls, model.stats.errors) == (6, 0)
+
+
 def test_the_order_is_kept_where_that_is_asked_for(make):
     bench = make(overtake_after=0)
     blocked, late = bench.start(bench.create("block")), bench.start(bench.create())
@@ -321,7 +344,7 @@ def test_a_worker_gives_back_what_it_has_not_begun():
     backends.add("FAKE", fake)
     backend = backends.load("FAKE")
     spec = ModelSpec("FAKE")
-    worker = ThreadWorker("w", Outbox(Loop(), lambda outcomes, _: returned.extend(outcomes)))
+    worker = ThreadWorker("w", Outbox(Loop(), lambda outcomes, *_: returned.extend(outcomes)))
     models = [
         Model(spec, b"", backend.model_create(spec, json.dumps({"op": op}).encode(), None), backend)
         for op in ("block", "identity", "identity", "identity")

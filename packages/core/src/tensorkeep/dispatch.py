@@ -201,10 +201,16 @@ class Dispatcher:
         return outcomes
 
     # ------------------------------------------------------------------ what comes back
-    def take(self, outcomes: list[Outcome], worker: Worker) -> None:
-        """Takes the outcomes of a batch from a worker."""
+    def take(self, outcomes: list[Outcome], worker: Worker, done: bool = True) -> None:  # noqa: FBT001, FBT002 - as the outbox hands it over
+        """Takes the outcomes of a batch from a worker; see `Outbox.put`."""
         first = outcomes[0].run
         lane = self._lanes.by_queue[first.runnable.spec.device.queue]
+        if not done:
+            lane.told(worker)
+            for outcome in outcomes:
+                self._go_on(outcome)
+            self.pump_soon(lane)  # others may overtake it now
+            return
         context = lane.returned(worker, self._loop.time()).context
         try:
             if context.reason:
@@ -212,7 +218,8 @@ class Dispatcher:
             self.tell_of_crashes(first.runnable)
             self._note(lane, outcomes)
             for outcome in outcomes:
-                self._go_on(outcome)
+                if not outcome.told:
+                    self._go_on(outcome)
         finally:  # whatever went wrong, others wait for this worker
             self._pump(lane)
             self._on_idle()

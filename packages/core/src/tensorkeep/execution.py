@@ -35,7 +35,7 @@ from tensorkeep.sharing import FLOATS, alike, are_close, output_named
 from tensorkeep.trial import SaysNothingError, UnexpectedRowsError, compare, probe
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Callable, Hashable, Sequence
     from types import FrameType
 
     from tensorkeep.hookspecs import RunContext, ScriptCall
@@ -58,6 +58,7 @@ class Outcome(NamedTuple):
         error: What it failed with, None when it ended well.
         seconds: Time in the backend: of the whole batch where its members shared a run.
         shared: Whether they did.
+        told: Whether it was made known before the batch was over.
     """
 
     run: Run
@@ -65,6 +66,7 @@ class Outcome(NamedTuple):
     error: TensorkeepError | None
     seconds: float
     shared: bool = False
+    told: bool = False
 
 
 def seconds_of(outcomes: Sequence[Outcome]) -> float:
@@ -74,17 +76,35 @@ def seconds_of(outcomes: Sequence[Outcome]) -> float:
     return sum([outcome.seconds for outcome in outcomes])
 
 
-def execute(batch: Sequence[Run], context: RunContext) -> list[Outcome]:
+def execute(
+    batch: Sequence[Run],
+    context: RunContext,
+    tell: Callable[[list[Outcome]], object] | None = None,
+) -> list[Outcome]:
     """Runs a batch; one outcome per run, in the batch's order. Never raises.
 
     Its members share a run of the model where that is known to give each what it gets alone. What
     is not known yet is found out, and they get what they got alone. When a shared run fails, its
     members run one by one, so that one bad request fails alone.
+
+    Args:
+        batch: The runs.
+        context: Their context.
+        tell: Called with all outcomes as soon as they are known, where more is to be found out
+            then with further runs of the model: nobody has to wait for those.
     """
+    told: list[Outcome] = []
+
+    def tell_early(outcomes: list[Outcome]) -> None:
+        if tell is not None:
+            tell(outcomes)
+            told.extend(outcome._replace(told=True) for outcome in outcomes)
+
     try:
-        return _execute(batch, context)
+        outcomes = _execute(batch, context, tell_early)
     except BaseException as error:  # noqa: BLE001 - a bug of ours: who waits must hear of it
-        return lost(batch, error)
+        outcomes = lost(batch, error)
+    return told or outcomes
 
 
 def lost(batch: Sequence[Run], error: BaseException) -> list[Outcome]:
@@ -94,7 +114,9 @@ def lost(batch: Sequence[Run], error: BaseException) -> list[Outcome]:
     return [Outcome(run, (), InternalError(), 0.0) for run in batch]
 
 
-def _execute(batch: Sequence[Run], context: RunContext) -> list[Outcome]:
+def _execute(
+    batch: Sequence[Run], context: RunContext, tell: Callable[[list[Outcome]], None]
+) -> list[Outcome]:
     if len(batch) == 1:
         return [_run_alone(batch[0], context)]
     model = batch[0].runnable
@@ -102,7 +124,9 @@ def _execute(batch: Sequence[Run], context: RunContext) -> list[Outcome]:
     if model.unshared:  # it may have turned out since they were put together
         return [_run_alone(run, context) for run in batch]
     if not _may_be_relied_on(model, batch):
-        return _try_sharing(model, batch, context)
+        if model.sharing.trying:  # another worker, which this one overtakes
+            return [_run_alone(run, context) for run in batch]
+        return _try_sharing(model, batch, context, tell)
     crash = ""
     try:
         return _share(model, batch, context)
@@ -202,7 +226,12 @@ def _signature(model: Model, batch: Sequence[Run]) -> tuple[Hashable, set[int]]:
     return tuple([(t.dtype, t.shape[1:]) for t in batch[0].inputs]), {sum(counts), *counts}
 
 
-def _try_sharing(model: Model, batch: Sequence[Run], context: RunContext) -> list[Outcome]:
+def _try_sharing(
+    model: Model,
+    batch: Sequence[Run],
+    context: RunContext,
+    tell: Callable[[list[Outcome]], None],
+) -> list[Outcome]:
     """Runs the members of a batch alone, and compares that with what they get of shared runs."""
     outcomes = [_run_alone(run, context) for run in batch]
     if context.cancelled or any(outcome.error is not None for outcome in outcomes):
@@ -213,18 +242,22 @@ def _try_sharing(model: Model, batch: Sequence[Run], context: RunContext) -> lis
     same = alike(members)
     reasons = [_without_rows(*each, names) for each in zip(alone, _counts(batch), strict=True)]
     reason = next(filter(None, reasons), "")
-    try:
-        if not reason:
-            declared = model.loaded.batch_axis.kind is AxisKind.DECLARED
-            telling = declared and any(tensor.dtype in FLOATS for tensor in members[0])
-            if same is None and not (telling or _differ(alone)):
-                return outcomes  # exchanged or mixed rows could not be told from right ones
-            shares = partial(_shares_of_trial, model, context)
+    if not reason:
+        declared = model.loaded.batch_axis.kind is AxisKind.DECLARED
+        telling = declared and any(tensor.dtype in FLOATS for tensor in members[0])
+        if same is None and not (telling or _differ(alone)):
+            return outcomes  # exchanged or mixed rows could not be told from right ones
+        tell(outcomes)
+        shares = partial(_shares_of_trial, model, context)
+        model.sharing.trying = True
+        try:
             reason = compare(shares, members, alone, names)
             if not (reason or model.sharing.knows(_signature(model, batch)[0])):
                 reason = probe(shares, members, names)
-    except SaysNothingError:
-        return outcomes
+        except SaysNothingError:
+            return outcomes
+        finally:
+            model.sharing.trying = False
     if reason:
         model.sharing.refuse(reason)
     else:

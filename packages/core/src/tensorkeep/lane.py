@@ -40,12 +40,14 @@ class Handed(NamedTuple):
         context: Its context.
         seconds: How long such a batch usually takes; infinite when that is not known.
         at: Monotonic time at which it was handed.
+        told: Whether its outcomes are known, while its worker is still busy with it.
     """
 
     batch: Sequence[Run]
     context: RunContext
     seconds: float
     at: float
+    told: bool = False
 
 
 class Lane:
@@ -102,6 +104,11 @@ class Lane:
         self.running -= 1
         return handed
 
+    def told(self, worker: Worker) -> None:
+        """Notes that a worker made known the outcomes of its batch, and is still busy with it."""
+        batches = self.workers[worker]
+        batches[0] = batches[0]._replace(told=True)
+
     def taken_back(self, worker: Worker, count: int = 1) -> list[Handed]:
         """Notes that a worker will not do the last of its batches; returns them."""
         taken = [self.workers[worker].pop() for _ in range(count)]
@@ -142,14 +149,15 @@ class Lane:
         if not self._held_up(now):
             return None
         at_once = [
-            (now - self._since[worker], handed[0].seconds, handed[0].batch[0].runnable)
+            (now - self._since[worker], handed[0])
             for worker, handed in self.workers.items()
             if handed
         ]
         left = self.regular + _MOST_BESIDE - len(at_once)
         if left <= 0:
             return None
-        counts = Counter(id(runnable) for *_, runnable in at_once)
+        # What goes on when all of a batch are told is no run that others of the model wait for.
+        counts = Counter(id(each.batch[0].runnable) for _, each in at_once if not each.told)
         full = {each for each, count in counts.items() if count >= self.regular}
         after = self._overtake_after
 
@@ -162,8 +170,7 @@ class Lane:
                 return False
             patience = after if usual == inf else max(after, usual)
             before = sum(
-                elapsed < patience and (seconds <= after) is short
-                for elapsed, seconds, _ in at_once
+                elapsed < patience and (each.seconds <= after) is short for elapsed, each in at_once
             )
             return before < self.regular
 

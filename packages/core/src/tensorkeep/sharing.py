@@ -42,12 +42,14 @@ class Sharing:
 
     Attributes:
         refusal: Why requests share no run of the model any more; empty while they may.
+        trying: Whether it is being found out just now, by shared runs that nobody waits for.
     """
 
-    __slots__ = ("_proven", "_told", "refusal")
+    __slots__ = ("_proven", "_told", "refusal", "trying")
 
     def __init__(self) -> None:
         self.refusal = ""
+        self.trying = False
         self._told = False
         # Sizes of axis 0 that came out as they went in, by the inputs' types and other sizes, and
         # by what all members of the batch had where they were alike.

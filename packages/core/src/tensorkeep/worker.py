@@ -61,15 +61,22 @@ class Outbox:
         deliver: Called on the loop's thread with each item, in order.
     """
 
-    def __init__(self, loop: Loop, deliver: Callable[[list[Outcome], Worker], None]) -> None:
+    def __init__(self, loop: Loop, deliver: Callable[[list[Outcome], Worker, bool], None]) -> None:
         self._loop = loop
         self._deliver = deliver
-        self._items: deque[tuple[list[Outcome], Worker]] = deque()
+        self._items: deque[tuple[list[Outcome], Worker, bool]] = deque()
         self._announced = False
 
-    def put(self, outcomes: list[Outcome], worker: Worker) -> None:
-        """Adds the outcomes of a batch; may be called from any thread."""
-        self._items.append((outcomes, worker))
+    def put(self, outcomes: list[Outcome], worker: Worker, *, done: bool = True) -> None:
+        """Adds the outcomes of a batch; may be called from any thread.
+
+        Args:
+            outcomes: The outcomes.
+            worker: Who did the batch.
+            done: Whether that is all. Otherwise the worker is still busy with it, and will put its
+                outcomes again, marked as told.
+        """
+        self._items.append((outcomes, worker, done))
         if not self._announced:
             self._announced = True
             _tell(self._loop, self._drain)
@@ -78,9 +85,9 @@ class Outbox:
         # Cleared first: what is added from here on announces itself again.
         self._announced = False
         while self._items:
-            outcomes, worker = self._items.popleft()
+            outcomes, worker, done = self._items.popleft()
             try:
-                self._deliver(outcomes, worker)
+                self._deliver(outcomes, worker, done)
             except BaseException:  # noqa: BLE001 - what came with it is still to be delivered
                 _log.exception("outcomes of %d runs could not be delivered", len(outcomes))
 
@@ -126,13 +133,16 @@ class ThreadWorker:
             return 0.0
         return clock_gettime(pthread_getcpuclockid(ident))
 
+    def _put_early(self, outcomes: list[Outcome]) -> None:
+        self._outbox.put(outcomes, self, done=False)
+
     def _work(self) -> None:
         while self._calls.get() is not _END:
             try:
                 batch, context = self._batches.popleft()
             except IndexError:  # it was taken back
                 continue
-            outcomes = execute(batch, context)
+            outcomes = execute(batch, context, self._put_early)
             del batch
             self._outbox.put(outcomes, self)
             del outcomes, context
