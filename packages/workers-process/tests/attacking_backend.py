@@ -7,6 +7,7 @@ and must import nothing that they do not have.
 import ctypes
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -110,6 +111,14 @@ def eat_and_abort(_):
     except MemoryError:
         os.write(2, b"terminate called after throwing an instance of 'std::bad_alloc'\n")
         abort(_)
+
+
+def may_take(_):
+    """Returns the bytes of memory that it may take beside what it had when it was forked."""
+    limit = resource.getrlimit(resource.RLIMIT_DATA)[0]
+    lines = Path("/proc/self/status").read_text().splitlines()
+    own = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmData:"))
+    return [Tensor.from_values(DType.INT64, (1,), [limit - own if limit >= 0 else -1])]
 
 
 def open_file(_):

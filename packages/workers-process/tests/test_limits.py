@@ -5,6 +5,7 @@ import pytest
 from tensorkeep.errors import WorkerDied
 from tensorkeep_workers_process.confinement import available
 from tensorkeep_workers_process.failures import PluginError
+from tensorkeep_workers_process.memory_limit import default_limit
 from tensorkeep_workers_process.testing import DENIED
 
 LIMIT = 200_000_000
@@ -60,3 +61,13 @@ def test_unless_that_is_switched_off(start_attack, what):
 
 def test_before_there_is_a_worker_it_is_said_what_is_available(start_workers):
     assert start_workers().sandbox() == str(available())
+
+
+# --------------------------------------------------------------------------- the default
+@pytest.mark.parametrize(
+    ("memory", "limit"), [(None, default_limit()), (0, -1), (2_000_000_000, 2_000_000_000)]
+)
+def test_a_worker_may_take_what_was_set_or_else_the_default(start_attack, memory, limit):
+    attack = start_attack(memory=memory)
+    outputs = attack.run(attack.create(b"run may_take"))
+    assert outputs[0].values() == [pytest.approx(limit, rel=0.01)]

@@ -65,7 +65,8 @@ class EngineConfig:
         isolate: Which backends run outside this process, where they can harm nobody else: `auto`
             for all whose models are not known to be harmless, `all`, `none`, or names with commas
             between; see `placement`.
-        worker_memory: Bytes that a worker outside this process may take; 0 sets no limit.
+        worker_memory: Bytes that a worker outside this process may take; 0 sets no limit, None
+            leaves it to the kind of worker.
         recycle_workers_after: Runs after which such a worker is replaced; 0 for never.
         model_load_timeout: Seconds that the building of a model or script may take there.
         sandbox: Whether such workers are kept from files and the network, where the system can.
@@ -83,7 +84,7 @@ class EngineConfig:
     deadline_ends_runs: bool = False
     strict_batching: bool = False
     isolate: str = "none"
-    worker_memory: int = 0
+    worker_memory: int | None = None
     recycle_workers_after: int = 0
     model_load_timeout: float = LOAD_TIMEOUT
     sandbox: bool = True

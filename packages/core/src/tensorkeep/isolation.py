@@ -29,14 +29,15 @@ class WorkerOptions:
 
     Attributes:
         backend: What every backend is told.
-        memory: Bytes that one worker may take; 0 sets no limit.
+        memory: Bytes that one worker may take; 0 sets no limit, None leaves it to the kind of
+            worker.
         recycle_after: Runs after which a worker is replaced; 0 for never.
         load_timeout: Seconds that the building of a model or script may take.
         sandbox: Whether workers are kept from files and the network, where the system can.
     """
 
     backend: BackendOptions = field(default_factory=BackendOptions)
-    memory: int = 0
+    memory: int | None = None
     recycle_after: int = 0
     load_timeout: float = LOAD_TIMEOUT
     sandbox: bool = True

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from tensorkeep.isolation import WorkerStatus
 from tensorkeep_workers_process.attendant import Attendant
 from tensorkeep_workers_process.confinement import available
+from tensorkeep_workers_process.memory_limit import default_limit
 from tensorkeep_workers_process.nursery_link import NurseryLink
 from tensorkeep_workers_process.nursery_messages import Settings
 from tensorkeep_workers_process.pool import Pool
@@ -37,6 +38,7 @@ class ProcessIsolation:
 
     def __init__(self, options: WorkerOptions, plugins: Mapping[str, str] | None = None) -> None:
         self._options = options
+        self._memory = default_limit() if options.memory is None else options.memory
         self._plugins = plugins or {}
         self._attendant = Attendant()
         self._lock = Lock()  # guards what follows
@@ -90,11 +92,11 @@ class ProcessIsolation:
             name,
             self._plugins.get(name, ""),
             sys.path,
-            options.memory,
+            self._memory,
             options.sandbox,
             logging.getLogger().getEffectiveLevel(),
         )
-        limit = options.memory * 3 // 4 if options.memory else machine_memory() // 2
+        limit = self._memory * 3 // 4 if self._memory else machine_memory() // 2
         link = NurseryLink(settings, self._attendant)
         keep = max(1, options.backend.workers)
         pool = Pool(link.fork, keep, limit, options.recycle_after, self._counts)

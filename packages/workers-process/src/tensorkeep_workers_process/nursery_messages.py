@@ -16,7 +16,7 @@ class Settings(msgspec.Struct, frozen=True):
         backend: Name of the backend.
         plugin: Where its plugin is, `module:attribute`; empty for the entry point of that name.
         path: Where modules are looked for.
-        memory: `WorkerOptions.memory`.
+        memory: Bytes that a worker may take; 0 for any number.
         sandbox: `WorkerOptions.sandbox`.
         log_level: Level below which log records are of no use.
         late: Whether workers import the plugin, for that starts threads.

@@ -165,13 +165,13 @@ def serve(  # noqa: PLR0913 - one parameter for each setting is the point
         ),
     ] = _ENGINE.isolate,
     worker_memory: Annotated[
-        int,
+        int | None,
         _setting(
             min=0,
             help="Megabytes (of 1,000,000 bytes) of memory that such a process may take; 0 sets no"
-            " limit.",
+            " limit. Unset, it is half of the memory that the machine or the container has.",
         ),
-    ] = _ENGINE.worker_memory // MEGABYTE,
+    ] = _ENGINE.worker_memory,
     recycle_workers_after: Annotated[
         int,
         _setting(
@@ -294,7 +294,7 @@ def serve(  # noqa: PLR0913 - one parameter for each setting is the point
             deadline_ends_runs=deadline_ends_runs,
             strict_batching=strict_batching,
             isolate=_isolated(context, isolate),
-            worker_memory=worker_memory * MEGABYTE,
+            worker_memory=None if worker_memory is None else worker_memory * MEGABYTE,
             recycle_workers_after=recycle_workers_after,
             model_load_timeout=model_load_timeout / _MILLISECONDS,
             sandbox=sandbox,
