@@ -72,6 +72,10 @@ def keep(inputs):
     KEPT.append(inputs[0].numpy())
 
 
+def kept(_):
+    return [Tensor.from_numpy(KEPT[-1].copy())]
+
+
 def change(inputs):
     """Writes to the memory of an input, as no backend may."""
     array = inputs[0].numpy()

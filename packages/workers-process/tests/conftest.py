@@ -42,14 +42,29 @@ class Subject:
         return {each.pid for each in self.isolation.workers()}
 
 
+@pytest.fixture(scope="session")
+def start_in_session():
+    """Returns a function that starts workers, which end with the session."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(Path(__file__).parent))
+        started = []
+
+        def start_them(**options):
+            started.append(start(WorkerOptions(**options), PLUGINS))
+            return started[-1]
+
+        yield start_them
+        for each in started:
+            each.close()
+
+
 @pytest.fixture
-def start_workers(monkeypatch):
+def start_workers(start_in_session):
     """Returns a function that starts workers, which end with the test."""
-    monkeypatch.syspath_prepend(str(Path(__file__).parent))
     started = []
 
     def start_them(**options):
-        started.append(start(WorkerOptions(**options), PLUGINS))
+        started.append(start_in_session(**options))
         return started[-1]
 
     yield start_them
@@ -62,11 +77,28 @@ def start_attack(start_workers):
     return lambda **options: Subject(start_workers(**options), "ATTACK")
 
 
+@pytest.fixture(scope="session")
+def shared(start_in_session):
+    """Workers that all tests use that do not care what was before them."""
+    return start_in_session()
+
+
+@pytest.fixture(scope="session")
+def attack(shared):
+    return Subject(shared, "ATTACK")
+
+
+@pytest.fixture(scope="session")
+def fake(shared):
+    return Subject(shared, "FAKE")
+
+
 @pytest.fixture
-def attack(start_attack):
+def alone(start_attack):
+    """The backend that attacks its workers, of which there are none yet."""
     return start_attack()
 
 
 @pytest.fixture
-def fake(start_workers):
-    return Subject(start_workers(), "FAKE")
+def start_fake(start_workers):
+    return lambda **options: Subject(start_workers(**options), "FAKE")

@@ -88,10 +88,10 @@ def test_a_crash_touches_no_run_beside_it(attack, size):
     assert len(outputs) == 1
 
 
-def test_deaths_are_counted(attack):
-    model = attack.create(b"run segv")
+def test_deaths_are_counted(alone):
+    model = alone.create(b"run segv")
     for _ in range(2):
         with pytest.raises(WorkerDied):
-            attack.run(model)
+            alone.run(model)
 
-    assert attack.isolation.counts() == {"started": 2, "crashed": 2, "killed": 0, "recycled": 0}
+    assert alone.isolation.counts() == {"started": 2, "crashed": 2, "killed": 0, "recycled": 0}

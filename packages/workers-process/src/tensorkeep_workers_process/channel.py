@@ -25,7 +25,7 @@ MOST_FILES: Final = 64
 """Descriptors that may come with a packet, but for the one of a long message."""
 
 _BUFFER: Final = 128 * 1024
-_ANCILLARY: Final = socket.CMSG_SPACE((MOST_FILES + 1) * array("i").itemsize)
+_ANCILLARY: Final = socket.CMSG_LEN((MOST_FILES + 1) * array("i").itemsize)
 _LONG: Final = Struct("<BQ")  # no message begins with a zero
 _CUT: Final = socket.MSG_TRUNC | socket.MSG_CTRUNC
 

@@ -82,9 +82,9 @@ class ProcessIsolation:
         for _, pool, link in backends:
             pool.close()
             link.close()
-        self._attendant.close()
         for _, _, link in backends:
-            link.bury()
+            link.wait_until_gone()
+        self._attendant.close()
 
     def _new(self, name: str) -> tuple[StandIn, Pool, NurseryLink]:
         options = self._options

@@ -154,6 +154,8 @@ class _Nursery:
                     break
         for pid in self._children:
             os.kill(pid, signal.SIGKILL)
+        for pid in self._children:
+            os.waitpid(pid, 0)
 
     def _bury(self) -> bool:
         """Tells of each worker that has ended; False once nobody is left to be told."""

@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 from itertools import count
-from threading import Lock
+from threading import Event, Lock
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
@@ -70,6 +70,8 @@ class NurseryLink:
         self._channel: Channel | None = None
         self._imported: Future[None] = Future()
         self._closed = False
+        self._gone = Event()  # whether there is no nursery
+        self._gone.set()
 
     def fork(self) -> Process:
         """Returns a new worker.
@@ -122,21 +124,18 @@ class NurseryLink:
         return worker
 
     def close(self) -> None:
-        """Ends the nursery and all its workers."""
+        """Begins to end the nursery and all its workers."""
         with self._starting:
             self._closed = True
-            if self._channel is not None:
+            if not self._imported.done():
+                self._attendant.do(self._give_up)
+            elif self._channel is not None:
                 with suppress(OSError):
                     self._channel.socket.shutdown(socket.SHUT_RDWR)
 
-    def bury(self) -> None:
-        """Waits until the nursery has ended; called once its attendant is gone."""
-        if self._channel is not None:
-            self._channel.close()
-        if self._program is not None:
-            self._bury()
-        for number in [*self._workers]:
-            self._end(number, "the server is shutting down")
+    def wait_until_gone(self) -> None:
+        """Waits until the nursery and all its workers have ended."""
+        self._gone.wait(_PATIENCE)
 
     # ------------------------------------------------------------------ the nursery
     def _started(self) -> Channel:
@@ -162,8 +161,12 @@ class NurseryLink:
 
     def _start(self) -> None:
         """Starts the nursery; called by the attendant's thread, with which it ends."""
-        if self._program is not None or self._closed:
+        if self._program is not None:
             return
+        if self._closed:
+            self._imported.set_exception(WorkerDied("the server is shutting down"))
+            return
+        self._gone.clear()
         try:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             printed, prints = os.pipe()
@@ -180,6 +183,7 @@ class NurseryLink:
                 )
             os.close(prints)
         except OSError as error:
+            self._gone.set()
             self._imported.set_exception(error)
             return
         self._channel = channel = Channel(ours)
@@ -226,6 +230,7 @@ class NurseryLink:
             _log.error("the nursery of backend %s ended with code %d", self._settings.backend, code)
         for number in [*self._workers]:
             self._end(number, cause)
+        self._gone.set()
 
     def _bury(self) -> int:
         """Waits until the nursery has ended."""
