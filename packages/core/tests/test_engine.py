@@ -425,6 +425,32 @@ def test_an_abandoned_request_leaves_the_queue_and_its_running_work_is_not_looke
     assert len(bench.fake.calls_of("model_run")) == 1
 
 
+def test_a_run_that_nobody_waits_for_any_more_ends_unless_it_is_over_soon(bench):
+    model = bench.create("block")
+    unwanted, next_ = bench.start(model, [0]), bench.start(model, [1])
+    bench.loop.turn()
+    bench.fake.await_calls("model_run")
+    bench.engine.abandon(unwanted)
+    bench.loop.advance(0.4)
+    bench.loop.turn()
+    assert len(bench.fake.calls_of("model_run")) == 1
+    bench.loop.advance(0.2)
+    bench.loop.run_until(lambda: unwanted.done)  # without a release: the run itself was ended
+    bench.fake.release()
+    assert bench.finish(next_) == [[[1]]]
+
+
+def test_a_run_that_another_client_waits_for_as_well_goes_on(bench):
+    model = bench.create("block", batching=Batching(8))
+    unwanted, wanted = bench.start(model, [[1]]), bench.start(model, [[2]])
+    bench.loop.turn()
+    bench.fake.await_calls("model_run")
+    bench.engine.abandon(unwanted)
+    bench.loop.advance(1.0)
+    bench.fake.release()
+    assert bench.finish(wanted) == [[[2]]]
+
+
 def test_by_option_a_deadline_ends_a_run_that_nobody_shares(make):
     bench = make(EngineConfig(inline_limit=0, deadline_ends_runs=True))
     graph = bench.start(bench.create("block"), [0], timeout=0.5)

@@ -155,6 +155,18 @@ def test_a_backend_without_scripts_compiles_none(make):
         make(fake=Without()).create()
 
 
+def test_a_script_that_nobody_waits_for_any_more_goes_on_to_its_end(bench):
+    script = bench.create()
+    graph = bench.start(script, "block", [1])
+    bench.loop.turn()
+    bench.fake.await_calls("script_run")
+    bench.engine.abandon(graph)
+    bench.loop.advance(1.0)
+    bench.fake.release()
+    bench.loop.run_until(lambda: graph.done)
+    assert (script.stats.calls, script.stats.errors) == (1, 0)
+
+
 def test_a_script_is_freed_when_its_last_user_lets_go_of_it(bench):
     script = bench.create()
     bench.engine.catalog[b"s"] = script

@@ -20,7 +20,6 @@ from tensorkeep.errors import (
     EngineClosed,
     InternalError,
     QueueFull,
-    RunAbandoned,
     TensorkeepError,
     TooManyDevices,
 )
@@ -248,8 +247,12 @@ class Engine:
             self._requests.keep(graph)
 
     def abandon(self, graph: GraphRun) -> None:
-        """Takes what waits of a request out of the queues; what runs ends, and is not looked at."""
-        self._requests.give_up(graph, RunAbandoned())
+        """Ends a request whose reply nobody waits for.
+
+        What waits of it leaves the queues, runs of models for it alone are ended after a while, and
+        nobody looks at what comes of the rest.
+        """
+        self._requests.abandon(graph)
 
     def _full_queue(self, graph: GraphRun) -> str | None:
         """Returns the name of a queue that a request would need and that is full."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from tensorkeep.bounded_log import shown
 from tensorkeep.dispatch import Dispatcher
-from tensorkeep.errors import InternalError, RunCutShort, RunExpired
+from tensorkeep.errors import InternalError, RunAbandoned, RunCutShort, RunExpired
 from tensorkeep.execution import let_go, refused
 from tensorkeep.naming import named
 from tensorkeep.runqueue import Run
@@ -31,6 +31,9 @@ _log = logging.getLogger(__name__)
 
 # Runs of one request that stay on the loop in one turn of it: other requests want their turn too.
 _STAY_PER_TURN: Final = 10
+# Seconds that a run goes on for which nobody waits any more. To end one may cost the worker of a
+# backend that cannot do so, and with it the models that it has built.
+_GOES_ON: Final = 0.5
 
 
 class Requests:
@@ -129,6 +132,19 @@ class Requests:
         self._withdraw(graph)
         self._settle(graph)
 
+    def abandon(self, graph: GraphRun) -> None:
+        """Ends a request whose reply nobody waits for.
+
+        Runs of models that were for it alone are ended as well if they go on for long. A script
+        that has begun goes on: others may see what it does.
+        """
+        self.give_up(graph, RunAbandoned())
+        if graph.running:
+            until = self._loop.time() + _GOES_ON
+            self._loop.call_at(
+                until, self._end_runs_of, graph, "its client went away", _is_of_model
+            )
+
     def cut_short(self) -> None:
         """Tells all who still wait that nothing will come of it any more."""
         for graph in [*self.unfinished]:
@@ -146,10 +162,17 @@ class Requests:
             return
         self.give_up(graph, RunExpired())
         self._call_back(graph)
+        self._end_runs_of(graph, "the TIMEOUT of its request was over")
+
+    def _end_runs_of(
+        self, graph: GraphRun, reason: str, may: Callable[[Run], bool] = lambda _: True
+    ) -> None:
+        """Ends the runs of a request that was given up, but for those that others share."""
         for lane in self._lanes.by_queue.values():
             for handed in (h for batches in lane.workers.values() for h in batches):
-                if all(run.graph.error is not None for run in handed.batch):
-                    handed.context.cancel("the TIMEOUT of its request was over")
+                mine = any(run.graph is graph and may(run) for run in handed.batch)
+                if mine and all(run.graph.error is not None for run in handed.batch):
+                    handed.context.cancel(reason)
 
     def _withdraw(self, graph: GraphRun) -> None:
         """Takes what waits of a request out of the queues: it will not start any more."""
@@ -221,3 +244,7 @@ class Requests:
                 on_done(graph)
             except Exception:  # noqa: BLE001 - other requests are still to be told
                 _log.exception("what was to be done after a request failed")
+
+
+def _is_of_model(run: Run) -> bool:
+    return run.call is None

@@ -272,6 +272,13 @@ OF_RUNS: Final = (
         "A model without an end would keep its device for ever.",
     ),
     Difference(
+        "A run whose client went away goes on to its end, and its outputs are not stored.",
+        "Half a second later it is ended, if it is one of a model that no other client shares; it"
+        " counts as an error then.",
+        "Clients that send a run again, time after time, would keep a device busy with runs that"
+        " nobody waits for.",
+    ),
+    Difference(
         "An output of a type that has no name there, such as float16, ends the server.",
         "Every type has a name, see `AI.TENSORSET`.",
         "No request may end the server.",
