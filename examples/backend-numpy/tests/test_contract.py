@@ -50,3 +50,11 @@ class TestNumpy(BackendContract):
 
 
 # end numpy
+
+
+# begin isolated
+class TestNumpyIsolated(TestNumpy):
+    isolated = True
+
+
+# end isolated

@@ -71,3 +71,9 @@ class TestContract(BackendContract):
 
     def long_run(self):
         return ModelExample(self.graphs.endless(), (Tensor.from_values(DType.FLOAT, (1,), [1]),))
+
+
+class TestIsolated(TestContract):
+    """The same in a worker outside this process."""
+
+    isolated = True

@@ -67,3 +67,9 @@ class TestContract(BackendContract):
 
     def identity(self, dtype, rank):
         return ModelExample(self.graphs.identity(dtype, [1] * rank).blob)
+
+
+class TestIsolated(TestContract):
+    """The same in a worker outside this process."""
+
+    isolated = True

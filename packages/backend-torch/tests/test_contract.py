@@ -166,3 +166,9 @@ class TestExport(TestTorchScript):
 
     def long_run(self):
         return None
+
+
+class TestIsolated(TestTorchScript):
+    """The same in a worker outside this process."""
+
+    isolated = True

@@ -64,12 +64,18 @@ class BackendContract(ScriptContract):
                 return [ModelExample(blob, inputs=(x,), outputs=(y,), batches=True)]
 
     Whatever else an author gives (`identity`, `long_run`, ...) lets more be tested; a test that
-    lacks it is skipped and says so. For a second device inherit again and set `device`.
+    lacks it is skipped and says so. For a second device inherit again and set `device`, and for a
+    worker outside this process, as the server uses by default, `isolated`::
+
+        class TestIsolated(TestContract):
+            isolated = True
 
     Attributes:
         plugin: The plugin: a module or an object with `@hookimpl` functions.
         name: The backend's name, as its entry point says.
         device: The device on which the suite runs models.
+        isolated: Whether they run in a worker outside this process: the backend must be installed
+            under its name, and so must a kind of worker. Otherwise the tests are skipped.
         scalars: Whether identity models of rank 0 work.
         zero_rows: Whether a batch may have no rows.
         cancel_within: Seconds within which a cancelled run must end.
@@ -286,6 +292,8 @@ class BackendContract(ScriptContract):
         """Whatever of a model was changed, it is refused, fails or runs; and some of them run."""
         if self.damaging is None:
             raise SkipTest("damaging names no program: damaged models are not tested")
+        if self.isolated:
+            raise SkipTest("what becomes of damaged models is tested where nothing is isolated")
         with TemporaryDirectory() as folder:
             found = outcomes(self.damaging, Path(folder), "seed", self.damages)
         check(min(found["rejected"], found["run"]) > 0, f"of damaged models, {found}")

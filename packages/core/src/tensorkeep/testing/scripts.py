@@ -18,6 +18,7 @@ from tensorkeep.testing.checks import (
     from_memory,
     memory_of,
 )
+from tensorkeep.testing.isolated_plugin import isolated_plugin
 from tensorkeep.testing.subject import Subject
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ class ScriptContract:
     plugin: object
     name: str
     device = "CPU"
+    isolated = False
     cancel_within = 5.0
 
     # ------------------------------------------------------------------ what the author gives
@@ -203,7 +205,8 @@ class ScriptContract:
     # ------------------------------------------------------------------ inside
     @cached_property
     def _subject(self) -> Subject:
-        return Subject(self.plugin, self.name, self.device)
+        plugin = isolated_plugin(self.name) if self.isolated else self.plugin
+        return Subject(plugin, self.name, self.device)
 
     def _script_examples(self) -> Sequence[ScriptExample]:
         if not self._subject.info().scripts:
