@@ -309,6 +309,9 @@ def frameworks():
     return found
 
 
+JUDGED = {"ONNX", "TORCH"}  # those that tell harmless models from others
+
+
 @pytest.mark.timeout(PATIENCE + 40)
 def test_plugins_lists_what_works_and_what_does_not(broken, frameworks):
     env = os.environ | {"PYTHONPATH": str(broken)}
@@ -324,6 +327,8 @@ def test_plugins_lists_what_works_and_what_does_not(broken, frameworks):
         assert backend["scripts"] is (name == "TORCH")
         assert backend["devices"][0]["name"] == "CPU"
         assert "FLOAT" in backend["devices"][0]["dtypes"]
+        assert backend["isolated"] != "nothing"
+        assert backend["sandbox"]
     assert not found["BROKEN"]["works"]
     assert found["BROKEN"]["distribution"] == "broken-backend 1.5"
     assert "libfoo.so is missing" in found["BROKEN"]["reason"]
@@ -336,10 +341,11 @@ def test_plugins_shows_people_a_table_of_the_same(frameworks):
     rows = [[cell.strip() for cell in row.split("│")[1:-1]] for row in done.stdout.splitlines()]
     shown = {cells[0]: cells[1:] for cells in rows if cells}
     for name, (framework, version) in frameworks.items():
-        package, known, devices, state = shown[name]
+        package, known, devices, isolated, state = shown[name]
         assert package == f"tensorkeep-{name.lower()} {tensorkeep_version()}"
         assert known == f"{framework} {version}"
         assert re.fullmatch(r"CPU \(.+\)", devices)
+        assert isolated == ("all but harmless models" if name in JUDGED else "everything")
         assert state == "works"
 
 

@@ -733,3 +733,12 @@ sys.modules["hypothesis"] = sys.modules["pytest"] = None
 from tensorkeep.testing import BackendContract, FakeBackend, ManualLoop
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_suite_of_an_isolated_backend_that_no_worker_could_load_is_skipped():
+    class Isolated(FakeContract):
+        name = "NOT_INSTALLED"
+        isolated = True
+
+    with pytest.raises(SkipTest, match="no installed entry point is called NOT_INSTALLED"):
+        Isolated().test_it_says_what_it_is()

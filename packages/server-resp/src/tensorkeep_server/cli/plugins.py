@@ -30,7 +30,7 @@ def plugins(
     does it by default.
     """
     # What does not work is told in the list; its traceback as well is for `serve` to log.
-    logging.getLogger("tensorkeep").addHandler(logging.NullHandler())
+    logging.getLogger().addHandler(logging.NullHandler())
     backends = Backends()
     places = Places(backends, EngineConfig(isolate="all"))
     for name in backends.names():
