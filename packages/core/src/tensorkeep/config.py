@@ -9,7 +9,7 @@ EXECUTION_TIMEOUT: Final = 4.0
 """Seconds that a run may take by default.
 
 Clients that give up after five seconds and send a run again, as redis-py does from version 8 on,
-get the error first: it comes up to 5 % later, and the run may have waited meanwhile.
+get the error first, unless the run has waited long before it began.
 """
 
 LOAD_TIMEOUT: Final = 60.0

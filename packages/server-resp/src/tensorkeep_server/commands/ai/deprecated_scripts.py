@@ -11,6 +11,7 @@ from tensorkeep_server.commands.ai.execute import (
     OF_SINGLE_RUNS,
     read_timeout,
 )
+from tensorkeep_server.commands.ai.models import OF_BUILDING
 from tensorkeep_server.commands.ai.script_execute import (
     OF_SCRIPTS,
     OfScript,
@@ -128,7 +129,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         keys=(1, 1, 1),
         syntax="key device [TAG tag] SOURCE source",
         prepare=script_store,
-        differences=(OF_SIZE,),
+        differences=(OF_BUILDING, OF_SIZE),
     ),
     command(
         "ai.scriptrun",

@@ -268,8 +268,15 @@ OF_RUNS: Final = (
     ),
     Difference(
         "Runs of `ONNX` models alone are ended when `MODEL_EXECUTION_TIMEOUT` is over.",
-        "Those of every backend that can; loops of `TORCH` and `TF` are.",
+        "Those of every backend, whatever they do; where nothing is isolated, of those that can.",
         "A model without an end would keep its device for ever.",
+    ),
+    Difference(
+        "A model or script that its framework crashes over ends the server.",
+        "It ends its own worker: each request of its batch gets an error that names the model and"
+        " the cause. One that does so three times running is answered with an error at once, until"
+        " it is stored again. See [isolation](operations.md#isolation).",
+        "No request may end the server.",
     ),
     Difference(
         "A run whose client went away goes on to its end, and its outputs are not stored.",

@@ -317,8 +317,17 @@ OF_DEVICES: Final = Difference(
     "One client could start threads without end.",
 )
 
+OF_BUILDING: Final = Difference(
+    "A model or script that its framework crashes over while it is loaded ends the server; one"
+    " whose loading has no end keeps all others from being stored.",
+    "An error with the cause, or after `--model-load-timeout` (60 s); the key keeps what it had,"
+    " and others are stored meanwhile.",
+    "No request may end the server.",
+)
+
 OF_STORING: Final = (
     OF_DEVICES,
+    OF_BUILDING,
     Difference(
         "`BACKEND_MEMORY_LIMIT` holds for `ONNX` alone, for weights and runs together.",
         "For the weights of models of every backend, and apart from them for what runs of `ONNX`"

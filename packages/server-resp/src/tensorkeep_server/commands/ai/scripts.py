@@ -10,7 +10,7 @@ from tensorkeep.model import Script, ScriptSpec
 from tensorkeep_server.args import Args, keyword, parse_integer, text
 from tensorkeep_server.command import DENYOOM, MODULE, READONLY, WRITE, Command, Difference, command
 from tensorkeep_server.commands.ai.building import refuse_device, store_when_built
-from tensorkeep_server.commands.ai.models import OF_DEVICES, encoded
+from tensorkeep_server.commands.ai.models import OF_BUILDING, OF_DEVICES, encoded
 from tensorkeep_server.errors import CommandError
 from tensorkeep_server.numerals import parse_double
 from tensorkeep_server.reply import OK
@@ -195,7 +195,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         keys=(1, 1, 1),
         syntax="key device [TAG tag] ENTRY_POINTS count name ... SOURCE source",
         prepare=script_store,
-        differences=(OF_DEVICES, OF_SIZE),
+        differences=(OF_DEVICES, OF_BUILDING, OF_SIZE),
     ),
     command(
         "ai.scriptget",
