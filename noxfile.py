@@ -302,6 +302,14 @@ def responsiveness(session: nox.Session) -> None:
     session.run("python", "benchmarks/responsiveness.py", *session.posargs)
 
 
+@nox.session(requires=["wheels"], python=TORCH_PYTHON)
+def isolation(session: nox.Session) -> None:
+    """Compare workers that are threads with workers that are processes."""
+    install_wheels(session, *BENCH_TOOLS, extras=all_extras(session), torch=TORCH)
+    install_redis_tools(session)
+    session.run("python", "benchmarks/isolation.py", *session.posargs)
+
+
 @nox.session
 def train(session: nox.Session) -> None:
     """Train the demonstration's model again; installs torch."""

@@ -224,6 +224,8 @@ def test_a_run_that_was_ended_for_its_time_is_no_crash_and_says_why(bench, error
     model = bench.model()
 
     class Ended:
+        isolated = False
+
         def model_run(self, _model, _inputs, run):
             run.cancel("it took longer than 4 s")
             raise error

@@ -46,6 +46,7 @@ class Hooks:
     Attributes:
         name: The name that users write.
         serializes: Whether it has a way of its own to make bytes of a model.
+        wrapped: Whether another plugin wraps its runs of models.
 
     Args:
         name: The name that users write.
@@ -63,6 +64,7 @@ class Hooks:
         self._model_create = hooks.model_create
         self._model_run = _shortest_way(hooks.model_run, ("model", "inputs", "run"))
         self.serializes: Final = bool(hooks.serialize.get_hookimpls())
+        self.wrapped: Final = len(hooks.model_run.get_hookimpls()) > 1
 
     def model_create(self, spec: ModelSpec, blob: bytes, options: BackendOptions) -> LoadedModel:
         """See `hookspecs.BackendHooks.model_create`.

@@ -8,6 +8,7 @@ hold models and where outputs are stored is the business of whoever asks.
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 from weakref import WeakValueDictionary
 
@@ -29,7 +30,8 @@ from tensorkeep.naming import named
 from tensorkeep.places import Places
 from tensorkeep.requests import Requests
 from tensorkeep.script_access import Errands, ScriptCommands
-from tensorkeep.worker import Outbox, ThreadWorker, Watchdog
+from tensorkeep.slot import Slot
+from tensorkeep.worker import Outbox, Watchdog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -57,7 +59,7 @@ class Engine:
         loop: The loop whose thread owns the engine.
         config: Settings.
         backends: The backends; by default the installed ones.
-        start_worker: Makes a worker from a name and an outbox.
+        start_worker: Makes a worker from a name and an outbox; by default a `Slot`.
 
     Attributes:
         catalog: Models and scripts by the key under which they were stored. One leaves it when its
@@ -73,7 +75,7 @@ class Engine:
         loop: Loop,
         config: EngineConfig | None = None,
         backends: Backends | None = None,
-        start_worker: Callable[[str, Outbox], Worker] = ThreadWorker,
+        start_worker: Callable[[str, Outbox], Worker] | None = None,
     ) -> None:
         self.config = config or EngineConfig()
         self.backends = backends or Backends()
@@ -81,7 +83,7 @@ class Engine:
         self.catalog: WeakValueDictionary[bytes, Runnable] = WeakValueDictionary()
         self._lanes = Lanes(
             self.config,
-            lambda name: start_worker(name, self._outbox),
+            lambda name: (start_worker or self._slot)(name, self._outbox),
             lambda: [each.spec.device.queue for each in self.catalog.values()],
         )
         self.lanes: Final = self._lanes.by_queue
@@ -261,6 +263,10 @@ class Engine:
             if len(lane.queue) >= self.config.max_waiting:
                 return lane.device.queue
         return None
+
+    def _slot(self, name: str, outbox: Outbox) -> Worker:
+        """Starts a worker of the usual kind."""
+        return Slot(name, outbox, self._loop, partial(self.places.runner, self._loop))
 
     def lane(self, device: Device) -> Lane:
         """Returns a device's lane; the first call for a device makes it."""

@@ -46,6 +46,9 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 # To clear the frame of a coroutine that waits would be to end it.
+_SOON_STACKED: Final = 2**20
+"""Bytes that are stacked in a fraction of a millisecond."""
+
 _CAN_BE_SUSPENDED: Final = CO_COROUTINE | CO_GENERATOR | CO_ASYNC_GENERATOR
 
 
@@ -80,6 +83,7 @@ def execute(
     batch: Sequence[Run],
     context: RunContext,
     tell: Callable[[list[Outcome]], object] | None = None,
+    failed: Exception | None = None,
 ) -> list[Outcome]:
     """Runs a batch; one outcome per run, in the batch's order. Never raises.
 
@@ -89,9 +93,10 @@ def execute(
 
     Args:
         batch: The runs.
-        context: Their context.
+        context: The context of all of them.
         tell: Called with all outcomes as soon as they are known, where more is to be found out
             then with further runs of the model: nobody has to wait for those.
+        failed: What a shared run of them failed with, where they have had one.
     """
     told: list[Outcome] = []
 
@@ -101,7 +106,10 @@ def execute(
             told.extend(outcome._replace(told=True) for outcome in outcomes)
 
     try:
-        outcomes = _execute(batch, context, tell_early)
+        if failed is None:
+            outcomes = _execute(batch, context, tell_early)
+        else:
+            outcomes = _alone(batch, context, failed)
     except BaseException as error:  # noqa: BLE001 - a bug of ours: who waits must hear of it
         outcomes = lost(batch, error)
     return told or outcomes
@@ -127,23 +135,39 @@ def _execute(
         if model.sharing.trying:  # another worker, which this one overtakes
             return [_run_alone(run, context) for run in batch]
         return _try_sharing(model, batch, context, tell)
-    crash = ""
+    started = perf_counter()
     try:
-        return _share(model, batch, context)
-    except UnexpectedRowsError as error:
-        model.sharing.refuse(str(error))
-    except RunCrashed as error:
-        crash = error.cause
-    except (TensorkeepError, MemoryError) as error:
-        let_go(error)
+        shares = _shares(model, [run.inputs for run in batch], context)
+    except (UnexpectedRowsError, TensorkeepError, MemoryError) as error:
+        return _alone(batch, context, error)
+    return _shared(batch, shares, perf_counter() - started)
+
+
+def _alone(batch: Sequence[Run], context: RunContext, failed: Exception) -> list[Outcome]:
+    """Runs the members of a batch one by one after a shared run of them failed."""
+    model = batch[0].runnable
+    assert isinstance(model, Model)  # noqa: S101 - calls of scripts come one by one
+    if isinstance(failed, UnexpectedRowsError):
+        model.sharing.refuse(str(failed))
+    else:
+        let_go(failed)
     outcomes = [_run_alone(run, context) for run in batch]
-    if crash and all(outcome.error is None for outcome in outcomes):
-        model.sharing.refuse(_ended_worker(crash))
+    if isinstance(failed, RunCrashed) and all(outcome.error is None for outcome in outcomes):
+        model.sharing.refuse(_ended_worker(failed.cause))
     return outcomes
 
 
 def _ended_worker(cause: str) -> str:
     return f"a shared run ended its worker process where each member alone did not: {cause}"
+
+
+def _shared(
+    batch: Sequence[Run], shares: Sequence[Sequence[Tensor]], seconds: float
+) -> list[Outcome]:
+    return [
+        Outcome(run, share, None, seconds, shared=True)
+        for run, share in zip(batch, shares, strict=True)
+    ]
 
 
 def _run_alone(run: Run, context: RunContext) -> Outcome:
@@ -156,18 +180,58 @@ def _run_alone(run: Run, context: RunContext) -> Outcome:
     return Outcome(run, outputs, None, perf_counter() - started)
 
 
+# --------------------------------------------------------------------------- without a thread
+def inputs_of_one_run(batch: Sequence[Run]) -> Sequence[Tensor] | None:
+    """Returns what a model is given to run a batch, for who calls it without `execute`.
+
+    None where it takes `execute`: for a script, and for members that are not known to be able to
+    share a run, or that have to be stacked and take long to.
+    """
+    model = batch[0].runnable
+    if not isinstance(model, Model) or model.crashes.refused:
+        return None
+    if len(batch) == 1:
+        return batch[0].inputs
+    if model.unshared or not _may_be_relied_on(model, batch):
+        return None
+    if sum([tensor.nbytes for run in batch for tensor in run.inputs]) > _SOON_STACKED:
+        return None
+    return _stacked([run.inputs for run in batch])
+
+
+def outcomes_of_one_run(
+    batch: Sequence[Run],
+    result: Sequence[Tensor | None] | Exception,
+    context: RunContext,
+    seconds: float,
+) -> list[Outcome]:
+    """Returns the outcomes of a batch that was run so.
+
+    Args:
+        batch: The runs.
+        result: What the hook `model_run` returned or raised.
+        context: The context of all of them.
+        seconds: How long it took.
+
+    Raises:
+        Exception: What a shared run failed with: its members have to run alone, see `execute`.
+    """
+    model = batch[0].runnable
+    assert isinstance(model, Model)  # noqa: S101 - see inputs_of_one_run
+    try:
+        if isinstance(result, Exception):
+            raise _failure(model, result, context)
+        outputs = _complete(model, result)
+    except TensorkeepError as error:
+        if len(batch) > 1:
+            raise
+        return [Outcome(batch[0], (), error, seconds)]
+    if len(batch) == 1:
+        return [Outcome(batch[0], outputs, None, seconds)]
+    return _shared(batch, _cut(model, outputs, _counts(batch)), seconds)
+
+
 # --------------------------------------------------------------------------- sharing a run
-def _share(model: Model, batch: Sequence[Run], context: RunContext) -> list[Outcome]:
-    """Runs a batch as one; raises what `_shares` does where its members have to run alone."""
-    started = perf_counter()
-    shares = _shares(model, [run.inputs for run in batch], context)
-    seconds = perf_counter() - started
-    return [
-        Outcome(run, share, None, seconds, shared=True)
-        for run, share in zip(batch, shares, strict=True)
-    ]
-
-
 def _shares(
     model: Model, members: Sequence[Sequence[Tensor]], context: RunContext
 ) -> list[Sequence[Tensor]]:
@@ -179,9 +243,20 @@ def _shares(
         MemoryError: There is no memory for the stacked inputs.
     """
     context.begin(monotonic())
-    columns = zip(*members, strict=True)
-    joined = call_model(model, [stack(column) for column in columns], context)
-    counts = [inputs[0].shape[0] for inputs in members]
+    joined = call_model(model, _stacked(members), context)
+    return _cut(model, joined, [inputs[0].shape[0] for inputs in members])
+
+
+def _stacked(members: Sequence[Sequence[Tensor]]) -> list[Tensor]:
+    return [stack(column) for column in zip(*members, strict=True)]
+
+
+def _cut(model: Model, joined: Sequence[Tensor], counts: Sequence[int]) -> list[Sequence[Tensor]]:
+    """Returns what each member gets of the outputs of a shared run.
+
+    Raises:
+        UnexpectedRowsError: The outputs cannot be cut.
+    """
     reason = _without_rows(joined, sum(counts), model.loaded.outputs)
     if reason:
         raise UnexpectedRowsError(reason)
@@ -332,20 +407,25 @@ def call_model(model: Model, inputs: Sequence[Tensor], context: RunContext) -> S
         OutputIsNoTensor: An output is none.
         TensorkeepError: The run failed.
     """
-    loaded = model.loaded
     _check_not_refused(model)
     try:
-        outputs = model.backend.model_run(loaded, inputs, context)
+        outputs = model.backend.model_run(model.loaded, inputs, context)
     except BaseException as error:  # a plugin may raise anything; its thread must go on
         failure = _failure(model, error, context)
         if failure is error:
             raise
         raise failure from error
+    return _complete(model, outputs)
+
+
+def _complete(model: Model, outputs: Sequence[Tensor | None]) -> Sequence[Tensor]:
+    """Returns what a run of a model returned, if it is as many tensors as it has outputs."""
     if model.crashes.running:
         model.crashes.went_well()
-    if len(outputs) != len(loaded.outputs):
-        raise _wrong_count(len(outputs), len(loaded.outputs))
-    return _tensors(outputs, loaded.outputs)
+    names = model.loaded.outputs
+    if len(outputs) != len(names):
+        raise _wrong_count(len(outputs), len(names))
+    return _tensors(outputs, names)
 
 
 def refused(run: Run) -> Outcome | None:

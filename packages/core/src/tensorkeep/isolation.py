@@ -18,7 +18,12 @@ from typing import TYPE_CHECKING, Final, Protocol
 from tensorkeep.config import LOAD_TIMEOUT, BackendOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+
+    from tensorkeep.hookspecs import RunContext
+    from tensorkeep.loop import Loop
+    from tensorkeep.model import LoadedModel
+    from tensorkeep.tensor import Tensor
 
 ENTRY_POINT_GROUP: Final = "tensorkeep.workers"
 
@@ -62,6 +67,49 @@ class WorkerStatus:
     memory: int
 
 
+class NotBegun(Exception):
+    """A run was not begun: the worker went away while another went on. It may be done elsewhere."""
+
+
+class Runner(Protocol):
+    """Runs models in one worker, one after another, while no thread waits for them.
+
+    Called on the loop's thread, and calls back there.
+    """
+
+    def start(
+        self,
+        model: LoadedModel,
+        inputs: Sequence[Tensor],
+        run: RunContext,
+        done: Callable[[Sequence[Tensor | None] | Exception], None],
+    ) -> bool:
+        """Starts a run behind those that were started and are not done.
+
+        Args:
+            model: What the stand-in's `model_create` returned.
+            inputs: As for `hookspecs.BackendHooks.model_run`.
+            run: Its time begins when it is the first of those that are not done.
+            done: Called once, in the order of starts: with what the hook would return or raise, or
+                with `NotBegun`.
+
+        Returns:
+            Whether it was started. Otherwise the hook has to be called, on a thread that may wait:
+            no idle worker has built the model, the inputs take long to hand over, or the worker has
+            died and not all that were started were told.
+        """
+
+    def withdraw(self) -> int:
+        """Takes back what was started behind the first that is not done.
+
+        Returns:
+            How many runs, the last that were started: `done` is not called for them any more.
+        """
+
+    def stop(self) -> None:
+        """Lets go of the worker once what was started is done."""
+
+
 class Isolation(Protocol):
     """A kind of worker that was started. Its methods may be called from any thread."""
 
@@ -76,6 +124,15 @@ class Isolation(Protocol):
 
         Args:
             name: Name of an installed backend, upper case.
+        """
+
+    def runner(self, name: str, loop: Loop) -> Runner | None:
+        """Returns what runs models of a backend without a thread that waits.
+
+        Args:
+            name: Name of the backend, whose stand-in was loaded.
+            loop: The loop on whose thread it is called; None is returned for one that cannot tell
+                when a file can be read.
         """
 
     def workers(self) -> Sequence[WorkerStatus]:

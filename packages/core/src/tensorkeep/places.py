@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from tensorkeep.backend import Backend
     from tensorkeep.backends import Backends
     from tensorkeep.config import EngineConfig
-    from tensorkeep.isolation import Isolation
+    from tensorkeep.isolation import Isolation, Runner
+    from tensorkeep.loop import Loop
     from tensorkeep.model import ModelSpec
     from tensorkeep.placement import Judge
 
@@ -130,6 +131,15 @@ class Places:
             return self._backends.load_isolated(name, self._started())
         except WorkersUnavailable as error:
             raise BackendUnavailable(name, error.reason) from error
+
+    def runner(self, loop: Loop, backend: Backend) -> Runner | None:
+        """Returns what runs models of a backend in a worker outside without a thread that waits.
+
+        None for a backend in this process, and for one whose hook `model_run` is wrapped.
+        """
+        if not backend.isolated or backend.wrapped or self._workers is None:
+            return None
+        return self._workers.runner(backend.name, loop)
 
     def is_loaded(self, name: str) -> bool:
         """Returns whether a backend was loaded anywhere."""

@@ -67,6 +67,13 @@ class Outbox:
         self._items: deque[tuple[list[Outcome], Worker, bool]] = deque()
         self._announced = False
 
+    def give(self, outcomes: list[Outcome], worker: Worker, *, done: bool = True) -> None:
+        """Delivers the outcomes of a batch at once; called on the loop's thread. See `put`."""
+        try:
+            self._deliver(outcomes, worker, done)
+        except BaseException:  # noqa: BLE001 - what comes with it is still to be delivered
+            _log.exception("outcomes of %d runs could not be delivered", len(outcomes))
+
     def put(self, outcomes: list[Outcome], worker: Worker, *, done: bool = True) -> None:
         """Adds the outcomes of a batch; may be called from any thread.
 
@@ -86,10 +93,7 @@ class Outbox:
         self._announced = False
         while self._items:
             outcomes, worker, done = self._items.popleft()
-            try:
-                self._deliver(outcomes, worker, done)
-            except BaseException:  # noqa: BLE001 - what came with it is still to be delivered
-                _log.exception("outcomes of %d runs could not be delivered", len(outcomes))
+            self.give(outcomes, worker, done=done)
 
 
 class ThreadWorker:
@@ -103,14 +107,16 @@ class ThreadWorker:
     def __init__(self, name: str, outbox: Outbox) -> None:
         self._outbox = outbox
         # A batch is whoever's who takes it out: the thread's, or the loop's that takes it back.
-        self._batches: deque[tuple[Sequence[Run], RunContext]] = deque()
+        self._batches: deque[tuple[Sequence[Run], RunContext, Exception | None]] = deque()
         self._calls: SimpleQueue[str] = SimpleQueue()  # one for each batch, and one at the end
         self._thread = Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
-    def hand(self, batch: Sequence[Run], context: RunContext) -> None:
-        """See `Worker.hand`."""
-        self._batches.append((batch, context))
+    def hand(
+        self, batch: Sequence[Run], context: RunContext, failed: Exception | None = None
+    ) -> None:
+        """See `Worker.hand`; and for the last argument `execution.execute`."""
+        self._batches.append((batch, context, failed))
         self._calls.put(_LOOK)
 
     def take_back(self) -> int:
@@ -139,13 +145,13 @@ class ThreadWorker:
     def _work(self) -> None:
         while self._calls.get() is not _END:
             try:
-                batch, context = self._batches.popleft()
+                batch, context, failed = self._batches.popleft()
             except IndexError:  # it was taken back
                 continue
-            outcomes = execute(batch, context, self._put_early)
+            outcomes = execute(batch, context, self._put_early, failed)
             del batch
             self._outbox.put(outcomes, self)
-            del outcomes, context
+            del outcomes, context, failed
 
 
 class Loader:

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 LARGEST: Final = 64 * 1024 * 1024
 """Bytes beyond which tensors have sealed files instead: so much is not kept for later."""
 
+SOON_COPIED: Final = 2 * 1024 * 1024
+"""Bytes that an event loop may copy: a fraction of a millisecond."""
+
 SMALL: Final = 32 * 1024
 """Bytes up to which a tensor goes in the message."""
 

@@ -68,26 +68,30 @@ class Channel:
         finally:
             os.close(file)
 
-    def receive(self) -> tuple[memoryview, list[int]]:
+    def receive(self, flags: int = 0) -> tuple[memoryview, list[int]]:
         """Waits for a message.
+
+        Args:
+            flags: Flags for the system, such as `socket.MSG_DONTWAIT`.
 
         Returns:
             The message, which stays as it is until the next is received, and the descriptors that
             came with it: the caller closes them.
 
         Raises:
+            BlockingIOError: There is none, and it was not to be waited for.
             EOFError: The other end is closed.
             NoMessage: What came can be none.
             OSError: The system refuses.
         """
-        length, ancillary, flags, _ = self.socket.recvmsg_into(
-            (self._buffer,), _ANCILLARY, socket.MSG_CMSG_CLOEXEC
+        length, ancillary, found, _ = self.socket.recvmsg_into(
+            (self._buffer,), _ANCILLARY, flags | socket.MSG_CMSG_CLOEXEC
         )
-        if not (ancillary or flags & _CUT or length == 0 or self._buffer[0] == 0):
+        if not (ancillary or found & _CUT or length == 0 or self._buffer[0] == 0):
             return self._view[:length], []
         files = _descriptors(ancillary)
         try:
-            return self._whole(length, flags, files), files
+            return self._whole(length, found, files), files
         except BaseException:
             close_all(files)
             raise

@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 from threading import Lock
 from time import monotonic
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from tensorkeep.isolation import WorkerStatus
 from tensorkeep_workers_process.attendant import Attendant
@@ -17,12 +17,15 @@ from tensorkeep_workers_process.nursery_link import NurseryLink
 from tensorkeep_workers_process.nursery_messages import Settings
 from tensorkeep_workers_process.pool import Pool
 from tensorkeep_workers_process.process_memory import machine_memory, own_memory
+from tensorkeep_workers_process.runner import ProcessRunner
 from tensorkeep_workers_process.stand_in import StandIn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from tensorkeep.isolation import WorkerOptions
+    from tensorkeep.loop import Loop
+    from tensorkeep_workers_process.runner import ReadingLoop
 
 _LOOK: Final = 10.0  # seconds between two looks for workers that may end
 _COUNTED: Final = ("started", "crashed", "killed", "recycled")
@@ -56,6 +59,12 @@ class ProcessIsolation:
                 self._looking = True
                 self._attendant.at(monotonic() + _LOOK, self._look)
             return self._backends[name][0]
+
+    def runner(self, name: str, loop: Loop) -> ProcessRunner | None:
+        """See `tensorkeep.isolation.Isolation.runner`."""
+        if not hasattr(loop, "add_reader"):
+            return None
+        return ProcessRunner(self._backends[name.upper()][1], cast("ReadingLoop", loop))
 
     def workers(self) -> Sequence[WorkerStatus]:
         """See `tensorkeep.isolation.Isolation.workers`."""

@@ -136,6 +136,7 @@ class Run(Message):
         arena: Bytes of the arena for inputs whose file comes with the message, before others; 0 for
             the one known.
         results: The same for the arena for outputs, whose file comes next.
+        room: Bytes of outputs that may come in the arena; None for all that it has room for.
     """
 
     number: int
@@ -144,6 +145,7 @@ class Run(Message):
     where: Where
     arena: int = 0
     results: int = 0
+    room: int | None = None
 
 
 class Call(Message):

@@ -70,11 +70,23 @@ class Pool:
             self._counts["started"] += 1
         return worker
 
+    def take_holding(self, runnable: int) -> Process | None:
+        """Returns a worker that has nothing to do and holds a model, until it is released.
+
+        None where there is none.
+        """
+        with self._lock:
+            number = chosen(map(_as_idle, self._alive()), runnable)
+            if number is None or runnable not in self._idle[number].holds:
+                return None
+            worker = self._busy[number] = self._idle.pop(number)
+            return worker
+
     def release(self, worker: Process) -> None:
         """Takes a worker back."""
         with self._lock:
             del self._busy[worker.number]
-            old = 0 < self._recycle_after <= worker.runs
+            old = self.is_old(worker)
             if not (worker.ended.is_set() or old or self._closed):
                 worker.since = monotonic()
                 self._idle[worker.number] = worker
@@ -87,6 +99,10 @@ class Pool:
             worker.close()
         else:
             worker.retire()
+
+    def is_old(self, worker: Process) -> bool:
+        """Returns whether a worker is to be replaced once it is released."""
+        return 0 < self._recycle_after <= worker.runs
 
     def use(self, worker: Process, runnable: int) -> bool:
         """Returns whether a worker holds a model or script; it is used just now."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar, cast
 
 from tensorkeep.errors import TensorkeepError, WorkerDied, WorkerTookTooLong
 from tensorkeep_workers_process import messages
-from tensorkeep_workers_process.arena import LARGEST, Arena, put, room
+from tensorkeep_workers_process.arena import LARGEST, SOON_COPIED, Arena, put, room
 from tensorkeep_workers_process.cancellation import cancel
 from tensorkeep_workers_process.channel import Channel, close_all
 from tensorkeep_workers_process.failures import error_of, failure
@@ -244,6 +244,92 @@ class Process:
         self.runs += 1
         return outputs
 
+    # ------------------------------------------------------------------ runs nobody waits for
+    @property
+    def file(self) -> int:
+        """The descriptor that can be read when it has sent something."""
+        return self._channel.socket.fileno()
+
+    def start_run(
+        self, runnable: int, inputs: Sequence[Tensor], run: RunContext, *, behind: bool
+    ) -> int:
+        """Sends a run without waiting; see `reply`.
+
+        Args:
+            runnable: Number of the model.
+            inputs: Its inputs, which fit into the arena; it has to be free if they need it.
+            run: Where and for how long.
+            behind: Whether others were sent before it whose replies have not been taken.
+
+        Returns:
+            The number of the call.
+
+        Raises:
+            BlockingIOError: It has been sent much that it has not read.
+            Gone: It has ended.
+        """
+        number = self._calls = self._calls + 1
+        with self._given(inputs, behind=behind) as given:
+            message = messages.Run(
+                number,
+                runnable,
+                given.cells,
+                _where(run),
+                given.arena,
+                given.results,
+                0 if behind else SOON_COPIED,
+            )
+            try:
+                self._channel.send(encode(message), given.files, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                if given.arena:
+                    self._arena.give_up()  # it does not know of it
+                if given.results:
+                    self._results.give_up()
+                raise
+            except ConnectionError:
+                raise Gone from None
+        return number
+
+    def goes_on(self, number: int, run: RunContext | None) -> None:
+        """Says which of the runs that were sent goes on now; 0 and None for none."""
+        with self._lock:
+            self._current = number
+        if run is not None:
+            run.on_cancel(partial(self._cancel, number, run))
+
+    def reply(self, number: int) -> Sequence[Tensor | None] | Exception:
+        """Returns what a run returned or raised, without waiting.
+
+        Raises:
+            BlockingIOError: It goes on.
+            EOFError: The worker has ended.
+            ConnectionError: The worker has ended.
+            NoMessage: It sent what is no reply.
+        """
+        try:
+            message, files = self._receive(number, socket.MSG_DONTWAIT)
+        except _Told as told:
+            self.runs += 1
+            return told.error
+        try:
+            if not isinstance(message, messages.Outputs):
+                raise NoMessage(f"{type(message).__name__} instead of outputs")
+            if message.kept:
+                self._arena.give_up()
+            self.runs += 1
+            return self._taken(message.outputs, files)
+        finally:
+            close_all(files)
+
+    def death(self, violation: str = "") -> TensorkeepError:
+        """Waits for its end, and returns the error of it.
+
+        Args:
+            violation: What it sent that is no message; empty where it ended by itself.
+        """
+        return self._death(violation)
+
     def serialize(self, runnable: int) -> bytes:
         """Returns the bytes of a model."""
         with self._call(within=_AT_ONCE) as number:
@@ -307,13 +393,18 @@ class Process:
                 self.ended.wait(_PATIENCE)
 
     @contextmanager
-    def _given(self, tensors: Sequence[Tensor]) -> Iterator[_Given]:
-        """Gives inputs as cells, and what else goes with them."""
+    def _given(self, tensors: Sequence[Tensor], *, behind: bool = False) -> Iterator[_Given]:
+        """Gives inputs as cells, and what else goes with them.
+
+        Args:
+            tensors: The inputs.
+            behind: Whether outputs of a run before this one may still lie in the arena for outputs.
+        """
         wanted = room([tensor.nbytes for tensor in tensors])
         files: list[int] = []
         try:
             arena = _new_in(self._arena, wanted if wanted <= LARGEST else 0, files)
-            results = _new_in(self._results, self._wanted, files)
+            results = 0 if behind else _new_in(self._results, self._wanted, files)
             if wanted <= LARGEST:
                 cells = put(self._arena.memory, tensors)
             else:
@@ -329,8 +420,8 @@ class Process:
         except ConnectionError:
             raise Gone from None
 
-    def _receive(self, number: int) -> tuple[messages.FromWorker, list[int]]:
-        packet, files = self._channel.receive()
+    def _receive(self, number: int, flags: int = 0) -> tuple[messages.FromWorker, list[int]]:
+        packet, files = self._channel.receive(flags)
         try:
             return self._checked(packet, number), files
         except BaseException:
@@ -446,12 +537,14 @@ class _Told(Exception):
 
 
 def _where(run: RunContext) -> messages.Where:
-    device = run.device
+    device, deadline = run.device, run.deadline
+    if deadline is None and run.timeout is not None:  # it begins soon
+        deadline = monotonic() + run.timeout
     return messages.Where(
         packed(device.queue),
         device.kind,
         device.index,
         packed(device.name),
         run.timeout,
-        run.deadline,
+        deadline,
     )

@@ -209,7 +209,10 @@ class Worker:
         number = message.number
         written: list[int] = []
         try:
-            cells, written = self._sent(self._outputs(message, files))
+            outputs = self._outputs(message, files)
+            most = message.room if isinstance(message, messages.Run) else None
+            cells, written = self._sent(outputs, most)
+            del outputs
         except BaseException as error:  # noqa: BLE001 - a plugin may raise anything
             reply: messages.Outputs | messages.Failure = self._failure(number, error)
         else:
@@ -221,10 +224,12 @@ class Worker:
         finally:
             close_all(written)
 
-    def _sent(self, outputs: Sequence[Tensor | None]) -> tuple[list[Cell | None], list[int]]:
+    def _sent(
+        self, outputs: Sequence[Tensor | None], most: int | None
+    ) -> tuple[list[Cell | None], list[int]]:
         """Returns outputs as cells, and the files of those for which there was no room."""
         wanted = room([output.nbytes for output in outputs if output is not None])
-        if wanted <= len(self._results):
+        if wanted <= len(self._results) and (most is None or wanted <= most):
             return put(self._results, outputs), []
         return in_files(outputs)
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from tensorkeep.config import BackendOptions
     from tensorkeep.hookspecs import BackendInfo, DeviceInfo, RunContext, ScriptCall
+    from tensorkeep.isolation import Runner
+    from tensorkeep.loop import Loop
     from tensorkeep.model import LoadedModel, ModelSpec, ScriptSpec
     from tensorkeep.tensor import Tensor
 
@@ -82,6 +84,11 @@ class FakeIsolation:
         """See `isolation.Isolation.plugin`."""
         del name  # there is one
         return _StandIn(self.fake, self._die)
+
+    def runner(self, name: str, loop: Loop) -> Runner | None:
+        """See `isolation.Isolation.runner`."""
+        del name, loop  # all its runs need a thread
+        return None
 
     def workers(self) -> Sequence[WorkerStatus]:
         """See `isolation.Isolation.workers`."""
