@@ -264,7 +264,8 @@ def typing(session: nox.Session) -> None:
     session.run("mypy")
     # Several folders have a conftest.py, so each is a run of its own.
     for folder in ["tests", *sorted({test.parent for test in Path().glob("*/*/tests/*.py")})]:
-        session.run("mypy", *LENIENT, str(folder))
+        # What tests share beside their conftest.py, they import by its name.
+        session.run("mypy", *LENIENT, str(folder), env={"MYPYPATH": str(folder)})
 
 
 @nox.session
