@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from tensorkeep.errors import ModelRejected
-from tensorkeep_torch.changes import fill
-from tensorkeep_torch.clean_memory import CLEAN_MEMORY
+from tensorkeep_torch.clean_memory import CLEAN_MEMORY, fill
 from tensorkeep_torch.graphs import inlined
 from tensorkeep_torch.internals import compile_source, function_of
 from tensorkeep_torch.program import vet
@@ -106,9 +105,9 @@ def test_what_grows_is_refused_where_nobody_fills_memory():
     source = "def f(x):\n    return x.resize_([7])\n"
     function = compile_source(source).find_function("f")
 
-    vet([function], [function], torch.device("cpu"), 100)
+    vet([function], torch.device("cpu"))
     with pytest.raises(ModelRejected, match="aten::resize_ may not be used on a GPU"):
-        vet([function], [function], torch.device("cuda"), 100)
+        vet([function], torch.device("cuda"))
 
 
 def test_what_is_made_empty_is_filled_without_the_allocator_too():

@@ -1,4 +1,7 @@
-"""The conformance suite on torch: archives of TorchScript, of `torch.export`, and scripts."""
+"""The conformance suite on torch: archives of TorchScript, of `torch.export`, and scripts.
+
+In the test's own process, where what goes on for long cannot be ended, and in workers.
+"""
 
 from pathlib import Path
 
@@ -119,9 +122,6 @@ class TestTorchScript(BackendContract):
     def identity(self, dtype, rank):
         return ModelExample(self.archives.scripted("def forward(self, x):\n    return x\n"))
 
-    def long_run(self):
-        return ModelExample(self.archives.scripted(ENDLESS_SOURCE), (ROW,))
-
     def script_examples(self):
         number = Tensor.from_values(DType.FLOAT, (), [2.5])
         return [
@@ -143,9 +143,6 @@ class TestTorchScript(BackendContract):
             ),
         ]
 
-    def long_script(self):
-        return ScriptExample(SCRIPT, "endless", (), (), ENTRY_POINTS)
-
 
 class TestExport(TestTorchScript):
     def examples(self):
@@ -164,11 +161,20 @@ class TestExport(TestTorchScript):
         given = torch.zeros([2, 3] if rank else [], dtype=torch_type)
         return ModelExample(self.archives.exported(Itself(), (given,)))
 
-    def long_run(self):
-        return None
-
 
 class TestIsolated(TestTorchScript):
-    """The same in a worker outside this process."""
+    """The same in a worker outside this process, where what goes on for long can be ended."""
+
+    isolated = True
+
+    def long_run(self):
+        return ModelExample(self.archives.scripted(ENDLESS_SOURCE), (ROW,))
+
+    def long_script(self):
+        return ScriptExample(SCRIPT, "endless", (), (), ENTRY_POINTS)
+
+
+class TestExportIsolated(TestExport):
+    """Programs of `torch.export` in such a worker."""
 
     isolated = True

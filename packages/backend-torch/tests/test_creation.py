@@ -10,7 +10,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tensorkeep.errors import ModelRejected, RunFailed
-from tensorkeep_torch import program
 
 NO_ARCHIVE = "Neither a TorchScript archive nor one of torch.export"
 MANY = HealthCheck.function_scoped_fixture  # what the fixtures give never changes
@@ -174,17 +173,6 @@ def test_operators_of_libraries_that_are_not_there_are_named(archives, doubling,
     assert "nowhere::nothing" in refusal(archives.changed(doubling, name, unknown))
 
 
-def test_functions_that_call_each_other_too_deeply_are_refused(archives, refusal, monkeypatch):
-    def too_deep(*_):
-        raise RecursionError
-
-    monkeypatch.setattr(program, "size_of", too_deep)
-
-    text = refusal(archives.scripted("def forward(self, x):\n    return x\n"))
-
-    assert text == "Functions call each other too deeply"
-
-
 def test_memory_that_is_named_in_an_unknown_way_is_refused(archives, refusal):
     blob = archives.scripted("def forward(self):\n    return self.w\n", w=torch.ones(6))
     for old, new in ((b"storage", b"storing"), (b"FloatStorage", b"Float7torage")):
@@ -223,18 +211,6 @@ def test_modules_may_hold_more_than_tensors(archives, load, run):
             return x + self.list[0] + self.dict["a"] + self.numbers[1] + self.pair[1]
 
     assert run(load(archives.saved(Holds())), [1])[0].values() == [7.5]
-
-
-def test_functions_that_swell_beyond_measure_are_refused(archives, refusal):
-    steps = "".join(
-        f"def f{n}(self, x: Tensor):\n    return self.f{n - 1}(self.f{n - 1}(x))\n"
-        for n in range(1, 20)
-    )
-    source = f"def f0(self, x: Tensor):\n    return x + 1\n{steps}"
-
-    text = refusal(archives.scripted(f"{source}def forward(self, x):\n    return self.f19(x)\n"))
-
-    assert text == "Functions with all that they call have more than 200000 steps"
 
 
 def test_a_module_without_forward_is_refused_in_the_words_that_clients_look_for(archives, refusal):

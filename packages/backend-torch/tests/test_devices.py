@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from tensorkeep.device import CPU
 from tensorkeep.errors import ModelRejected
+from tensorkeep.hookspecs import RunContext
 from tensorkeep.tensor import DType
 from tensorkeep_torch import devices, model, plugin, script
 
@@ -163,7 +165,7 @@ def test_tensors_that_a_program_makes_are_on_its_device(archives, load, run, els
 
     loaded = load(archives.exported(Makes(), (torch.ones(2),)), "GPU")
 
-    (output,) = loaded.native.program([torch.ones(2, device="meta")], SimpleNamespace())
+    (output,) = loaded.native.program([torch.ones(2, device="meta")], RunContext(CPU))
     assert output.device == torch.device("meta")
 
 

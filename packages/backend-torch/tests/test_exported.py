@@ -292,10 +292,6 @@ def test_weights_that_share_memory_share_it_here(archives, load, run):
     assert np.array_equal(run(load(blob), x.numpy())[0].numpy(), twice(x).detach().numpy())
 
 
-def test_loops_of_a_program_can_be_ended(program, load):
-    assert load(program("looping")).native.program.flagged
-
-
 @pytest.mark.parametrize(
     ("function", "text"),
     [

@@ -140,16 +140,10 @@ def aliasing(x):
     return torch.ops.aten._reshape_alias(x, [1], [1])
 
 
-def talking(x):
-    torch.warnings.warn("careful", stacklevel=2)
-    return x
-
-
 @pytest.fixture
 def of_torch(monkeypatch):
-    """Makes the two above functions of torch, which its compiler makes from Python."""
+    """Makes the above a function of torch, which its compiler makes from Python."""
     monkeypatch.setattr(torch, "aliasing", aliasing, raising=False)
-    monkeypatch.setattr(torch, "talking", talking, raising=False)
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
@@ -157,16 +151,6 @@ def test_operators_behind_functions_of_torch_are_refused_too(of_torch, refusal):
     text = refusal("def g(x):\n    return torch.aliasing(x)\ndef f(x):\n    return g(x)\n")
 
     assert text.startswith("aten::_reshape_alias may not be used")
-
-
-@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
-def test_functions_of_torch_say_nothing_either(of_torch, compile_script, call, capfd):
-    script = compile_script("def f(x):\n    return torch.talking(x)\n")
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert call(script, "f", [1])[0].values() == [1]
-    assert capfd.readouterr() == ("", "")
 
 
 def test_python_behind_torch_cannot_be_reached(refusal):

@@ -54,13 +54,6 @@ def _collect(block: Native, found: list[Native], *, tasks: bool) -> None:
                 _collect(subgraph, found, tasks=tasks)
 
 
-def has_loops(graph: Native) -> bool:
-    """Returns whether a graph has loops, its tasks included."""
-    if graph.findNode("prim::Loop") is not None:
-        return True
-    return any(has_loops(subgraph_of(task)) for task in graph.findAllNodes(FORK))
-
-
 def subgraph_of(node: Native) -> Native:
     """Returns the graph of what a node does at another time, None where there is none."""
     return node.g(_SUBGRAPH) if node.hasAttribute(_SUBGRAPH) else None

@@ -57,27 +57,8 @@ def compile_source(source: str, resolve: Callable[[str], object] = lambda _: Non
     Raises:
         Exception: torch's own: it does not compile.
     """
-    return compile_pieces([source], resolve)
-
-
-def compile_pieces(pieces: Iterable[str], resolve: Callable[[str], object]) -> Native:
-    """Compiles source of TorchScript piece by piece, each with the functions of those before it.
-
-    Args:
-        pieces: The source. While one is compiled, nothing else of Python runs.
-        resolve: Tells what names mean that the source does not define; None for nothing.
-
-    Raises:
-        Exception: torch's own: it does not compile.
-    """
     unit = _C.CompilationUnit()
-
-    def known(name: str) -> object:
-        found = unit.find_function(name)
-        return resolve(name) if found is None else found
-
-    for piece in pieces:
-        unit.define(piece, known)
+    unit.define(source, resolve)
     return unit
 
 
@@ -162,11 +143,6 @@ def inline(graph: Native) -> None:
     _C._jit_pass_inline(graph)  # noqa: SLF001
 
 
-def leave_out(graph: Native) -> None:
-    """Takes out of a graph what has no effect, as torch does before it runs one."""
-    _C._jit_pass_dce(graph)  # noqa: SLF001
-
-
 def tags_of(operator: str, overload: str) -> Iterable[torch.Tag]:
     """Returns what torch says of an operator; nothing of those that only TorchScript has."""
     found = _C._get_operation_overload(operator, overload)  # noqa: SLF001
@@ -183,19 +159,12 @@ def parameter_types(operator: str, overload: str) -> dict[str, str] | None:
     return {each.name: each.type.annotation_str for each in schema.arguments}
 
 
-def add_flag_input(graph: Native, name: str) -> Native:
-    """Adds an input to a graph, a list of booleans, and returns it."""
-    value = graph.addInput(name)
-    value.setType(_C.ListType(_C.BoolType.get()))
-    return value
-
-
 # --------------------------------------------------------------------------- tensors
-def list_of(items: Sequence[torch.Tensor] | Sequence[bool]) -> Native:
+def list_of(items: Sequence[torch.Tensor]) -> Native:
     """Returns a list that functions take as it is: one of Python's is walked through each time.
 
     Args:
-        items: At least one tensor, or one boolean.
+        items: At least one tensor.
     """
     return _C.ScriptList(list(items))
 

@@ -38,9 +38,6 @@ _PICKLE: Final = (
     "save the model with torch.export.save or torch.jit.save instead"
 )
 
-# Some five times those of a scripted transformer of 24 layers. torch holds Python's interpreter for
-# 3 to 8 us for each while it puts them together.
-_MOST_STEPS: Final = 200_000
 # Bytes of weights on the CPU by the model that they belong to. The end of a model removes its
 # own, whoever held it last; only single operations of the dictionary, so no thread needs a lock.
 _weights: Final[dict[int, int]] = {}
@@ -107,10 +104,10 @@ def _from_archive(archive: Archive, place: torch.device) -> tuple[LoadedModel, i
 def _from_torchscript(archive: Archive, place: torch.device) -> tuple[LoadedModel, int]:
     module, unit, weights = torchscript.load(archive, place)
     forward = forward_of(module)
-    vet(functions_of(unit), [forward], place, _MOST_STEPS)
+    vet(functions_of(unit), place)
     graph = forward.inlined_graph
     taken, returned = parameters_of(forward, graph), returned_of(forward, graph)
-    program = Program.of(forward, bound=module)
+    program = Program.of(forward, bound=module, place=place)
     native = TorchModel(program, taken.arrange, returned.pick, None, _elsewhere(place))
     loaded = LoadedModel(
         native,
@@ -120,17 +117,24 @@ def _from_torchscript(archive: Archive, place: torch.device) -> tuple[LoadedMode
         fewer_inputs=taken.fewer,
         batch_axis=of_script(program, taken.names),
         optional_outputs=returned.optional,
+        keeps_state=program.state,
     )
     return loaded, weights
 
 
 def _from_export(archive: Archive, place: torch.device) -> tuple[LoadedModel, int]:
     found = exported.load(archive, place)
-    vet([found.function], [found.function], place, _MOST_STEPS)
-    program = Program.of(found.function, found.weights)
+    program = Program.of(found.function, found.weights, place=place)
     native = TorchModel(program, None, iter, found.conditions.check, _elsewhere(place))
     axis = of_script(program, found.inputs) if program.state else found.batch_axis
-    loaded = LoadedModel(native, found.inputs, found.outputs, program.steady, batch_axis=axis)
+    loaded = LoadedModel(
+        native,
+        found.inputs,
+        found.outputs,
+        program.steady,
+        batch_axis=axis,
+        keeps_state=program.state,
+    )
     return loaded, found.nbytes
 
 

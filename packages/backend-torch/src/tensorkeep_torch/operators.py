@@ -2,9 +2,11 @@
 
 torch has some 4,000 operators, and each release brings more. So an operator is allowed by what is
 known of it: its namespace, whether its name is public, and the types of what it takes and returns.
-Operators in other namespaces, internal ones that nobody has looked at, and those that take
-storages, pointers, files or other processes are refused. This module knows operators by their
-schemas; graphs are looked through by others.
+
+What is refused would take files or memory at their word. Files are kept from a worker in a process
+of its own anyway, and what merely ends that process costs one error; but the memory of a worker
+holds what other clients sent. This module knows operators by their schemas; graphs are looked
+through by others.
 """
 
 from __future__ import annotations
@@ -21,85 +23,10 @@ if TYPE_CHECKING:
 
 # --------------------------------------------------------------------------- which may be used
 _NAMESPACES: Final = frozenset(("aten", "prim", "quantized", "torchvision"))
-# Nodes of structure, and what TorchScript's compiler makes of Python's own functions.
-_STRUCTURE: Final = frozenset(
-    f"prim::{name}"
-    for name in (
-        "CallFunction",
-        "CallMethod",
-        "Closure",
-        "Constant",
-        "ConstantChunk",
-        "CreateObject",
-        "DictConstruct",
-        "EmptyListLiteral",
-        "Enter",
-        "EnumName",
-        "EnumValue",
-        "Exit",
-        "Function",
-        "GetAttr",
-        "HasAttr",
-        "If",
-        "ListConstruct",
-        "ListUnpack",
-        "Loop",
-        "ModuleContainerIndex",
-        "NumToTensor",
-        "Param",
-        "Print",
-        "PythonOp",  # which of Python's functions is looked at apart
-        "RaiseException",
-        "Return",
-        "SetAttr",
-        "StringIndex",
-        "TupleConstruct",
-        "TupleIndex",
-        "TupleSlice",
-        "TupleUnpack",
-        "Uninitialized",
-        "abs",
-        "awaitable",
-        "awaitable_nowait",
-        "awaitable_wait",
-        "data",
-        "device",
-        "dtype",
-        "fork",
-        "forkClosure",
-        "grad",
-        "index",
-        "is_cpu",
-        "is_cuda",
-        "is_ipu",
-        "is_maia",
-        "is_meta",
-        "is_mkldnn",
-        "is_mps",
-        "is_mtia",
-        "is_nested",
-        "is_quantized",
-        "is_sparse",
-        "is_sparse_csr",
-        "is_vulkan",
-        "is_xla",
-        "is_xpu",
-        "isinstance",
-        "itemsize",
-        "layout",
-        "max",
-        "min",
-        "name",
-        "nbytes",
-        "rangelist",
-        "requires_grad",
-        "shape",
-        "tolist",
-        "type",
-        "unchecked_cast",
-        "unchecked_unwrap_optional",
-        "unpackedAwait",
-    )
+# Nodes of structure that torch's own compilers make and no archive has, or that reach further.
+_MADE_BY_COMPILERS: Final = re.compile(
+    r"prim::(?:\w*(?:Graph|Group|Guard|MKLDNN\w*|Subgraph)|B(?:ail[Oo]ut\w*)|\w+Check"
+    r"|IgnoredPythonOp|StaticRuntime\w+|id|mkldnn_\w+|profile\w*|rpc_\w+)"
 )
 # Internal operators of aten that traced, scripted or exported models have, and that look at what
 # they are given as their public brothers do.
@@ -129,47 +56,10 @@ _INTERNAL: Final = re.compile(
     r"|unsafe_masked_index|unsafe_masked_index_put_accumulate|unwrap_optional|upsample_\w+"
     r"|values|values_copy|version|weight_int8pack_mm|weight_norm|weight_norm_interface)"
 )
-# What operators may take and return: tensors, numbers, text, containers of those, and packed
-# weights. No storages, streams, capsules, or objects of other processes.
-_PLAIN_TYPES: Final = frozenset(
-    (
-        "Any",
-        "AnyEnumType",
-        "Await",
-        "Device",
-        "Dict",
-        "Future",
-        "Generator",
-        "List",
-        "NoneType",
-        "Optional",
-        "QScheme",
-        "Tensor",
-        "Tuple",
-        "bool",
-        "complex",
-        "float",
-        "int",
-        "number",
-        "str",
-        "t",
-        "t1",
-        "t2",
-        "tVal",
-        *(
-            f"__torch__.torch.classes.{name}"
-            for name in (
-                "quantized.Conv2dPackedParamsBase",
-                "quantized.Conv3dPackedParamsBase",
-                "quantized.EmbeddingPackedParamsBase",
-                "quantized.LinearPackedParamsBase",
-                "rnn.CellParamsBase",
-            )
-        ),
-    )
+# Types of what is no tensor, number, text, container of those, or packed weights.
+_FOREIGN: Final = re.compile(
+    r"\b(?:Capsule|RRef|Storage|Stream)\b|__torch__\.torch\.classes\.(?!quantized\.|rnn\.)"
 )
-_CLASSES: Final = "__torch__.torch.classes."
-_TYPE: Final = re.compile(r"[\w.]+")
 # Parameters that are taken at their word: where a file is, that indices lie within their tensor
 # (kernels for sparse tensors do not look again), that a piece of memory holds a C++ object.
 _BELIEVED: Final = frozenset(
@@ -187,12 +77,7 @@ _BELIEVED: Final = frozenset(
 _GIVES_INDICES: Final = re.compile(r"(?:c?col|c?row)?_?indices(?:_copy)?")  # to be written to
 _BELIEVES: Final = re.compile(
     r"sparse_coo_tensor|(?:resize_as_)?sparse_(?:resize\w*)?_?|copy_sparse_to_sparse_?"
-    r"|fbgemm_\w+|\w+_legacy|\w*mkldnn\w*|miopen_\w+|cudnn_\w+|slice_inverse"
-)
-# Without results, and allowed all the same.
-_WITHOUT_RESULTS: Final = re.compile(
-    r"aten::(?:_assert\w+|_functional\w+|_linalg_check_errors|backward|manual_seed"
-    r"|set_grad_enabled|sym_constrain\w+|warn)"
+    r"|(?:cudnn|fbgemm|miopen)_\w+|\w+_legacy|slice_inverse"
 )
 
 # --------------------------------------------------------------------------- which write
@@ -287,10 +172,10 @@ def operator_of(node: Native) -> Operator:
 @cache
 def of_kind(kind: str) -> Operator | None:
     """Returns what is known of an operator, None where that depends on the overload."""
-    if kind in _STRUCTURE:
-        return STRUCTURE
+    if kind.startswith("prim::"):
+        return _REFUSED if _MADE_BY_COMPILERS.fullmatch(kind) else STRUCTURE
     schemas = schemas_of(kind)
-    if kind.startswith("prim::") or not schemas:
+    if not schemas:
         return _REFUSED
     first, *others = {_of_parsed(each) for each in schemas}
     return None if others else first
@@ -311,7 +196,7 @@ def grows(kind: str) -> bool:
 
 def is_class_allowed(name: str) -> bool:
     """Returns whether objects of a class may be had; of those in C++, packed weights alone."""
-    return not name.startswith(_CLASSES) or name in _PLAIN_TYPES
+    return _FOREIGN.search(name) is None
 
 
 def _of_parsed(schema: Native) -> Operator:
@@ -337,11 +222,7 @@ def _is_allowed(schema: Native) -> bool:
     if any(each.name in _BELIEVED for each in schema.arguments):
         return False
     types = (each.type.annotation_str for each in (*schema.arguments, *schema.returns))
-    if not all(_PLAIN_TYPES.issuperset(_TYPE.findall(each)) for each in types):
-        return False
-    # What neither returns nor writes anything does something else.
-    does = schema.returns or any(_is_written(each) for each in schema.arguments)
-    return bool(does) or _WITHOUT_RESULTS.fullmatch(schema.name) is not None
+    return not any(_FOREIGN.search(each) for each in types)
 
 
 def _writes(schema: Native) -> tuple[frozenset[int], int | None]:

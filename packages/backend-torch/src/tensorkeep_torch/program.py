@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 
 from tensorkeep.errors import ModelRejected, RunFailed
-from tensorkeep_torch.changes import changed_for_runs, silence
-from tensorkeep_torch.clean_memory import CLEAN_MEMORY, keep_memory_clean
-from tensorkeep_torch.graphs import inlined
-from tensorkeep_torch.internals import set_gradients
-from tensorkeep_torch.loops import new_flag, set_flag
+from tensorkeep_torch.clean_memory import CLEAN_MEMORY, fill, keep_memory_clean
+from tensorkeep_torch.graphs import inlined, nodes
+from tensorkeep_torch.internals import function_of, set_gradients
 from tensorkeep_torch.messages import of_end
-from tensorkeep_torch.survey import calls_others, forbidden, growing, size_of, survey
+from tensorkeep_torch.survey import forbidden, growing, silence, survey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -34,7 +32,6 @@ class Program:
     Attributes:
         function: The function.
         first: What it is always given in front: a method's module, or weights.
-        flagged: Whether its last argument is the flag that ends its loops.
         writes: Whether it may write to the memory of its inputs.
         steady: Whether the time that it takes depends on the shapes of its inputs only.
         decided_by: See `Survey.decided_by`.
@@ -45,7 +42,6 @@ class Program:
 
     function: Callable[..., Any]
     first: tuple[Any, ...]
-    flagged: bool
     writes: bool
     steady: bool
     decided_by: str
@@ -53,24 +49,40 @@ class Program:
     fills: bool
 
     @classmethod
-    def of(cls, function: Native, *first: object, bound: object = None) -> Program:
+    def of(
+        cls,
+        function: Native,
+        *first: object,
+        place: torch.device,
+        bound: object = None,
+        python: frozenset[object] = frozenset(),
+    ) -> Program:
         """Makes a program.
 
         Args:
             function: A function or method of torch.
             first: What it is always given in front.
+            place: Where it is to run.
             bound: The module of a method.
+            python: The functions of Python that it may call.
+
+        Raises:
+            ModelRejected: It reaches for what is not its own.
         """
-        found = survey(function, bound, len(first))
-        changed = changed_for_runs(function, found)
-        if changed is not function and bound is not None:  # what becomes of a method is a function
-            first = (bound, *first)
-        if found.forks and not found.fills:  # tasks may go on when the run has ended
-            keep_memory_clean()
+        graph = inlined(function)
+        _check(nodes(graph), place, python)
+        found = survey(graph, bound, len(first))
+        if not found.fills:
+            graph = inlined(function)
+            fill(graph)
+            function = function_of(function.name, graph)
+            if bound is not None:  # what becomes of a method is a function
+                first = (bound, *first)
+            if found.forks:  # tasks may go on when the run has ended
+                keep_memory_clean()
         return cls(
-            changed,
+            function,
             first,
-            flagged=found.loops,
             writes=found.writes,
             steady=found.steady and not found.state,
             decided_by=found.decided_by,
@@ -84,34 +96,29 @@ class Program:
         return self.turn is not None
 
     def __call__(self, arguments: Iterable[object], run: RunContext) -> Any:  # noqa: ANN401 - whatever it returns
-        """Calls the function, without gradients; its loops end when the run is cancelled.
+        """Calls the function, without gradients.
 
         Raises:
-            RunFailed: The run was cancelled before its turn came.
-            Exception: torch's own: the function failed, or a loop was ended.
+            RunFailed: The run was cancelled before it began.
+            Exception: torch's own: the function failed.
         """
+        if run.cancelled:
+            raise RunFailed(of_end(run.reason))
         if self.fills and self.turn is None:  # as most do
-            return self._called(arguments, run)
+            return self._called(arguments)
         with ExitStack() as stack:
             if self.turn is not None:
                 _take(self.turn, run)
                 stack.callback(self.turn.release)
             if not self.fills:
                 stack.enter_context(CLEAN_MEMORY)
-            return self._called(arguments, run)
+            return self._called(arguments)
 
-    def _called(self, arguments: Iterable[object], run: RunContext) -> Any:  # noqa: ANN401 - whatever it returns
+    def _called(self, arguments: Iterable[object]) -> Any:  # noqa: ANN401 - whatever it returns
         gradients = torch.is_grad_enabled()  # of the caller's thread, which gets back what it had
         set_gradients(False)
         try:
-            if not self.flagged:
-                return self.function(*self.first, *arguments)
-            flag = new_flag()
-            run.on_cancel(lambda: set_flag(flag))
-            try:
-                return self.function(*self.first, *arguments, flag)
-            finally:
-                run.on_cancel(None)
+            return self.function(*self.first, *arguments)
         finally:
             set_gradients(gradients)
 
@@ -128,44 +135,29 @@ def _take(turn: Lock, run: RunContext) -> None:
 
 
 def vet(
-    functions: Sequence[Native],
-    called: Sequence[Native],
-    place: torch.device,
-    most: int,
-    allowed: frozenset[object] = frozenset(),
+    functions: Iterable[Native], place: torch.device, python: frozenset[object] = frozenset()
 ) -> None:
     """Refuses functions that reach for what is not theirs, and has the others print nothing.
 
     Args:
-        functions: Functions of torch, with those that they call.
-        called: Those that clients call.
+        functions: Functions of torch, whether they are called or not.
         place: Where they are to run.
-        most: How many steps those may have, each with all that it calls in place.
-        allowed: The functions of Python that they may call.
+        python: The functions of Python that they may call.
 
     Raises:
-        ModelRejected: One uses files, the network, or Python, or swells beyond measure.
+        ModelRejected: One uses files, memory that is not its own, or Python.
     """
-    graphs = [function.graph for function in functions]
-    _vet_operators(graphs, place, allowed)
-    try:
-        size = size_of(functions, called)
-    except RecursionError as error:
-        raise ModelRejected("Functions call each other too deeply") from error
-    if size > most:
-        raise ModelRejected(f"Functions with all that they call have more than {most} steps")
-    if calls_others(functions):
-        _vet_operators([inlined(function) for function in called], place, allowed)
-    silence(graphs)
+    for function in functions:
+        found = nodes(function.graph)
+        _check(found, place, python)
+        silence(found)
 
 
-def _vet_operators(
-    graphs: Sequence[Native], place: torch.device, allowed: frozenset[object]
-) -> None:
-    name = forbidden(graphs, allowed)
+def _check(found: Sequence[Native], place: torch.device, python: frozenset[object]) -> None:
+    name = forbidden(found, python)
     if name is not None:
         raise ModelRejected(f"{name} may not be used: it reaches beyond its tensors, or may")
-    name = None if place.type == "cpu" else growing(graphs)
+    name = None if place.type == "cpu" else growing(found)
     if name is not None:
         raise ModelRejected(f"{name} may not be used on a GPU: it shows what others left there")
 

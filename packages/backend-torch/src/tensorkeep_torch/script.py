@@ -6,6 +6,7 @@ others, which take the tensors one by one, as those of scripts did before there 
 
 from __future__ import annotations
 
+import ast
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,11 +15,10 @@ import torch
 from tensorkeep.errors import ModelRejected, RunFailed
 from tensorkeep_torch.devices import set_threads, torch_device
 from tensorkeep_torch.extensions import load_operators
-from tensorkeep_torch.internals import compile_pieces, functions_of
+from tensorkeep_torch.internals import compile_source, functions_of
 from tensorkeep_torch.messages import of_compiler, of_end, of_script
 from tensorkeep_torch.program import Program, flattened, vet
 from tensorkeep_torch.redis_calls import PYTHON, Caller, exchange, resolver
-from tensorkeep_torch.script_source import pieces_of
 from tensorkeep_torch.tensors import from_torch, to_torch
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from tensorkeep.tensor import Tensor
     from tensorkeep_torch.internals import Native
 
-_MOST_STEPS: Final = 20_000  # what torch takes a tenth of a second for
 _TENSOR, _TENSORS = "Tensor", "List[Tensor]"
 _ENTRY_POINT: Final = (_TENSORS, "List[str]", "List[str]")
 _NOT_THERE: Final = "Function {} does not exist in the given script."
@@ -81,9 +80,13 @@ def create_script(spec: ScriptSpec, source: bytes, options: BackendOptions) -> T
     found = _compiled(source)
     for name in spec.entry_points:
         _check_entry_point(name, found.get(name))
-    vet([*found.values()], [*found.values()], place, _MOST_STEPS, PYTHON)
+    vet(found.values(), place, PYTHON)
     functions = {
-        name: Function(Program.of(function), _types(function), name in spec.entry_points)
+        name: Function(
+            Program.of(function, place=place, python=PYTHON),
+            _types(function),
+            name in spec.entry_points,
+        )
         for name, function in found.items()
     }
     return TorchScript(functions, None if place.type == "cpu" else place)
@@ -94,17 +97,29 @@ def _compiled(source: bytes) -> dict[str, Native]:
         text = source.partition(b"\0")[0].decode()
     except UnicodeDecodeError as error:
         raise ModelRejected(f"The source of a script must be UTF-8: {error}") from error
-    # The compiler wants an end of the last line.
-    pieces = pieces_of(text if text.endswith("\n") else f"{text}\n")
+    if not text.endswith("\n"):  # the compiler wants an end of the last line
+        text += "\n"
     load_operators(text)
     try:
-        unit = compile_pieces(
-            [piece.text for piece in pieces],
-            resolver({1}.union(*(piece.counts for piece in pieces))),
-        )
+        unit = compile_source(text, resolver({1, *_counts(text)}))
     except Exception as error:  # torch's exceptions have no base of their own
         raise ModelRejected(of_compiler(error)) from error
     return {function.name: function for function in functions_of(unit)}
+
+
+def _counts(source: str) -> set[int]:
+    """Returns with how many arguments behind the command a source calls `redis.execute`."""
+    try:
+        nodes = [*ast.walk(ast.parse(source, "<script>"))]
+    except (MemoryError, RecursionError, SyntaxError, ValueError):
+        return set()  # the compiler says what is wrong, in its own words
+    return {
+        len(node.args) + len(node.keywords) - 1
+        for node in nodes
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == "execute"
+    } - {-1}
 
 
 def _types(function: Native) -> tuple[str, ...]:

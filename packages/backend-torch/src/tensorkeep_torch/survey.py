@@ -6,14 +6,14 @@ Where the graph leaves it open, the answer is the careful one.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
 import torch
 
-from tensorkeep_torch.graphs import FORK, has_loops, inlined, nodes
-from tensorkeep_torch.internals import decide, leave_out, tags_of
+from tensorkeep_torch.graphs import FORK, nodes
+from tensorkeep_torch.internals import decide, tags_of
 from tensorkeep_torch.operators import grows, is_class_allowed, operator_of
 from tensorkeep_torch.state import keeps_state, written_values
 
@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 _METHOD: Final = "prim::CallMethod"
 _CALLS: Final = frozenset(("prim::CallFunction", _METHOD))
 _PYTHON: Final = "prim::PythonOp"
-TALKS: Final = frozenset(("aten::warn", "prim::Print"))
-"""Operators that print or warn."""
+_TALKS: Final = frozenset(("aten::warn", "prim::Print"))
 _OBJECT: Final = "prim::CreateObject"
 
 # What a tensor says of itself without looking at its elements.
@@ -101,22 +100,18 @@ class Survey:
 
     Attributes:
         writes: Whether it may write to the memory of its inputs.
-        loops: Whether it has loops.
         decided_by: An operator by which the time that it takes, or the sizes of what it returns,
             may depend on more than the shapes of its inputs; empty when there is none.
         state: Whether it may change what it is given again in its next run.
         fills: Whether it writes to all the memory that it makes room for.
         forks: Whether it starts tasks, which may go on when it has ended.
-        talks: Whether it prints or warns.
     """
 
     writes: bool
-    loops: bool
     decided_by: str
     state: bool
     fills: bool
     forks: bool
-    talks: bool
 
     @property
     def steady(self) -> bool:
@@ -124,15 +119,14 @@ class Survey:
         return not self.decided_by
 
 
-def survey(function: Native, module: Native = None, first: int = 0) -> Survey:
-    """Looks through the graph of a function and of all that it calls.
+def survey(graph: Native, module: Native = None, first: int = 0) -> Survey:
+    """Looks through the graph of a function.
 
     Args:
-        function: A function or method.
+        graph: Its graph with all that it calls in place, which this changes.
         module: The module of a method.
         first: How many of its parameters, without the module, are given the same in every run.
     """
-    graph = inlined(function)
     if module is not None:
         _settle(graph, module)
         first += 1
@@ -142,17 +136,23 @@ def survey(function: Native, module: Native = None, first: int = 0) -> Survey:
     kinds = {node.kind() for node in found}
     changes = any(written_values(node) for node in found)
     writes = changes and any(_may_write(node) for node in found)
-    result = Survey(
+    return Survey(
         writes=writes,
-        loops=False,
         decided_by=_decided_by(graph, found),
         state=changes and keeps_state(graph, found, first),
         fills=kinds.isdisjoint(_CALLS) and all(operator_of(node).fills for node in found),
         forks=FORK in kinds,
-        talks=not kinds.isdisjoint(TALKS),
     )
-    leave_out(graph)
-    return replace(result, loops=has_loops(graph))
+
+
+def silence(found: Iterable[Native]) -> None:
+    """Takes those of some nodes out of their graph that print or warn.
+
+    A script that prints in a loop fills a log faster than anybody empties it.
+    """
+    for node in found:
+        if node.kind() in _TALKS:
+            node.destroy()
 
 
 def _decided_by(graph: Native, found: Sequence[Native]) -> str:
@@ -215,37 +215,28 @@ def _settle(graph: Native, module: Native) -> None:
             known[node.output().debugName()] = value
 
 
-def forbidden(graphs: Iterable[Native], allowed: frozenset[object] = frozenset()) -> str | None:
-    """Returns the first operator or class in some graphs that no model or script may use.
+def forbidden(found: Iterable[Native], python: frozenset[object]) -> str | None:
+    """Returns the first operator or class in some nodes that no model or script may use.
 
     Args:
-        graphs: Graphs; what they call is not looked at.
-        allowed: The functions of Python that may be called.
+        found: The nodes.
+        python: The functions of Python that may be called.
     """
-    for graph in graphs:
-        for node in nodes(graph):
-            kind: str = node.kind()
-            if kind == _PYTHON:
-                if node.pyobj() not in allowed:
-                    return str(node.pyname())
-            elif not operator_of(node).allowed:
-                return kind
-            elif kind in {_OBJECT, _METHOD} and not is_class_allowed(name := _class_of(node)):
-                return name
+    for node in found:
+        kind: str = node.kind()
+        if kind == _PYTHON:
+            if node.pyobj() not in python:
+                return str(node.pyname())
+        elif not operator_of(node).allowed:
+            return kind
+        elif kind in {_OBJECT, _METHOD} and not is_class_allowed(name := _class_of(node)):
+            return name
     return None
 
 
-def calls_others(functions: Sequence[Native]) -> bool:
-    """Returns whether some functions call others than themselves: those of torch, from Python."""
-    own = {function.qualified_name for function in functions}
-    called = (_called(node) for function in functions for node in nodes(function.graph))
-    return any(name and name not in own for name in called)
-
-
-def growing(graphs: Iterable[Native]) -> str | None:
-    """Returns the first operator in some graphs that gives tensors more memory."""
-    kinds = (node.kind() for graph in graphs for node in nodes(graph))
-    return next((kind for kind in kinds if grows(kind)), None)
+def growing(found: Iterable[Native]) -> str | None:
+    """Returns the first operator in some nodes that gives tensors more memory."""
+    return next((node.kind() for node in found if grows(node.kind())), None)
 
 
 def _class_of(node: Native) -> str:
@@ -253,39 +244,6 @@ def _class_of(node: Native) -> str:
     value = node.output() if node.kind() == _OBJECT else node.inputsAt(0)
     name: str = value.type().annotation_str
     return name
-
-
-def size_of(functions: Sequence[Native], called: Sequence[Native]) -> int:
-    """Returns how many nodes some functions have, each with all that it calls in place.
-
-    torch puts them in place before a function runs: a few lines that call each other twice over
-    and over would fill the memory.
-
-    Args:
-        functions: All functions that may be called.
-        called: Those that are asked about.
-    """
-    found = {function.qualified_name: function.graph for function in functions}
-    sizes: dict[str, int] = {}
-
-    def size(name: str) -> int:
-        if name not in sizes:
-            sizes[name] = total(found[name])
-        return sizes[name]
-
-    def total(graph: Native) -> int:
-        names = map(_called, nodes(graph))
-        return sum(size(name) if name in found else 1 for name in names)
-
-    return sum(total(function.graph) for function in called)
-
-
-def _called(node: Native) -> str:
-    """Returns the full name of the function that a node calls; empty when it calls none."""
-    if node.kind() not in _CALLS:
-        return ""
-    name: str = node.inputsAt(0).type().annotation_str
-    return f"{name}.{node.s('name')}" if node.kind() == _METHOD else name
 
 
 def _may_write(node: Native) -> bool:

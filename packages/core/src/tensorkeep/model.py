@@ -76,6 +76,8 @@ class LoadedModel:
         batch_axis: What is known of axis 0 of its inputs and outputs, by which requests share runs.
         optional_outputs: Positions of the outputs that may be no tensor; a run in which one is none
             fails.
+        keeps_state: Whether a run may change what the next one finds. All runs then take place
+            where the model was built, one after the other.
     """
 
     native: Any
@@ -85,6 +87,7 @@ class LoadedModel:
     fewer_inputs: frozenset[int] = frozenset()
     batch_axis: BatchAxis = UNKNOWN
     optional_outputs: tuple[int, ...] = ()
+    keeps_state: bool = False
 
     def takes(self, count: int) -> bool:
         """Returns whether a run may be given so many inputs."""

@@ -249,23 +249,25 @@ class Built(Message):
 
     Attributes:
         number: Number of the call.
+        grown: Bytes by which the process has grown.
         inputs: Names of the inputs.
         outputs: Names of the outputs.
         fewer_inputs: Other numbers of inputs.
         axis: Name of the kind of its batch axis.
         axis_reason: Why it has none.
         optional_outputs: Positions of outputs that may be none.
-        grown: Bytes by which the process has grown.
+        keeps_state: Whether a run may change what the next one finds.
     """
 
     number: int
-    inputs: list[bytes]
-    outputs: list[bytes]
-    fewer_inputs: list[int]
-    axis: str
-    axis_reason: bytes
-    optional_outputs: list[int]
     grown: int
+    inputs: list[bytes] = []
+    outputs: list[bytes] = []
+    fewer_inputs: list[int] = []
+    axis: str = ""
+    axis_reason: bytes = b""
+    optional_outputs: list[int] = []
+    keeps_state: bool = False
 
 
 class Outputs(Message):

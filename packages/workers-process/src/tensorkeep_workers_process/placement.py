@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+LOOKS_EVERY: Final = 0.05
+"""Seconds after which a run that waits for a worker looks whether it was cancelled."""
 
 
 @dataclass(frozen=True, slots=True)

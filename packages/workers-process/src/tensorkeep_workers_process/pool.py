@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from threading import Lock
+from threading import Condition
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
-from tensorkeep_workers_process.placement import Idle, chosen, dropped, surplus
+from tensorkeep.errors import WorkerTookTooLong
+from tensorkeep_workers_process.placement import LOOKS_EVERY, Idle, chosen, dropped, surplus
 
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Callable, Sequence
 
+    from tensorkeep.hookspecs import RunContext
     from tensorkeep_workers_process.process import Process
 
 IDLE: Final = 60.0
@@ -42,24 +44,34 @@ class Pool:
         self._memory = memory
         self._recycle_after = recycle_after
         self._counts = counts
-        self._lock = Lock()  # guards what follows, and `Process.holds`
+        # Guards what follows, and `Process.holds`; told of when a worker is idle again or ended.
+        self._lock = Condition()
+        self._keeping: set[int] = set()  # the models that keep state
         self._idle: dict[int, Process] = {}
         self._busy: dict[int, Process] = {}
         self._freed: dict[int, list[int]] = {}  # what workers could not be told yet, by worker
         self._closed = False
 
-    def take(self, runnable: int | None = None) -> Process:
+    def take(self, runnable: int | None = None, run: RunContext | None = None) -> Process:
         """Returns a worker that has nothing else to do, until it is released.
+
+        Waits while the one is busy that holds the model, if that keeps state.
 
         Args:
             runnable: The model or script that it is to run; None to build one, or for what else
                 there is.
+            run: The run; one that is cancelled waits no longer.
 
         Raises:
             BackendUnavailable: There is none, and the plugin cannot be loaded.
             WorkerDied: There is none, and a new one died at once.
+            WorkerTookTooLong: The run was cancelled meanwhile.
         """
         with self._lock:
+            while runnable in self._keeping and self._is_busy_with(runnable):
+                self._lock.wait(LOOKS_EVERY)
+                if run is not None and run.cancelled:
+                    raise WorkerTookTooLong(run.reason or "it was cancelled")
             number = chosen(map(_as_idle, self._alive()), runnable)
             if number is not None:
                 worker = self._busy[number] = self._idle.pop(number)
@@ -86,6 +98,7 @@ class Pool:
         """Takes a worker back."""
         with self._lock:
             del self._busy[worker.number]
+            self._lock.notify_all()
             old = self.is_old(worker)
             if not (worker.ended.is_set() or old or self._closed):
                 worker.since = monotonic()
@@ -101,8 +114,9 @@ class Pool:
             worker.retire()
 
     def is_old(self, worker: Process) -> bool:
-        """Returns whether a worker is to be replaced once it is released."""
-        return 0 < self._recycle_after <= worker.runs
+        """Returns whether a worker is to be replaced once it is released: not if it has state."""
+        old = 0 < self._recycle_after <= worker.runs
+        return old and self._keeping.isdisjoint(worker.holds)
 
     def use(self, worker: Process, runnable: int) -> bool:
         """Returns whether a worker holds a model or script; it is used just now."""
@@ -116,19 +130,25 @@ class Pool:
     def make_room(self, worker: Process, size: int) -> None:
         """Has a worker free what it must before something of so many bytes is built."""
         with self._lock:
-            gone = dropped(worker.holds, size, self._memory)
+            holds = {each: n for each, n in worker.holds.items() if each not in self._keeping}
+            gone = dropped(holds, size, self._memory)
             for runnable in gone:
                 del worker.holds[runnable]
             self._free(worker, gone)
 
-    def built(self, worker: Process, runnable: int, size: int) -> None:
+    def built(
+        self, worker: Process, runnable: int, size: int, *, keeps_state: bool = False
+    ) -> None:
         """Says that a worker holds something more."""
         with self._lock:
+            if keeps_state:
+                self._keeping.add(runnable)
             worker.holds[runnable] = size
 
     def forget(self, runnable: int) -> None:
         """Has a model or script freed wherever it is held."""
         with self._lock:
+            self._keeping.discard(runnable)
             for worker in (*self._idle.values(), *self._busy.values()):
                 if worker.holds.pop(runnable, None) is not None:
                     self._free(worker, [runnable])
@@ -153,6 +173,7 @@ class Pool:
     def has_ended(self, worker: Process) -> None:
         """Says that a worker has ended, whatever it was doing."""
         with self._lock:
+            self._lock.notify_all()
             idle = self._idle.pop(worker.number, None)
             self._freed.pop(worker.number, None)
             if not worker.retired:
@@ -169,6 +190,11 @@ class Pool:
             worker.close()
 
     # ------------------------------------------------------------------ inside
+    def _is_busy_with(self, runnable: int | None) -> bool:
+        return any(
+            runnable in worker.holds and not worker.ended.is_set() for worker in self._busy.values()
+        )
+
     def _alive(self) -> list[Process]:
         return [worker for worker in self._idle.values() if not worker.ended.is_set()]
 

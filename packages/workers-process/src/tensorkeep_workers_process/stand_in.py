@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import count
 from threading import Lock
 from time import monotonic
@@ -15,6 +15,7 @@ from tensorkeep.errors import WorkerDied, WorkerTookTooLong
 from tensorkeep.hookspecs import BackendInfo, DeviceInfo, hookimpl
 from tensorkeep.model import LoadedModel
 from tensorkeep_workers_process.messages import unpacked
+from tensorkeep_workers_process.placement import LOOKS_EVERY
 from tensorkeep_workers_process.process import Gone
 from tensorkeep_workers_process.tensor_cells import DTYPES
 
@@ -45,12 +46,14 @@ class _Stored:
         blob: The model as it was stored, or the script's source.
         told: Specification and options, pickled.
         script: Whether it is a script.
+        turn: Held by the one run that takes place, of a model that keeps state.
     """
 
     number: int
     blob: bytes
     told: bytes
     script: bool
+    turn: Lock = field(default_factory=Lock)
 
 
 class StandIn:
@@ -123,15 +126,27 @@ class StandIn:
             fewer_inputs=frozenset(built.fewer_inputs),
             batch_axis=BatchAxis(AxisKind[built.axis], unpacked(built.axis_reason)),
             optional_outputs=tuple(built.optional_outputs),
+            keeps_state=built.keeps_state,
         )
 
     @hookimpl
     def model_run(
         self, model: LoadedModel, inputs: Sequence[Tensor], run: RunContext
     ) -> Sequence[Tensor | None]:
-        """Runs a model in a worker that holds it, if one is idle; otherwise it is built anew."""
+        """Runs a model in a worker that holds it, if one is idle; otherwise it is built anew.
+
+        One that keeps state waits for the worker that holds it.
+        """
         stored: _Stored = model.native
-        return self._in_worker(stored, lambda worker: worker.run(stored.number, inputs, run), run)
+        if not model.keeps_state:
+            return self._run(stored, inputs, run)
+        while not stored.turn.acquire(timeout=LOOKS_EVERY):
+            if run.cancelled:
+                raise WorkerTookTooLong(run.reason or "it was cancelled")
+        try:
+            return self._run(stored, inputs, run)
+        finally:
+            stored.turn.release()
 
     @hookimpl
     def serialize(self, model: LoadedModel) -> bytes:
@@ -169,6 +184,11 @@ class StandIn:
         self._pool.forget(stored.number)
 
     # ------------------------------------------------------------------ inside
+    def _run(
+        self, stored: _Stored, inputs: Sequence[Tensor], run: RunContext
+    ) -> Sequence[Tensor | None]:
+        return self._in_worker(stored, lambda worker: worker.run(stored.number, inputs, run), run)
+
     def _description(self) -> messages.Described:
         with self._describing:
             if self._described is None:
@@ -184,7 +204,7 @@ class StandIn:
     ) -> _R:
         """Has a worker do something, once it holds the model or script that this needs."""
         for _ in range(_AGAIN):
-            worker = self._pool.take(None if stored is None else stored.number)
+            worker = self._pool.take(None if stored is None else stored.number, run)
             try:
                 if stored is not None and not self._pool.use(worker, stored.number):
                     self._build_again(worker, stored, run)
@@ -204,7 +224,8 @@ class StandIn:
             self._options.load_timeout,
             script=stored.script,
         )
-        self._pool.built(worker, stored.number, max(len(stored.blob), built.grown))
+        size = max(len(stored.blob), built.grown)
+        self._pool.built(worker, stored.number, size, keeps_state=built.keeps_state)
         return built
 
     def _build_again(self, worker: Process, stored: _Stored, run: RunContext | None) -> None:

@@ -179,18 +179,19 @@ class Worker:
         blob = _read(files[0], message.size) if message.size else message.blob
         if message.script:
             self._scripts[message.runnable] = self._hooks.script_create(spec, blob, options)
-            return messages.Built(message.number, [], [], [], "", b"", [], _grown(before))
+            return messages.Built(message.number, grown=_grown(before))
         loaded: LoadedModel = self._hooks.model_create(spec, blob, options)
         self._models[message.runnable] = loaded
         return messages.Built(
             message.number,
+            _grown(before),
             [packed(name) for name in loaded.inputs],
             [packed(name) for name in loaded.outputs],
             sorted(loaded.fewer_inputs),
             loaded.batch_axis.kind.name,
             packed(loaded.batch_axis.reason),
             [*loaded.optional_outputs],
-            _grown(before),
+            loaded.keeps_state,
         )
 
     def drop(self, runnables: Sequence[int]) -> None:

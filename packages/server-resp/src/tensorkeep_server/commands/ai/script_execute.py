@@ -254,7 +254,7 @@ OF_SCRIPTS: Final = (
     ),
     Difference(
         "A script that goes on after its time goes on.",
-        "Its loops are ended when `MODEL_EXECUTION_TIMEOUT` is over.",
+        "It is ended with its worker when `MODEL_EXECUTION_TIMEOUT` is over.",
         "It would keep its device for ever.",
     ),
 )
