@@ -1,5 +1,6 @@
 """The plugin as the host finds it."""
 
+import os
 import subprocess
 import sys
 from importlib.metadata import entry_points
@@ -31,6 +32,15 @@ def test_its_entry_point_imports_nothing_until_it_is_loaded():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     (point,) = entry_points(group=ENTRY_POINT_GROUP, name="ONNX")
     assert point.load() is plugin
+
+
+def test_it_reports_to_nobody_and_writes_nothing_into_the_home(tmp_path):
+    environment = {name: value for name, value in os.environ.items() if "TELEMETRY" not in name}
+    code = "import tensorkeep_onnx.plugin as plugin; plugin.self_check()"
+    subprocess.run(
+        [sys.executable, "-c", code], env=environment | {"HOME": str(tmp_path)}, check=True
+    )
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_check_of_itself_passes():

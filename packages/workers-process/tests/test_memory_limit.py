@@ -87,6 +87,8 @@ def test_the_machine_ends_workers_before_the_server():
         "MemoryError: ",
         "Unable to allocate 7.45 GiB for an array with shape (1000000000,) and data type float64",
         "bad allocation",
+        "LiteRT gives no reason, as when there is not enough memory",
+        "[Errno 27] File too large",
         "can't start new thread",
     ],
 )
@@ -104,6 +106,7 @@ def test_errors_that_speak_of_no_memory_are_known(text):
         "",
         "Expected 2 inputs but got 1",
         "signal 11 (SIGSEGV)",
+        "Failed to allocate tensors: Node number 0 (CONV_2D) failed to prepare.",
         "The tensor is not in memory that is contiguous",
         "a memory format of channels_last is not supported",
     ],

@@ -22,6 +22,10 @@ _NEXT_REASON: Final = re.compile(r"(?<=\S)(?=Node number \d+ \()")
 # A place in LiteRT's source: tflite/kernels/pad.cc:177
 _PLACE: Final = re.compile(r"\.?/?(?:[\w.]+/)+\w+\.(?:cc|h)(?::\d+)? ")
 
+# What is left to be said when an operator gave no reason.
+_NO_REASON: Final = re.compile(r"(?:Node number \d+ \(\w+\) failed to invoke\.)?")
+_AS_WITHOUT_MEMORY: Final = "LiteRT gives no reason, as when there is not enough memory"
+
 
 def no_signature(name: str, known: str) -> str:
     """Returns what is said of a signature that the model does not have."""
@@ -30,5 +34,7 @@ def no_signature(name: str, known: str) -> str:
 
 def because(text: str, reason: object) -> str:
     """Returns a text with the reason behind it, made fit to be read."""
-    words = _NEXT_REASON.sub(" ", _PLACE.sub("", str(reason)))
-    return f"{text}: {words.strip()}" if words.strip() else text
+    words = _NEXT_REASON.sub(" ", _PLACE.sub("", str(reason))).strip()
+    if isinstance(reason, Exception) and _NO_REASON.fullmatch(words):
+        words = f"{words} {_AS_WITHOUT_MEMORY}".lstrip()
+    return f"{text}: {words}" if words else text

@@ -28,8 +28,8 @@ _LIMITS: Final = ("memory.max", "memory.limit_in_bytes")  # of version 2 and 1
 # errors speak as well.
 _NO_MEMORY: Final = re.compile(
     r"bad_alloc|bad allocation|out of memory|OOM when allocating|MemoryError"
-    r"|(can't|cannot|could not|unable to|fail(ed|ure)? to) (re)?alloc"
-    r"|not enough (host )?memory|(memory )?allocation (of \d+ bytes )?failed"
+    r"|(can't|cannot|could not|unable to|failed to) (re)?allocate (memory|\d)"
+    r"|not enough (host )?memory|allocation of \d+ bytes failed|\[Errno 27\]"
     r"|(can't|cannot) start new thread|Resource temporarily unavailable",
     re.IGNORECASE,
 )

@@ -23,13 +23,13 @@ _LANGUAGES_AND_TIMES: Final = ("/usr/share/locale", "/usr/share/zoneinfo", "/etc
 # buffers. Of /proc only what is named: the command lines of other processes are there as well.
 _MACHINE: Final = (
     *("/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/version", "/proc/filesystems"),
-    *("/proc/sys/vm", "/proc/sys/kernel", "/sys/devices/system", "/sys/fs/cgroup"),
+    *("/proc/sys/vm", "/proc/sys/kernel", "/sys/devices", "/sys/class/drm", "/sys/fs/cgroup"),
     *("/sys/kernel/mm", "/dev/null", "/dev/zero", "/dev/random", "/dev/urandom"),
 )
 _GPUS: Final = ("nvidia*", "kfd", "dri")  # in /dev
 _ABOUT_GPUS: Final = (
-    *("/proc/devices", "/proc/modules", "/proc/driver/nvidia", "/sys/bus/pci", "/sys/class/drm"),
-    *("/sys/devices", "/sys/module", "/usr/share/nvidia", "/usr/local/cuda", "/opt/rocm"),
+    *("/proc/devices", "/proc/modules", "/proc/driver/nvidia", "/sys/bus/pci", "/sys/module"),
+    *("/usr/share/nvidia", "/usr/local/cuda", "/opt/rocm"),
 )
 
 
