@@ -11,6 +11,7 @@ import resource
 import signal
 import socket
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -115,6 +116,33 @@ def eat_and_abort(_):
     except MemoryError:
         os.write(2, b"terminate called after throwing an instance of 'std::bad_alloc'\n")
         abort(_)
+
+
+def hoard(_):
+    """Fills files in memory, none of them large, which no limit of the kernel counts."""
+    while True:
+        file = os.memfd_create("hoard")
+        for _ in range(10):
+            os.write(file, bytes(1_000_000))
+
+
+def start_threads(_):
+    """Starts threads without end, each with a stack that is as good as nothing."""
+    threading.stack_size(32768)
+    while True:
+        threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+
+
+def fill_and_crash(_):
+    kept = bytes(170_000_000)
+    time.sleep(0.6)
+    segv(kept)
+
+
+def fill_and_hang(_):
+    kept = bytes(170_000_000)
+    while kept:
+        pass
 
 
 def may_take(_):

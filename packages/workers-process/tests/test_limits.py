@@ -1,8 +1,13 @@
 """Workers are confined and have limits, whatever the plugin does."""
 
+import re
+import threading
+
 import pytest
 
-from tensorkeep.errors import WorkerDied
+from tensorkeep.device import CPU
+from tensorkeep.errors import WorkerDied, WorkerTookTooLong
+from tensorkeep.hookspecs import RunContext
 from tensorkeep_workers_process.confinement import available
 from tensorkeep_workers_process.failures import PluginError
 from tensorkeep_workers_process.memory_limit import default_limit
@@ -39,6 +44,40 @@ def test_a_process_that_ends_for_want_of_memory_names_the_limit(start_attack, wh
         attack.run(attack.create(f"{when} eat_and_abort".encode()))
 
     assert caught.value.cause == BEYOND
+
+
+def test_files_in_memory_count_as_well(start_attack):
+    attack = start_attack(memory=LIMIT)
+
+    with pytest.raises(WorkerDied) as caught:
+        attack.run(attack.create(b"run hoard"))
+
+    assert caught.value.cause == BEYOND
+
+
+def test_no_end_of_threads_is_started(start_attack):
+    attack = start_attack(memory=1_000_000_000)
+    with pytest.raises(WorkerDied, match="it started more than 4096 threads"):
+        attack.run(attack.create(b"run start_threads"))
+
+
+def test_what_died_with_its_memory_nearly_full_says_so(start_attack):
+    attack = start_attack(memory=LIMIT)
+    text = r"^signal 11 \(SIGSEGV\); it had taken 17\d(\.\d)? of the 200 MB that --worker-memory"
+    with pytest.raises(WorkerDied) as caught:
+        attack.run(attack.create(b"run fill_and_crash"))
+    assert re.match(text, caught.value.cause)
+
+
+def test_so_does_what_was_ended_for_time(start_attack):
+    attack = start_attack(memory=LIMIT)
+    model, context = attack.create(b"run fill_and_hang"), RunContext(CPU, 4.0)
+    timer = threading.Timer(0.4, lambda: context.cancel("it took longer than 4 s"))
+    timer.start()
+    text = r"^it took longer than 4 s; it had taken 17\d(\.\d)? of the 200 MB that --worker-memory"
+    with pytest.raises(WorkerTookTooLong) as caught:
+        attack.run(model, context=context)
+    assert re.match(text, caught.value.reason)
 
 
 # --------------------------------------------------------------------------- the sandbox

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tensorkeep_workers_process.runner import ReadingLoop
 
 _LOOK: Final = 10.0  # seconds between two looks for workers that may end
+_WATCH: Final = 0.25  # seconds between two looks at the memory that they take
 _COUNTED: Final = ("started", "crashed", "killed", "recycled")
 
 
@@ -58,6 +59,8 @@ class ProcessIsolation:
             if not self._looking:
                 self._looking = True
                 self._attendant.at(monotonic() + _LOOK, self._look)
+                if self._memory:
+                    self._attendant.at(monotonic() + _WATCH, self._watch)
             return self._backends[name][0]
 
     def runner(self, name: str, loop: Loop) -> ProcessRunner | None:
@@ -116,3 +119,9 @@ class ProcessIsolation:
         for _, pool, _ in [*self._backends.values()]:
             pool.end_surplus()
         self._attendant.at(monotonic() + _LOOK, self._look)
+
+    def _watch(self) -> None:
+        for _, pool, _ in [*self._backends.values()]:
+            for worker in pool.workers():
+                worker.look()
+        self._attendant.at(monotonic() + _WATCH, self._watch)

@@ -19,6 +19,7 @@ from tensorkeep_workers_process.arena import LARGEST, SOON_COPIED, Arena, put, r
 from tensorkeep_workers_process.cancellation import cancel
 from tensorkeep_workers_process.channel import Channel, close_all
 from tensorkeep_workers_process.failures import error_of, failure
+from tensorkeep_workers_process.memory_watch import excess, grown, usage, with_memory
 from tensorkeep_workers_process.messages import NoMessage, encode, packed, unpacked
 from tensorkeep_workers_process.shared_memory import sealed_file
 from tensorkeep_workers_process.tensor_cells import SMALL, from_worker, in_files
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from tensorkeep.hookspecs import Commands, RunContext, ScriptCall
     from tensorkeep.tensor import Tensor
     from tensorkeep_workers_process.attendant import Attendant
+    from tensorkeep_workers_process.memory_watch import Usage
 
 GRACE: Final = 0.05
 """Seconds that a run has to end by itself once it was cancelled."""
@@ -100,6 +102,8 @@ class Process:
         self._cancelled = 0  # the last call that was cancelled
         self._too_long = ""  # why it was ended for time
         self._cause = ""
+        self._first: Usage | None = None  # what it took when it was new
+        self._peak = 0  # bytes that it took more, at most
         self._closed = False
 
     # ------------------------------------------------------------------ its end
@@ -143,15 +147,26 @@ class Process:
             self._cause = self._cause or "it closed its connection"
             self._kill()
             self.ended.wait(_PATIENCE)
-        if self._too_long:
-            return WorkerTookTooLong(self._too_long)
-        return WorkerDied(self._cause)
+        cause = with_memory(self._too_long or self._cause, self._peak, self._limit)
+        return WorkerTookTooLong(cause) if self._too_long else WorkerDied(cause)
+
+    def look(self) -> None:
+        """Sees what memory it takes, and ends it when that is more than it may."""
+        first, now = self._first, usage(self.pid) if self._first else None
+        if first is None or now is None:
+            return
+        self._peak = max(self._peak, grown(first, now))
+        cause = excess(first, now, self._limit)
+        if cause and not self.ended.is_set():
+            self._cause = self._cause or cause
+            self._kill()
 
     def _end_for_time(self, number: int, reason: str) -> None:
         with self._lock:
             if self._current != number:
                 return
             self._too_long = reason
+        self.look()
         self._kill()
 
     def _cancel(self, number: int, run: RunContext) -> None:
@@ -177,6 +192,7 @@ class Process:
         with self._call(within=within):
             ready = self._expect(messages.Ready, 0)
             self.pid, self.sandbox = ready.pid, unpacked(ready.sandbox)
+            self._first = usage(self.pid) if self._limit else None
 
     def describe(self, within: float) -> messages.Described:
         """Lets the backend check itself, and returns what it says of itself.

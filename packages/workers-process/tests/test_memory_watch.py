@@ -1,0 +1,90 @@
+"""What a worker takes, and what follows from it."""
+
+import mmap
+import os
+
+import pytest
+
+from tensorkeep_workers_process.memory_limit import beyond
+from tensorkeep_workers_process.memory_watch import (
+    MOST_THREADS,
+    Usage,
+    excess,
+    grown,
+    usage,
+    with_memory,
+)
+
+NEW = Usage(asked=300, own=200, shared=0, threads=1)
+
+
+def test_what_a_process_takes_is_seen():
+    before = usage(os.getpid())
+    kept = bytearray(os.urandom(1000)) * 50_000
+    file = os.memfd_create("file")
+    os.write(file, bytes(20_000_000))
+    now = usage(os.getpid())
+    os.close(file)
+
+    assert now.asked - before.asked >= 49_000_000
+    assert now.own - before.own >= 49_000_000
+    assert now.shared - before.shared >= 19_000_000
+    assert now.threads >= 1
+    assert len(kept) == 50_000_000
+
+
+def test_files_in_memory_count_when_they_are_mapped_and_closed():
+    before = usage(os.getpid()).shared
+    with mmap.mmap(-1, 30_000_000) as shared:
+        shared.write(bytes(30_000_000))
+        assert usage(os.getpid()).shared - before >= 29_000_000
+
+
+def test_a_process_that_is_gone_takes_nothing():
+    assert usage(2**30) is None
+
+
+@pytest.mark.parametrize(
+    ("now", "cause"),
+    [
+        (Usage(asked=1300, own=1200, shared=0, threads=4), ""),
+        (Usage(asked=1300, own=700, shared=500, threads=4), ""),
+        (Usage(asked=1300, own=700, shared=501, threads=4), beyond(1000)),
+        (Usage(asked=300, own=100, shared=1101, threads=4), beyond(1000)),
+        (
+            Usage(asked=300, own=200, shared=0, threads=MOST_THREADS + 1),
+            "it started more than 4096 threads",
+        ),
+    ],
+)
+def test_what_it_touched_and_what_it_shares_is_limited_together(now, cause):
+    assert excess(NEW, now, 1000) == cause
+
+
+def test_growth_is_what_was_asked_for_and_what_is_shared():
+    assert grown(NEW, Usage(asked=500, own=400, shared=50, threads=1)) == 250
+    assert grown(NEW, Usage(asked=100, own=100, shared=50, threads=1)) == 50
+
+
+@pytest.mark.parametrize(
+    ("cause", "peak", "limit", "text"),
+    [
+        (
+            "signal 11",
+            400_000_000,
+            500_000_000,
+            "signal 11; it had taken 400 of the 500 MB that --worker-memory allows",
+        ),
+        (
+            "signal 11",
+            600_000_000,
+            500_000_000,
+            "signal 11; it had taken 500 of the 500 MB that --worker-memory allows",
+        ),
+        ("signal 11", 300_000_000, 500_000_000, "signal 11"),
+        ("signal 11", 300_000_000, 0, "signal 11"),
+        (beyond(500_000_000), 500_000_000, 500_000_000, beyond(500_000_000)),
+    ],
+)
+def test_memory_is_told_of_when_it_may_be_the_reason(cause, peak, limit, text):
+    assert with_memory(cause, peak, limit) == text
