@@ -215,7 +215,7 @@ def test_the_models_used_longest_ago_are_freed_and_built_again(start_workers, mo
     memory = "tensorkeep_workers_process.isolation.machine_memory"
     monkeypatch.setattr(memory, lambda: 60 * 1024 * 1024)  # of which models may take a half
     blob = b'{"op": "fail", "text": "%s"}'
-    workers = start_workers()
+    workers = start_workers(memory=0)
     plugin = workers.plugin("FAKE")
 
     def create(letter):
