@@ -134,7 +134,7 @@ def test_a_model_in_pieces_is_joined_away_from_the_loop(bench, monkeypatch):
     assert not threads
     bench.loop.run_until(lambda: got)
 
-    assert threads == ["tensorkeep-judge"]
+    assert threads == ["tensorkeep-brief"]
     assert got[0][0].blob == b'{"op": "identity"}'
 
 

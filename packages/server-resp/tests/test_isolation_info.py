@@ -179,5 +179,5 @@ def test_info_of_the_command_line_shows_places_reasons_and_workers(server, wire)
     assert "isolated: auto; workers: 4 started, 3 crashed" in shown
     assert "sandbox: landlock; no network" in shown
     assert "3, refused" in shown
-    assert "isolated, for Div; of integers by what clients send: m:1" in shown
+    assert "isolated (Div; of integers by what clients send): m:1" in shown
     assert json.loads(cli(server, "m:1", "--json"))["models"][0]["where"] == "isolated"

@@ -1,9 +1,9 @@
 """Building and freeing models and scripts, away from the thread that serves clients.
 
 What takes seconds, importing a framework, building a model and compiling a script, happens on
-threads of its own: in this process one after another, in workers outside several at once. Where a
-model goes is found out before, on a thread for that alone. Everything here is called on the loop's
-thread, and calls back there.
+threads of its own: in this process one after another, in workers outside several at once. What is
+brief has a thread that never waits for those: finding out where a model goes, and having workers
+outside free one. Everything here is called on the loop's thread, and calls back there.
 """
 
 from __future__ import annotations
@@ -103,7 +103,8 @@ class Builder:
         self._lines = lines
         self._strict_batching = config.strict_batching
         self._load_timeout = config.model_load_timeout
-        self._judging = Loader(loop, "tensorkeep-judge")
+        self._worker_memory = config.worker_memory
+        self._brief = Loader(loop, "tensorkeep-brief")
         self._here = Loader(loop, "tensorkeep-loader")
         self._outside = Loader(loop, "tensorkeep-outside", _AT_ONCE)
         self._pending = 0
@@ -132,7 +133,7 @@ class Builder:
 
     def stop(self) -> None:
         """Ends the threads once they have done what they were given."""
-        for loader in (self._judging, self._here, self._outside):
+        for loader in (self._brief, self._here, self._outside):
             loader.stop()
 
     def load_backend(
@@ -156,9 +157,11 @@ class Builder:
         )
 
     def _load(self, name: str, placement: Placement) -> Backend:
-        """Loads a backend; says in the log, once, if it cannot keep the memory limit."""
+        """Loads a backend; says in the log, once, if nothing keeps it below the memory limit."""
         backend = self._places.load(name, placement)
         unlimited = self._options.memory_limit and not backend.info.limits_runs
+        if placement.isolated and self._worker_memory != 0:
+            unlimited = False
         if unlimited and backend.name not in self._told:
             self._told.add(backend.name)
             _log.warning(
@@ -280,7 +283,7 @@ class Builder:
             loader = self._outside if placement.isolated else self._here
             self._submit(loader, partial(make, placement, given), done)
 
-        self._submit(self._judging, place, placed)
+        self._submit(self._brief, place, placed)
 
     def _submit(self, loader: Loader, job: Callable[[], object], done: Callable[..., None]) -> None:
         def finished(result: object, failure: BaseException | None) -> None:
@@ -310,7 +313,7 @@ class Builder:
             if failure is not None:
                 _log.error("backend %s could not free a model or script", name, exc_info=failure)
 
-        (self._outside if isolated else self._here).submit(job, report)
+        (self._brief if isolated else self._here).submit(job, report)
 
 
 def _what_to_free(runnable: Runnable) -> tuple[Callable[[], None], str]:

@@ -165,7 +165,7 @@ def _show(told: dict[str, Any]) -> None:
         if counted.get("where") == "isolated":
             reasons.setdefault(counted["why"], []).append(_printable(counted["key"]))
     for why, keys in reasons.items():
-        console.print(f"isolated, for {why}: {', '.join(keys)}", highlight=False, markup=False)
+        console.print(f"isolated ({why}): {', '.join(keys)}", highlight=False, markup=False)
 
 
 def _isolation_line(told: dict[str, Any]) -> str:
