@@ -1,6 +1,8 @@
 """Models and scripts, and the plugin's hooks called as the engine calls them."""
 
 import io
+import struct
+import sys
 import warnings
 import zipfile
 from importlib.util import find_spec
@@ -78,10 +80,98 @@ class Archives:
                 archive.writestr(f"archive/{name}", content)
         return file.getvalue()
 
+    @staticmethod
+    def written(*args, **options):
+        """Makes an archive byte by byte, so that it may say what torch would not write."""
+        return archive_of(*args, **options)
+
     def changed(self, blob, name, change):
         """Makes an archive like another, with one record changed by a function."""
         records = self.records(blob)
         return self.packed(records | {name: change(records[name])})
+
+
+STORAGES = {
+    "float32": "Float",
+    "float64": "Double",
+    "int64": "Long",
+    "int32": "Int",
+    "bool": "Bool",
+}
+
+
+def pickled_text(text):
+    return b"X" + struct.pack("<I", len(text)) + text.encode()
+
+
+def pickled_number(number):
+    return b"\x8a\x08" + struct.pack("<q", number)
+
+
+def pickled_numbers(numbers):
+    return b"(" + b"".join(map(pickled_number, numbers)) + b"t"
+
+
+def pickled_tensor(key, array, strides=None, offset=0):
+    kind = STORAGES[str(array.dtype)]
+    strides = strides or [
+        step // array.itemsize for step in np.zeros(array.shape, array.dtype).strides
+    ]
+    storage = (
+        b"("
+        + pickled_text("storage")
+        + f"ctorch\n{kind}Storage\n".encode()
+        + pickled_text(key)
+        + pickled_text("cpu")
+        + pickled_number(array.size)
+        + b"tQ"
+    )
+    return (
+        b"ctorch._utils\n_rebuild_tensor_v2\n("
+        + storage
+        + pickled_number(offset)
+        + pickled_numbers(array.shape)
+        + pickled_numbers(strides)
+        + b"\x89ccollections\nOrderedDict\n)RtR"
+    )
+
+
+def archive_of(code, weights, inputs, pickles=None, version=10):
+    """Makes an archive of a module `M`.
+
+    Args:
+        code: The lines of its `forward`, or all of its source.
+        weights: Its tensors by name.
+        inputs: The names of what it takes.
+        pickles: Tensors that are pickled in another way, by name.
+        version: Of the format.
+    """
+    if isinstance(code, list):
+        lines = [f"  {name} : Tensor" for name in weights]
+        taken = ",\n    ".join(f"{name}: Tensor" for name in inputs)
+        head = f"  def forward(self: __torch__.M,\n    {taken}) -> Tensor:"
+        code = "\n".join(
+            ["class M(Module):", "  __parameters__ = []", "  __buffers__ = []", *lines, head]
+            + [f"    {line}" for line in code]
+        )
+    parts = b"".join(
+        pickled_text(name) + (pickles or {}).get(name, pickled_tensor(str(number), array))
+        for number, (name, array) in enumerate(weights.items())
+    )
+    data = b"\x80\x02c__torch__\nM\n)\x81}(" + parts + b"ub."
+    records = {
+        **{f"data/{number}": array.tobytes() for number, array in enumerate(weights.values())},
+        "data.pkl": data,
+        "code/__torch__.py": code.encode() + b"\n",
+        "constants.pkl": b"\x80\x02).",
+        ".data/version" if version > 5 else "version": b"%d\n" % version,
+        "byteorder": sys.byteorder.encode(),
+    }
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as target:
+        for name, content in records.items():
+            target.writestr(f"m/{name}", content)
+    return file.getvalue()
 
 
 @pytest.fixture(scope="session")

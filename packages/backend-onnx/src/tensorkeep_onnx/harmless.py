@@ -10,9 +10,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
-from tensorkeep_onnx.graph_reader import SIZES, Constant, Declared, read_graph
-from tensorkeep_onnx.harmless_operators import OPSETS, Made, Unlisted, Use, Value, check_use
-from tensorkeep_onnx.size_bounds import (
+from tensorkeep.size_bounds import (
     AtMost,
     Shape,
     Unbounded,
@@ -20,6 +18,8 @@ from tensorkeep_onnx.size_bounds import (
     factor_of_all,
     inputs_of,
 )
+from tensorkeep_onnx.graph_reader import SIZES, Constant, Declared, read_graph
+from tensorkeep_onnx.harmless_operators import OPSETS, Made, Unlisted, Use, Value, check_use
 from tensorkeep_onnx.strict_messages import Unreadable
 
 if TYPE_CHECKING:

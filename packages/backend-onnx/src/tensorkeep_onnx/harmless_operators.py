@@ -1,7 +1,7 @@
 """The operators of ONNX that are known to be harmless, and with which attributes and constants.
 
 A list of what may: each entry says what a use of an operator may look like, and how large its
-outputs can get. It is drawn from attack, see `attack_operators.py` beside the tests: what is
+outputs can get. It is drawn from attack, see `attack_onnx.py` beside the tests: what is
 listed ended no process of ONNX Runtime in any of its figures.
 """
 
@@ -11,6 +11,17 @@ from dataclasses import dataclass
 from math import isfinite, prod
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
+from tensorkeep.size_bounds import (
+    Shape,
+    Size,
+    broadcast,
+    factor_of,
+    factor_of_all,
+    largest,
+    times,
+    total,
+    window_count,
+)
 from tensorkeep_onnx.graph_reader import (
     BOOL,
     DOUBLE,
@@ -20,18 +31,6 @@ from tensorkeep_onnx.graph_reader import (
     INT64,
     UINT8,
     Constant,
-)
-from tensorkeep_onnx.size_bounds import (
-    AtMost,
-    Shape,
-    Size,
-    broadcast,
-    factor_of,
-    factor_of_all,
-    largest,
-    scaled,
-    times,
-    total,
 )
 
 if TYPE_CHECKING:
@@ -385,19 +384,11 @@ def _windows(use: Use, kernel: tuple[int, ...], space: Shape, *, ceil: bool) -> 
         before, after = pads[axis], pads[axis + rank]
         if max(before, after) >= reach[axis]:
             raise Unlisted("its pads are larger than its kernel")
-        if isinstance(size, AtMost):
-            sizes.append(scaled(size, 1 + max(0, before + after - reach[axis] + 1) + ceil))
-            continue
-        if auto in {b"SAME_UPPER", b"SAME_LOWER"}:
+        if auto in {b"SAME_UPPER", b"SAME_LOWER"} and isinstance(size, int):
             sizes.append(-(-size // strides[axis]))
-            continue
-        room = size + before + after - reach[axis]
-        if room < 0:
-            raise Unlisted("its kernel is larger than its input")
-        steps = room // strides[axis] + 1
-        if ceil and room % strides[axis] and steps * strides[axis] < size + before:
-            steps += 1
-        sizes.append(steps)
+        else:
+            span = (before, after)
+            sizes.append(window_count(size, span, reach[axis], strides[axis], ceil=ceil))
     return tuple(sizes)
 
 
@@ -447,16 +438,6 @@ def _layer_norm(use: Use) -> Made:
     use.weights(1, *normalized)
     if use.optional(2) is not None:
         use.weights(2, *normalized)
-    return Made(first.dtype, first.shape)
-
-
-def _instance_norm(use: Use) -> Made:
-    first = use.value(0)
-    use.real("epsilon", 1e-5)
-    if len(first.shape) < 3:  # noqa: PLR2004 - one axis of space
-        raise Unlisted("it has fewer axes than were tested")
-    for place in (1, 2):
-        use.weights(place, first.shape[1])
     return Made(first.dtype, first.shape)
 
 
@@ -618,7 +599,6 @@ def _entries() -> Mapping[str, Entry]:
         "BatchNormalization",
         Entry(_batch_norm, (5, 5), attributes=norm | {"momentum", "training_mode"}),
     )
-    add("InstanceNormalization", Entry(_instance_norm, (3, 3), attributes=norm))
     add(
         "LayerNormalization",
         Entry(_layer_norm, (2, 3), attributes=norm | {"axis", "stash_type"}, since=17),

@@ -22,6 +22,10 @@ class Unbounded(ValueError):
     """A size cannot be bounded as it must be; the text says why, for people."""
 
 
+class Unfitting(Unbounded):
+    """Sizes do not fit each other, so that a run would fail."""
+
+
 class Symbol(NamedTuple):
     """The size of an axis of an input, which a run may choose; 1 in place of 0."""
 
@@ -98,7 +102,7 @@ def times(sizes: Sequence[Size], divided_by: int = 1) -> Size:
     if products == {frozenset()}:
         whole = prod(size for size in sizes if not isinstance(size, AtMost))
         if whole % divided_by:
-            raise Unbounded("a shape does not fit the number of elements")
+            raise Unfitting("a shape does not fit the number of elements")
         return whole // divided_by
     return AtMost(factor / divided_by, products)
 
@@ -150,7 +154,31 @@ def _fitting(sizes: list[Size]) -> Size:
     """Returns the size of an axis that others, none of them 1, must agree on, or be 1 in a run."""
     known = {size for size in sizes if not isinstance(size, AtMost)}
     if len(known) > 1:
-        raise Unbounded("the shapes do not fit")
+        raise Unfitting("the shapes do not fit")
     if known:
         return known.pop()
     return largest(sizes) if sizes else 1
+
+
+def window_count(size: Size, pads: tuple[int, int], reach: int, stride: int, *, ceil: bool) -> Size:
+    """Returns how many places a window has that moves along an axis.
+
+    Args:
+        size: The size of the axis.
+        pads: What is added to it before and behind, each less than `reach`.
+        reach: The elements from the first to the last of the window.
+        stride: By how many elements it moves.
+        ceil: Whether a window that is not whole counts.
+
+    Raises:
+        Unfitting: It is larger than the axis.
+    """
+    room = sum(pads) - reach
+    if isinstance(size, AtMost):
+        return scaled(size, 1 + max(0, room + 1) + ceil)
+    if size + room < 0:
+        raise Unfitting("a window is larger than what it moves over")
+    count = (size + room) // stride + 1
+    if ceil and (size + room) % stride and count * stride < size + pads[0]:
+        count += 1
+    return count
