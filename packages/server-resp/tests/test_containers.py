@@ -1,6 +1,7 @@
 """Hashes and sets: what they hold, find in a scan and draw at random."""
 
 from collections import Counter
+from weakref import ref
 
 import pytest
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from hypothesis.stateful import (
     rule,
 )
 
+from tensorkeep.tensor import DType, Tensor
 from tensorkeep_server.values import leftovers
 from tensorkeep_server.values.containers import Hash, Set
 from tensorkeep_server.values.sequence import List
@@ -257,6 +259,34 @@ def test_what_somebody_still_refers_to_is_not_freed(nothing_left):
     del made
     assert leftovers.sweep(10_000) == 0
     assert len(other) == 25_000
+
+
+def test_a_few_large_strings_and_tensors_are_freed_bit_by_bit_and_models_at_once(nothing_left):
+    class Model:
+        pass
+
+    model = Model()
+    alive = ref(model)
+    strings = [bytes(2**20) for _ in range(12)]
+    tensors = [Tensor.zeros(DType.UINT8, (2**20,)) for _ in range(12)]
+    leftovers.leave_large([*strings, model, *tensors])
+    del model, strings, tensors
+    assert alive() is None
+    turns = iter([True, True, False])
+    assert leftovers.sweep(100, lambda: next(turns)) == 24
+    assert leftovers.sweep(100) == 0
+
+
+def test_few_small_strings_are_freed_at_once(nothing_left):
+    leftovers.leave_large([bytes(100) for _ in range(100)])
+    assert leftovers.sweep(1) == 0
+
+
+def test_a_sweep_ends_when_its_time_is_over(nothing_left):
+    leftovers.leave(set(range(15_000)))
+    turns = iter([True, False])
+    assert 0 < leftovers.sweep(10_000, lambda: next(turns)) < 100
+    assert leftovers.sweep(10_000, lambda: False) == 0
 
 
 def test_several_large_ones_are_freed_one_after_the_other(nothing_left):

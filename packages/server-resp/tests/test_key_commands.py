@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from tensorkeep.tensor import DType, Tensor
+from tensorkeep_server import app
 from tensorkeep_server.commands.data import databases
-from tensorkeep_server.values import kinds
+from tensorkeep_server.values import kinds, leftovers
 
 ARITY = "-ERR wrong number of arguments for '%s' command\r\n"
 NULL = b"$-1\r\n"
@@ -459,3 +460,26 @@ def test_object_has_help_and_no_other_subcommands(wire):
     assert wire.ask("OBJECT", "bogus", "a") == (
         b"-ERR unknown subcommand 'bogus'. Try OBJECT HELP.\r\n"
     )
+
+
+@pytest.mark.parametrize(
+    "removing", [("DEL", "a", "b", "m", "none"), ("FLUSHDB",), ("FLUSHALL",)], ids=" ".join
+)
+def test_memory_of_large_values_is_given_back_between_other_work(wire, removing, monkeypatch):
+    for key in ("a", "b"):
+        wire.ask("SET", key, bytes(9 * 2**20))
+    wire.ask("AI.MODELSTORE", "m", "ONNX", "CPU", "BLOB", '{"op": "identity"}')
+    while leftovers.sweep(100_000):
+        pass
+
+    with monkeypatch.context() as patch:
+        patch.setattr(app, "sweep", lambda *_: 0)
+        assert wire.ask(*removing) in {b":3\r\n", b"+OK\r\n"}
+        assert wire.ask("DBSIZE") == b":0\r\n"
+        assert wire.ask("AI._MODELSCAN") == b"*0\r\n"
+        assert [len(value) for [*values] in leftovers._left for value in values] == [9 * 2**20] * 2
+
+    deadline = time.monotonic() + 10
+    while leftovers._left:
+        assert time.monotonic() < deadline, "it is never swept"
+        time.sleep(0.01)

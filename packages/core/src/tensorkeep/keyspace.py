@@ -119,6 +119,11 @@ class Keyspace:
         """Returns what is known of a key, without touching it."""
         return None if self.get(key, touch=False) is None else self._entries[key]
 
+    def peek(self, key: bytes) -> object | None:
+        """Returns what is kept under a key, expired or not; nobody is told."""
+        entry = self._entries.get(key)
+        return None if entry is None else entry.value
+
     def __contains__(self, key: bytes) -> bool:
         return self.get(key, touch=False) is not None
 

@@ -41,6 +41,7 @@ _EXPIRY_INTERVAL: Final = 0.1  # seconds between two looks for keys whose time h
 _EXPIRY_LIMIT: Final = 200  # keys removed before clients get their turn
 _HANGUP_INTERVAL: Final = 0.5  # seconds between two looks for clients that went away unseen
 _SWEEP_LIMIT: Final = 2000  # entries of large values freed before clients get their turn
+_SWEEP_FOR: Final = 0.002  # seconds of a turn in which they are
 
 
 async def serve(
@@ -218,8 +219,14 @@ async def _expire(server: Server) -> None:
             while removed := keys.remove_expired(_EXPIRY_LIMIT):
                 server.counters["expired_keys"] += len(removed)
                 await asyncio.sleep(0)
-        while sweep(_SWEEP_LIMIT):  # noqa: ASYNC110 - nothing is waited for
+        while sweep(_SWEEP_LIMIT, _for(_SWEEP_FOR)):  # noqa: ASYNC110 - nothing is waited for
             await asyncio.sleep(0)
+
+
+def _for(seconds: float) -> Callable[[], bool]:
+    """Returns what tells whether so many seconds are not over yet."""
+    until = time.perf_counter() + seconds
+    return lambda: time.perf_counter() <= until
 
 
 async def _notice_hangups(turn: Turn) -> None:

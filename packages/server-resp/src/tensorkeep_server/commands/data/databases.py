@@ -11,9 +11,10 @@ from tensorkeep_server.errors import CommandError
 from tensorkeep_server.reply import OK
 from tensorkeep_server.scanning import Options, matching, read_cursor, read_options
 from tensorkeep_server.values.kinds import types_named
-from tensorkeep_server.values.leftovers import leave
+from tensorkeep_server.values.leftovers import leave, leave_large
 
 if TYPE_CHECKING:
+    from tensorkeep.keyspace import Keyspace
     from tensorkeep_server.reply import Reply
     from tensorkeep_server.state import Client
 
@@ -99,15 +100,22 @@ def size(client: Client, _: None) -> Reply:
 
 def flush(client: Client, _: None) -> Reply:
     """Removes all keys of the client's database."""
-    leave(*client.keys.release())  # what many of them took is freed bit by bit
+    _release(client.keys)
     return OK
 
 
 def flush_all(client: Client, _: None) -> Reply:
     """Removes all keys of all databases."""
     for keys in client.server.databases:
-        leave(*keys.release())
+        _release(keys)
     return OK
+
+
+def _release(keys: Keyspace) -> None:
+    """Removes all keys; what many of them took, or large ones, is freed bit by bit."""
+    entries, names, expiring = keys.release()
+    leave_large(entry.value for entry in entries.values())
+    leave(entries, names, expiring)
 
 
 def swap(client: Client, request: Swap) -> Reply:

@@ -20,6 +20,7 @@ from tensorkeep_server.commands.connections.session import parse_select
 from tensorkeep_server.errors import CommandError
 from tensorkeep_server.reply import OK, Simple
 from tensorkeep_server.values.kinds import type_of
+from tensorkeep_server.values.leftovers import leave_large
 
 if TYPE_CHECKING:
     from tensorkeep_server.reply import Reply
@@ -90,9 +91,11 @@ def parse_move(args: Args) -> Move:
 def delete(client: Client, keys: list[bytes]) -> Reply:
     """Removes keys; returns how many there were.
 
-    A tensor's memory goes back at once. A model is freed, on another thread, when its last run is
-    done. So UNLINK is the same command.
+    A tensor's memory goes back at once, that of several large ones bit by bit. A model is freed, on
+    another thread, when its last run is done. So UNLINK is the same command.
     """
+    if len(keys) > 1:
+        leave_large(map(client.keys.peek, keys))
     return sum(map(client.keys.delete, keys))
 
 
