@@ -1,9 +1,18 @@
 """Which worker does what."""
 
+from typing import NamedTuple
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tensorkeep_workers_process.placement import Idle, chosen, dropped, surplus
+from tensorkeep_workers_process.placement import chosen, dropped, surplus
+
+
+class Idle(NamedTuple):
+    number: int
+    holds: dict
+    since: float
+
 
 HOLDS = st.dictionaries(st.integers(1, 6), st.integers(0, 100), max_size=4)
 IDLE = st.lists(st.builds(Idle, st.integers(1, 50), HOLDS, st.floats(0, 100)), max_size=5)

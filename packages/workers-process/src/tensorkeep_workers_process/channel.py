@@ -27,7 +27,12 @@ MOST_FILES: Final = 64
 _BUFFER: Final = 128 * 1024
 _ANCILLARY: Final = socket.CMSG_LEN((MOST_FILES + 1) * array("i").itemsize)
 _LONG: Final = Struct("<BQ")  # no message begins with a zero
-_CUT: Final = socket.MSG_TRUNC | socket.MSG_CTRUNC
+# Plain numbers: the enumerations of the standard library take microseconds to combine.
+_CUT: Final = int(socket.MSG_TRUNC | socket.MSG_CTRUNC)
+_CLOSE_ON_EXEC: Final = int(socket.MSG_CMSG_CLOEXEC)
+
+WITHOUT_WAITING: Final = int(socket.MSG_DONTWAIT)
+"""A flag: what would have to be waited for raises `BlockingIOError`."""
 
 
 class Channel:
@@ -50,7 +55,7 @@ class Channel:
         Args:
             message: The message.
             files: Descriptors that go with it; they stay open here.
-            flags: Flags for the system, such as `socket.MSG_DONTWAIT`.
+            flags: Flags for the system, such as `WITHOUT_WAITING`.
 
         Raises:
             OSError: The other end is closed, or the system refuses.
@@ -72,7 +77,7 @@ class Channel:
         """Waits for a message.
 
         Args:
-            flags: Flags for the system, such as `socket.MSG_DONTWAIT`.
+            flags: Flags for the system, such as `WITHOUT_WAITING`.
 
         Returns:
             The message, which stays as it is until the next is received, and the descriptors that
@@ -85,7 +90,7 @@ class Channel:
             OSError: The system refuses.
         """
         length, ancillary, found, _ = self.socket.recvmsg_into(
-            (self._buffer,), _ANCILLARY, flags | socket.MSG_CMSG_CLOEXEC
+            (self._buffer,), _ANCILLARY, flags | _CLOSE_ON_EXEC
         )
         if not (ancillary or found & _CUT or length == 0 or self._buffer[0] == 0):
             return self._view[:length], []

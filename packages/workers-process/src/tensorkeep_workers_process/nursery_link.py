@@ -15,7 +15,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from tensorkeep.errors import BackendUnavailable, WorkerDied
-from tensorkeep_workers_process.channel import Channel, close_all
+from tensorkeep_workers_process.channel import WITHOUT_WAITING, Channel, close_all
 from tensorkeep_workers_process.endings import cause_of
 from tensorkeep_workers_process.failures import error_of
 from tensorkeep_workers_process.messages import Failure, encode, unpacked
@@ -255,7 +255,7 @@ class NurseryLink:
         if channel is None or number not in self._workers:
             return
         try:
-            channel.send(encode(Kill(number)), flags=socket.MSG_DONTWAIT)
+            channel.send(encode(Kill(number)), flags=WITHOUT_WAITING)
         except BlockingIOError:
             self._attendant.at(monotonic() + _RETRY, partial(self._kill, number))
         except OSError:  # it has ended, and so have its workers

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
 LOOKS_EVERY: Final = 0.05
 """Seconds after which a run that waits for a worker looks whether it was cancelled."""
 
 
-@dataclass(frozen=True, slots=True)
-class Idle:
+class Idle(Protocol):
     """A worker that waits for work.
 
     Attributes:
@@ -22,12 +20,20 @@ class Idle:
         since: Since when it waits, in seconds on any clock.
     """
 
-    number: int
-    holds: Mapping[int, int]
-    since: float
+    @property
+    def number(self) -> int:
+        """See above."""
+
+    @property
+    def holds(self) -> Mapping[int, int]:
+        """See above."""
+
+    @property
+    def since(self) -> float:
+        """See above."""
 
 
-def chosen(idle: Iterable[Idle], runnable: int | None) -> int | None:
+def chosen(idle: Collection[Idle], runnable: int | None) -> int | None:
     """Returns the worker that does the next call; None where another one has to be started.
 
     One that holds what is to be run is best, and of those the one that worked last: its memory is
@@ -37,8 +43,9 @@ def chosen(idle: Iterable[Idle], runnable: int | None) -> int | None:
         idle: Workers that wait for work.
         runnable: The model or script that is to be run; None to build one, or for other calls.
     """
-    best = max(idle, key=lambda each: _fitness(each, runnable), default=None)
-    return None if best is None else best.number
+    if not idle:
+        return None
+    return max(idle, key=lambda each: _fitness(each, runnable)).number
 
 
 def _fitness(worker: Idle, runnable: int | None) -> tuple[bool, float]:

@@ -7,7 +7,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from tensorkeep.errors import WorkerTookTooLong
-from tensorkeep_workers_process.placement import LOOKS_EVERY, Idle, chosen, dropped, surplus
+from tensorkeep_workers_process.placement import LOOKS_EVERY, chosen, dropped, surplus
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -72,7 +72,7 @@ class Pool:
                 self._lock.wait(LOOKS_EVERY)
                 if run is not None and run.cancelled:
                     raise WorkerTookTooLong(run.reason or "it was cancelled")
-            number = chosen(map(_as_idle, self._alive()), runnable)
+            number = chosen(self._alive(), runnable)
             if number is not None:
                 worker = self._busy[number] = self._idle.pop(number)
                 return worker
@@ -88,7 +88,7 @@ class Pool:
         None where there is none.
         """
         with self._lock:
-            number = chosen(map(_as_idle, self._alive()), runnable)
+            number = chosen(self._alive(), runnable)
             if number is None or runnable not in self._idle[number].holds:
                 return None
             worker = self._busy[number] = self._idle.pop(number)
@@ -161,9 +161,8 @@ class Pool:
     def end_surplus(self) -> None:
         """Lets those workers end that have had nothing to do for long and are not needed."""
         with self._lock:
-            idle = [_as_idle(worker) for worker in self._alive()]
             busy = [worker.holds for worker in self._busy.values()]
-            numbers = surplus(idle, busy, self._keep, monotonic() - IDLE)
+            numbers = surplus(self._alive(), busy, self._keep, monotonic() - IDLE)
             ended = [self._idle.pop(number) for number in numbers]
             for worker in ended:
                 self._freed.pop(worker.number, None)
@@ -206,7 +205,3 @@ class Pool:
         freed = self._freed.pop(worker.number, None)
         if freed:
             self._free(worker, freed)
-
-
-def _as_idle(worker: Process) -> Idle:
-    return Idle(worker.number, worker.holds, worker.since)

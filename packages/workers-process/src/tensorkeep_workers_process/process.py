@@ -6,7 +6,6 @@ Whatever it sends is checked. A worker that sends what it may not is ended, and 
 from __future__ import annotations
 
 import os
-import socket
 from contextlib import contextmanager
 from functools import partial
 from threading import Event, Lock
@@ -17,7 +16,7 @@ from tensorkeep.errors import TensorkeepError, WorkerDied, WorkerTookTooLong
 from tensorkeep_workers_process import messages
 from tensorkeep_workers_process.arena import LARGEST, SOON_COPIED, Arena, put, room
 from tensorkeep_workers_process.cancellation import cancel
-from tensorkeep_workers_process.channel import Channel, close_all
+from tensorkeep_workers_process.channel import WITHOUT_WAITING, Channel, close_all
 from tensorkeep_workers_process.failures import error_of, failure
 from tensorkeep_workers_process.memory_watch import excess, grown, usage, with_memory
 from tensorkeep_workers_process.messages import NoMessage, encode, packed, unpacked
@@ -25,6 +24,7 @@ from tensorkeep_workers_process.shared_memory import sealed_file
 from tensorkeep_workers_process.tensor_cells import SMALL, from_worker, in_files
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Iterator, Sequence
 
     from tensorkeep.hookspecs import Commands, RunContext, ScriptCall
@@ -216,14 +216,12 @@ class Process:
             within: Seconds that this may take.
             script: Whether it is a script.
         """
-        files = [sealed_file([(0, blob)])] if len(blob) > SMALL else []  # others run meanwhile
-        size, sent = (len(blob), b"") if files else (0, blob)
-        try:
-            with self._call(within=within) as number:
-                self._send(messages.Build(number, runnable, script, told, size, sent), files)
-                built = self._expect(messages.Built, number)
-        finally:
-            close_all(files)
+        with self._call(within=within) as number:
+            # Other threads run while a file is written.
+            files = [sealed_file([(0, blob)])] if len(blob) > SMALL else []
+            size, sent = (len(blob), b"") if files else (0, blob)
+            self._send(messages.Build(number, runnable, script, told, size, sent), files)
+            built = self._expect(messages.Built, number)
         self.runs += 1
         return built
 
@@ -231,7 +229,8 @@ class Process:
         self, runnable: int, inputs: Sequence[Tensor], run: RunContext
     ) -> Sequence[Tensor | None]:
         """Runs a model."""
-        with self._call(run) as number, self._given(inputs) as given:
+        with self._call(run) as number:
+            given = self._give(inputs)
             message = messages.Run(
                 number, runnable, given.cells, _where(run), given.arena, given.results
             )
@@ -242,7 +241,8 @@ class Process:
 
     def call(self, runnable: int, call: ScriptCall, run: RunContext) -> Sequence[Tensor | None]:
         """Calls a function of a script."""
-        with self._call(run) as number, self._given(call.tensors) as given:
+        with self._call(run) as number:
+            given = self._give(call.tensors)
             message = messages.Call(
                 number,
                 runnable,
@@ -285,26 +285,24 @@ class Process:
             Gone: It has ended.
         """
         number = self._calls = self._calls + 1
-        with self._given(inputs, behind=behind) as given:
-            message = messages.Run(
-                number,
-                runnable,
-                given.cells,
-                _where(run),
-                given.arena,
-                given.results,
-                0 if behind else SOON_COPIED,
-            )
-            try:
-                self._channel.send(encode(message), given.files, socket.MSG_DONTWAIT)
-            except BlockingIOError:
-                if given.arena:
-                    self._arena.give_up()  # it does not know of it
-                if given.results:
-                    self._results.give_up()
-                raise
-            except ConnectionError:
-                raise Gone from None
+        given = self._give(inputs, behind=behind)
+        message = messages.Run(
+            number,
+            runnable,
+            given.cells,
+            _where(run),
+            given.arena,
+            given.results,
+            0 if behind else SOON_COPIED,
+        )
+        try:
+            self._send(message, given.files, WITHOUT_WAITING)
+        except BlockingIOError:
+            if given.arena:
+                self._arena.give_up()  # it does not know of it
+            if given.results:
+                self._results.give_up()
+            raise
         return number
 
     def goes_on(self, number: int, run: RunContext | None) -> None:
@@ -324,7 +322,7 @@ class Process:
             NoMessage: It sent what is no reply.
         """
         try:
-            message, files = self._receive(number, socket.MSG_DONTWAIT)
+            message, files = self._receive(number, WITHOUT_WAITING)
         except _Told as told:
             self.runs += 1
             return told.error
@@ -367,7 +365,7 @@ class Process:
                 return True
             try:
                 packet = encode(messages.Drop([*runnables]))
-                self._channel.send(packet, flags=socket.MSG_DONTWAIT)
+                self._channel.send(packet, flags=WITHOUT_WAITING)
             except BlockingIOError:
                 return False
             except OSError:  # it ends
@@ -408,9 +406,8 @@ class Process:
                 self._kill()
                 self.ended.wait(_PATIENCE)
 
-    @contextmanager
-    def _given(self, tensors: Sequence[Tensor], *, behind: bool = False) -> Iterator[_Given]:
-        """Gives inputs as cells, and what else goes with them.
+    def _give(self, tensors: Sequence[Tensor], *, behind: bool = False) -> _Given:
+        """Returns inputs as cells, and what else goes with them: files that the caller closes.
 
         Args:
             tensors: The inputs.
@@ -426,15 +423,19 @@ class Process:
             else:
                 cells, sealed = in_files(tensors)
                 files += sealed
-            yield _Given(cast("list[messages.Cell]", cells), files, arena, results)
-        finally:
+        except BaseException:
             close_all(files)
+            raise
+        return _Given(cast("list[messages.Cell]", cells), files, arena, results)
 
-    def _send(self, message: messages.ToWorker, files: Sequence[int] = ()) -> None:
+    def _send(self, message: messages.ToWorker, files: Sequence[int] = (), flags: int = 0) -> None:
+        """Sends a message, with files, which are closed then."""
         try:
-            self._channel.send(encode(message), files)
+            self._channel.send(encode(message), files, flags)
         except ConnectionError:
             raise Gone from None
+        finally:
+            close_all(files)
 
     def _receive(self, number: int, flags: int = 0) -> tuple[messages.FromWorker, list[int]]:
         packet, files = self._channel.receive(flags)
