@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tensorkeep.errors import ModelRejected
-from tensorkeep_torch.clean_memory import CLEAN_MEMORY, fill
+from tensorkeep_torch.clean_memory import _flag, clean_memory, fill
 from tensorkeep_torch.graphs import inlined
 from tensorkeep_torch.internals import compile_source, function_of
 from tensorkeep_torch.program import vet
@@ -75,15 +75,14 @@ def test_models_and_exported_programs_show_nothing_either(archives, load, run):
 
 
 def test_memory_is_clean_as_long_as_anybody_needs_it():
-    flag = CLEAN_MEMORY._flag
-    before = flag.value
+    before = _flag.value
 
-    with CLEAN_MEMORY:
-        with CLEAN_MEMORY:
-            assert flag.value
-        assert flag.value
+    with clean_memory():
+        with clean_memory():
+            assert _flag.value
+        assert _flag.value
 
-    assert flag.value == before
+    assert _flag.value == before
 
 
 def test_who_writes_everything_does_not_pay(archives, load):

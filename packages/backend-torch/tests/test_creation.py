@@ -111,14 +111,44 @@ def test_a_constant_never_reaches_beyond_its_record(archives, refusal):
     )
 
 
-@pytest.mark.parametrize("name", ["data.pkl", "constants.pkl"])
-@pytest.mark.parametrize("put", [b"r\xff\xff\xff\xff", b"p4294967295\n"])
-def test_a_pickle_cannot_ask_for_more_memory_than_it_has_bytes(
-    archives, doubling, refusal, name, put
-):
-    blob = archives.changed(doubling, name, lambda pickled: pickled[:-1] + put + pickled[-1:])
+@pytest.fixture
+def empty_folder(tmp_path, monkeypatch):
+    """The folder in which the test runs."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
-    assert "remembers something as number 4294967295" in refusal(blob)
+
+@pytest.mark.parametrize(
+    ("body", "name"),
+    [
+        ("torch.save(state, 'written')", "save"),
+        ("self.t = torch.from_file('/etc/passwd', False, 8, dtype=torch.uint8)", "from_file"),
+        ("self.t = torch.ops.inductor._reinterpret_tensor(state, [9], [1], 0)", "ops"),
+    ],
+)
+def test_what_runs_while_an_archive_is_loaded_reaches_no_files(
+    archives, refusal, empty_folder, body, name
+):
+    blob = archives.scripted(
+        "def forward(self, x):\n    return x\n"
+        "def __getstate__(self) -> Tensor:\n    return self.t\n"
+        f"def __setstate__(self, state: Tensor) -> None:\n    self.t = state\n    {body}\n",
+        t=torch.ones(1),
+    )
+
+    assert refusal(blob) == f"{name} may not be used where __setstate__ is: that runs at once"
+    assert not [*empty_folder.iterdir()]
+
+
+def test_what_runs_while_an_archive_is_loaded_may_compute(archives, load, run):
+    blob = archives.scripted(
+        "def forward(self, x):\n    return x + self.t\n"
+        "def __getstate__(self) -> Tensor:\n    return self.t\n"
+        "def __setstate__(self, state: Tensor) -> None:\n    self.t = state + 1\n",
+        t=torch.ones(1),
+    )
+
+    assert run(load(blob), [1])[0].values() == [3]
 
 
 class Exploit:

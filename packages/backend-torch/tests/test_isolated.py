@@ -6,6 +6,7 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
+import torch
 
 from tensorkeep.config import BackendOptions
 from tensorkeep.device import CPU
@@ -19,6 +20,7 @@ processes = pytest.importorskip("tensorkeep_workers_process", reason="they need 
 
 GONE = (WorkerDied, WorkerTookTooLong, ModelRejected, RunFailed)
 NAMES = ("f", "good")
+LOAD_TIMEOUT = 5.0  # seconds
 GOOD = "def good(tensors: List[Tensor], keys: List[str], args: List[str]):\n    return tensors[0]\n"
 
 
@@ -30,7 +32,7 @@ class Workers:
     """TORCH in workers: models and scripts are stored and run there."""
 
     def __init__(self):
-        options = WorkerOptions(memory=4 * 2**30, load_timeout=5)
+        options = WorkerOptions(memory=4 * 2**30, load_timeout=LOAD_TIMEOUT)
         self.isolation = processes.start(options)
         self.plugin = self.isolation.plugin("TORCH")
 
@@ -129,28 +131,53 @@ def test_a_run_that_goes_on_is_ended_with_its_process(workers, body):
     assert workers.call(script, "good")[0].values() == [1]
 
 
-def doubling_functions(depth):
-    return "def g0(x):\n    return x + 1\n" + "".join(
-        f"def g{n}(x):\n    return g{n - 1}(g{n - 1}(x))\n" for n in range(1, depth)
-    )
+DOUBLING = "def g0(x):\n    return x + 1\n" + "".join(
+    f"def g{n}(x):\n    return g{n - 1}(g{n - 1}(x))\n" for n in range(1, 40)
+)
+ENDLESS_LOAD = (
+    "def forward(self, x):\n    return x\n"
+    "def __getstate__(self) -> Tensor:\n    return self.t\n"
+    "def __setstate__(self, state: Tensor) -> None:\n"
+    "    self.t = state\n    while bool(state[0] > 0):\n        state = state * 1\n"
+)
+
+
+def test_what_would_be_loaded_for_ever_is_given_up_and_keeps_no_other_load_waiting(
+    workers, archives
+):
+    endless = archives.scripted(ENDLESS_LOAD, t=torch.ones(1))
+    loads = [
+        lambda: workers.compile("    return g39(x)\n", DOUBLING),
+        lambda: workers.compile(f"    y = {'(' * 30}1{',)' * 30}\n    return x\n"),
+        lambda: workers.store(endless),
+    ]
+    errors = []
+
+    def attempt(load):
+        with pytest.raises(GONE) as caught:
+            load()
+        errors.append(caught.value)
+
+    threads = [threading.Thread(target=attempt, args=(load,)) for load in loads]
+    began = time.monotonic()
+    for thread in threads:
+        thread.start()
+    assert workers.compile("    return x\n")
+    assert time.monotonic() - began < LOAD_TIMEOUT
+    for thread in threads:
+        thread.join()
+
+    assert len(errors) == len(loads)
+    assert time.monotonic() - began < 3 * LOAD_TIMEOUT
 
 
 @pytest.mark.parametrize(
-    ("body", "helpers"),
-    [
-        ("    return g39(x)\n", doubling_functions(40)),
-        (f"    y = {'(' * 30}1{',)' * 30}\n    return x\n", ""),
-        (f"    y = {'+'.join(['1'] * 30_000)}\n    return x + y\n", ""),
-        (f"    y = {'[' * 3000}1{']' * 3000}\n    return x\n", ""),
-        (f"    y = {'(' * 20_000}1{')' * 20_000}\n    return x\n", ""),
-    ],
+    "expression",
+    ["+".join(["1"] * 30_000), "[" * 3000 + "1" + "]" * 3000, "(" * 20_000 + "1" + ")" * 20_000],
 )
-def test_scripts_that_the_compiler_cannot_end_or_swallow_are_refused(workers, body, helpers):
-    began = time.monotonic()
-
+def test_scripts_that_are_too_deep_for_the_compiler_are_refused(workers, expression):
     with pytest.raises(GONE):
-        workers.compile(body, helpers)
-    assert time.monotonic() - began < 15
+        workers.compile(f"    y = {expression}\n    return x\n")
 
 
 def nested_tuples():
@@ -182,6 +209,17 @@ def test_archives_with_a_pickle_of_endless_tuples_are_refused(workers, archives,
 
     with pytest.raises(GONE):
         workers.store(archives.changed(blob, name, lambda _: nested_tuples()))
+
+
+@pytest.mark.parametrize("name", ["data.pkl", "constants.pkl"])
+@pytest.mark.parametrize("put", [b"r\xff\xff\xff\xff", b"p4294967295\n"])
+def test_archives_with_a_pickle_that_asks_for_much_memory_are_refused(workers, archives, name, put):
+    blob = archives.scripted("def forward(self, x):\n    return x * 2\n")
+
+    with pytest.raises(GONE):
+        workers.store(
+            archives.changed(blob, name, lambda pickled: pickled[:-1] + put + pickled[-1:])
+        )
 
 
 def test_memory_beyond_the_limit_is_an_error(workers):

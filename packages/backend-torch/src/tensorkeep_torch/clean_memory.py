@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ctypes
 import re
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Final
@@ -23,7 +24,7 @@ from tensorkeep_torch.graphs import FORK, copied_nodes, nodes, subgraph_of
 from tensorkeep_torch.internals import compile_source
 
 if TYPE_CHECKING:
-    from types import TracebackType
+    from collections.abc import Iterator
 
     from tensorkeep_torch.internals import Native
 
@@ -53,37 +54,31 @@ def _allocator_flag() -> ctypes.c_bool:
     return ctypes.c_bool.in_dll(ctypes.CDLL(str(found)), _FLAG)
 
 
-class _CleanMemory:
-    """A context in which torch writes zeros to the memory that it takes; any number at a time."""
-
-    def __init__(self) -> None:
-        self._flag = _allocator_flag()
-        self._lock = Lock()  # guards the two: the flag is set while the number is not 0
-        self._inside = 0
-
-    def __enter__(self) -> None:
-        with self._lock:
-            self._inside += 1
-            self._flag.value = True
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        with self._lock:
-            self._inside -= 1
-            self._flag.value = self._inside > 0
+_flag: Final = _allocator_flag()
+_lock: Final = Lock()  # guards the two: the flag is set while the number is not 0
+_inside = 0
 
 
-CLEAN_MEMORY: Final = _CleanMemory()
-"""The context."""
+@contextmanager
+def clean_memory() -> Iterator[None]:
+    """Has torch write zeros to the memory that it takes; any number may be inside at a time."""
+    keep_memory_clean()
+    try:
+        yield
+    finally:
+        _count(-1)
 
 
 def keep_memory_clean() -> None:
-    """Enters the context for as long as the process lives."""
-    CLEAN_MEMORY.__enter__()
+    """Has torch do so for as long as the process lives."""
+    _count(1)
+
+
+def _count(more: int) -> None:
+    global _inside  # noqa: PLW0603 - as the flag is one for the process
+    with _lock:
+        _inside += more
+        _flag.value = _inside > 0
 
 
 def fill(graph: Native) -> None:

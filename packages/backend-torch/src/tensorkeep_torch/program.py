@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 
 from tensorkeep.errors import ModelRejected, RunFailed
-from tensorkeep_torch.clean_memory import CLEAN_MEMORY, fill, keep_memory_clean
+from tensorkeep_torch.clean_memory import clean_memory, fill, keep_memory_clean
 from tensorkeep_torch.graphs import inlined, nodes
 from tensorkeep_torch.internals import function_of, set_gradients
 from tensorkeep_torch.messages import of_end
@@ -111,7 +111,7 @@ class Program:
                 _take(self.turn, run)
                 stack.callback(self.turn.release)
             if not self.fills:
-                stack.enter_context(CLEAN_MEMORY)
+                stack.enter_context(clean_memory())
             return self._called(arguments)
 
     def _called(self, arguments: Iterable[object]) -> Any:  # noqa: ANN401 - whatever it returns

@@ -29,65 +29,22 @@ _TALKS: Final = frozenset(("aten::warn", "prim::Print"))
 _OBJECT: Final = "prim::CreateObject"
 
 # What a tensor says of itself without looking at its elements.
-_DESCRIBES: Final = frozenset(
-    (
-        "aten::__is__",
-        "aten::__isnot__",
-        "aten::dim",
-        "aten::get_device",
-        "aten::is_complex",
-        "aten::is_contiguous",
-        "aten::is_floating_point",
-        "aten::is_signed",
-        "aten::len",
-        "aten::numel",
-        "aten::size",
-        "aten::storage_offset",
-        "aten::stride",
-        "prim::device",
-        "prim::dtype",
-        "prim::is_cpu",
-        "prim::is_cuda",
-        "prim::is_mkldnn",
-        "prim::is_nested",
-        "prim::is_quantized",
-        "prim::is_sparse",
-        "prim::layout",
-        "prim::requires_grad",
-    )
+_DESCRIBES: Final = re.compile(
+    r"aten::(?:__is__|__isnot__|dim|get_device|is_complex|is_contiguous|is_floating_point"
+    r"|is_signed|len|numel|size|storage_offset|stride)"
+    r"|prim::(?:device|dtype|is_(?:cpu|cuda|mkldnn|nested|quantized|sparse)|layout|requires_grad)"
 )
 # What takes as long as the elements say, beside those that torch itself marks so.
-_DEPENDS: Final = frozenset(
-    (
-        "aten::_pack_padded_sequence",
-        "aten::_pad_packed_sequence",
-        "aten::argwhere",
-        "aten::one_hot",
-        "aten::pack_padded_sequence",
-        "aten::repeat_interleave",
-        "aten::tensor_split",
-        "aten::wait",
-        "prim::SetAttr",
-        FORK,
-        _PYTHON,
-        *_CALLS,
-    )
+_DEPENDS: Final = re.compile(
+    r"aten::(?:_?pack_padded_sequence|_pad_packed_sequence|argwhere|one_hot|repeat_interleave"
+    r"|tensor_split|wait)|prim::(?:CallFunction|CallMethod|PythonOp|SetAttr|fork)"
 )
 _DEPENDS_TAGS: Final = frozenset((torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape))
 # What is the same in each run, if nothing writes to it.
 _GIVEN: Final = frozenset(("prim::Constant", "prim::GetAttr"))
 # What makes tensors of numbers, and lists of tensors.
-_MAKES: Final = frozenset(
-    (
-        "aten::arange",
-        "aten::full",
-        "aten::ones",
-        "aten::scalar_tensor",
-        "aten::tensor",
-        "aten::zeros",
-        "prim::ListConstruct",
-        "prim::NumToTensor",
-    )
+_MAKES: Final = re.compile(
+    r"aten::(?:arange|full|ones|scalar_tensor|tensor|zeros)|prim::(?:ListConstruct|NumToTensor)"
 )
 _CHANCE: Final = ("aten::bernoulli", "aten::dropout", "aten::multinomial", "aten::rand")
 _HOLDS_TENSOR: Final = re.compile(r"\bTensor\b")
@@ -189,7 +146,7 @@ def _is_fixed(node: Native, aliases: Native) -> bool:
             continue
         inputs = list(maker.inputs())
         of_tensors = any(_HOLDS_TENSOR.search(each.type().annotation_str) for each in inputs)
-        if kind not in _MAKES and (not kind.startswith("aten::") or not of_tensors):
+        if not _MAKES.fullmatch(kind) and (not kind.startswith("aten::") or not of_tensors):
             return False
         if kind.startswith(_CHANCE):
             return False
@@ -254,9 +211,9 @@ def _may_write(node: Native) -> bool:
 
 
 def _depends_on_values(kind: str, node: Native) -> bool:
-    if kind in _DEPENDS or not kind.startswith(_KNOWN):
+    if _DEPENDS.fullmatch(kind) or not kind.startswith(_KNOWN):
         return True
-    return kind not in _DESCRIBES and _is_told_by_values(node.schema())
+    return not _DESCRIBES.fullmatch(kind) and _is_told_by_values(node.schema())
 
 
 @cache

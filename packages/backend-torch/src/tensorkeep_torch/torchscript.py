@@ -11,12 +11,14 @@ from __future__ import annotations
 import io
 import pickle
 import pickletools
+import re
 import sys
 import zipfile
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from tensorkeep.errors import ModelRejected
 from tensorkeep.tensor import Tensor
 from tensorkeep_torch.archive import MalformedArchive
 from tensorkeep_torch.extensions import load_operators
@@ -42,6 +44,12 @@ _SHARED, _MODULE = f"{_PACKAGE}/ts_code", f"{_PACKAGE}/ts_code/0"
 _CONSTANT: Final = "constant_"
 _KEY_BEFORE: Final = 4  # operations: the key, the device, the number of elements, the tuple of all
 _PUTS: Final = ("BINPUT", "LONG_BINPUT", "MEMOIZE", "PUT")
+# Methods that torch calls while it loads, before anybody has seen what operators they have; what
+# takes files or comes from elsewhere, wherever in the source it stands.
+_AT_ONCE: Final = "__setstate__"
+_REACHES: Final = re.compile(
+    r"\b(?:from_file|save)\b|\bops\b(?!\s*\.\s*(?:aten|prim|quantized|torchvision)\b)"
+)
 
 
 def is_torchscript(archive: Archive) -> bool:
@@ -62,7 +70,8 @@ def load(archive: Archive, device: torch.device) -> tuple[Native, Native, int]:
 
     Raises:
         MalformedArchive: It is damaged.
-        ModelRejected: It has operators of a package that is not there.
+        ModelRejected: It has operators of a package that is not there, or reaches further while
+            it is loaded.
         Exception: torch's own.
     """
     if _BYTE_ORDER in archive and archive.text(_BYTE_ORDER) != sys.byteorder:
@@ -72,19 +81,36 @@ def load(archive: Archive, device: torch.device) -> tuple[Native, Native, int]:
     for key in _keys(_CONSTANTS, constants):
         # The keys of both begin at 0, and here they stand side by side.
         memory[_CONSTANT + key] = _memory(archive, f"constants/{key}")
+    sources = {
+        name: archive.text(name)
+        for name in archive.names
+        if name.startswith(_CODE) and name.endswith(".py")
+    }
+    _check_what_runs_at_once("\n".join(sources.values()))
     package = io.BytesIO()
     with zipfile.ZipFile(package, "w") as target:
         version = archive.record(_VERSION if _VERSION in archive else _OLD_VERSION)
         target.writestr(f"{_PACKAGE}/version", version)
         target.writestr(f"{_MODULE}/{_DATA}", data)
         target.writestr(f"{_MODULE}/{_CONSTANTS}", _renamed(constants))
-        for name in archive.names:
-            if name.startswith(_CODE) and name.endswith(".py"):
-                source = archive.text(name)
-                load_operators(source)
-                target.writestr(f"{_SHARED}/{name}", source)
+        for name, source in sources.items():
+            load_operators(source)
+            target.writestr(f"{_SHARED}/{name}", source)
     module, unit = read_module(package.getvalue(), memory, device)
     return module, unit, sum(each.nbytes for each in memory.values())
+
+
+def _check_what_runs_at_once(source: str) -> None:
+    """Looks for what reaches further, if some of a source runs before the rest is looked at.
+
+    Where there is a sandbox, the system keeps files away as well.
+
+    Raises:
+        ModelRejected: There is something.
+    """
+    found = _REACHES.search(source) if _AT_ONCE in source else None
+    if found is not None:
+        raise ModelRejected(f"{found[0]} may not be used where {_AT_ONCE} is: that runs at once")
 
 
 def _memory(archive: Archive, name: str) -> torch.Tensor:
@@ -102,26 +128,11 @@ def _keys(name: str, pickled: bytes) -> list[str]:
     """
     reader = _Reader(io.BytesIO(pickled))
     try:
-        _check_places(pickled)
         reader.load()
         found = {key: count for what, _, key, _, count in reader.found if what == "storage"}
     except Exception as error:  # a damaged pickle: whatever its reader stumbles over
         raise MalformedArchive(f"{name!r} is damaged: {error!r}") from error
     return [str(key) for key, count in found.items() if count]
-
-
-def _check_places(pickled: bytes) -> None:
-    """Makes sure that what a pickle remembers is numbered as it comes, without large gaps.
-
-    Readers, torch's own as well, make room for as many things as the highest number says: five
-    bytes can ask for many GB.
-
-    Raises:
-        ValueError: A number is too high, or it is no pickle.
-    """
-    for operation, place, _ in pickletools.genops(pickled):
-        if operation.name in _PUTS and place is not None and place > len(pickled):
-            raise ValueError(f"it remembers something as number {place}")
 
 
 def _renamed(pickled: bytes) -> bytes:
