@@ -10,16 +10,19 @@ import os
 import selectors
 from collections import deque
 from contextlib import suppress
+from functools import partial
 from heapq import heappop, heappush
 from itertools import count
 from threading import Lock, Thread
 from time import monotonic
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _log = logging.getLogger(__name__)
+
+_R = TypeVar("_R")
 
 _WAKE: Final = b"\0"
 
@@ -34,7 +37,8 @@ class Attendant:
         self._order = count()
         self._thread: Thread | None = None
         self._closed = False
-        self._selector = selectors.DefaultSelector()  # touched by the thread only
+        self._selector = selectors.DefaultSelector()  # this and the next: for the thread only
+        self._paused: set[int] = set()
         self._woken, self._wakes = os.pipe()
         for each in (self._woken, self._wakes):
             os.set_blocking(each, False)
@@ -61,14 +65,15 @@ class Attendant:
             if self._times[0][0] == when:
                 self._wake()
 
-    def watch(self, file: int, ready: Callable[[], bool]) -> None:
-        """Has the thread call something whenever there is something to be read, until it says no.
+    def watch(self, file: int, ready: Callable[[], float | None]) -> None:
+        """Has the thread call something whenever there is something to be read.
 
         Args:
             file: A descriptor; it is closed in the end.
-            ready: Called with nothing; returns whether there may be more later.
+            ready: Called with nothing; returns the seconds until it may be called again, or None
+                for never.
         """
-        self.do(lambda: self._watch(file, ready))
+        self.do(partial(self._watch, file, ready))
 
     def close(self) -> None:
         """Ends the thread once it has done what it was given to do; waits for that."""
@@ -119,27 +124,31 @@ class Attendant:
                 due.append(heappop(self._times)[2])
         return due
 
-    def _watch(self, file: int, ready: Callable[[], bool]) -> None:
+    def _watch(self, file: int, ready: Callable[[], float | None]) -> None:
+        self._paused.discard(file)
         self._selector.register(file, selectors.EVENT_READ, ready)
 
-    def _read(self, file: int, ready: Callable[[], bool]) -> None:
-        more = False
-        with suppress(Exception):
-            more = _try(ready) or False
-        if not more:
-            self._selector.unregister(file)
+    def _read(self, file: int, ready: Callable[[], float | None]) -> None:
+        pause = _try(ready)
+        if pause == 0:
+            return
+        self._selector.unregister(file)
+        if pause is None:
             os.close(file)
+            return
+        self._paused.add(file)
+        self.at(monotonic() + pause, partial(self._watch, file, ready))
 
     def _release(self) -> None:
-        for key in [*self._selector.get_map().values()]:
-            if key.fd != self._woken:
-                os.close(key.fd)
+        watched = {key.fd for key in self._selector.get_map().values()} - {self._woken}
+        for file in watched | self._paused:
+            os.close(file)
         self._selector.close()
         os.close(self._woken)
         os.close(self._wakes)
 
 
-def _try(job: Callable[[], bool | None]) -> bool | None:
+def _try(job: Callable[[], _R]) -> _R | None:
     """Does something; what fails is logged, for the thread must go on."""
     try:
         return job()

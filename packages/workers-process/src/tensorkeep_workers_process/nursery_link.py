@@ -195,13 +195,13 @@ class NurseryLink:
         if self._program is not None:
             self._program.kill()
 
-    def _hear(self, channel: Channel) -> bool:
+    def _hear(self, channel: Channel) -> float | None:
         """Takes what the nursery says; called by the attendant's thread."""
         try:
             packet, files = channel.receive()
         except (EOFError, ConnectionError):
             self._lost(channel)
-            return False
+            return None
         close_all(files)
         message = decode_from_nursery(packet)
         match message:
@@ -215,7 +215,7 @@ class NurseryLink:
                 self._end(message.number, cause_of(message.status, words, self._settings.memory))
             case ForkFailed():
                 self._end(message.number, f"it could not be started: {unpacked(message.text)}")
-        return True
+        return 0.0
 
     def _lost(self, channel: Channel) -> None:
         """Forgets a nursery that has ended, and its workers, which have ended with it."""

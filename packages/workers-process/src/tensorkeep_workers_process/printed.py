@@ -6,6 +6,7 @@ import logging
 import os
 import select
 from collections import deque
+from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from tensorkeep.bounded_log import BoundedLog
@@ -19,6 +20,29 @@ _log = logging.getLogger(PRINTED)
 _LONGEST: Final = 16 * 1024  # bytes of a line
 _KEPT: Final = 8  # lines
 _AT_ONCE: Final = 64 * 1024
+_A_SECOND: Final = 1024 * 1024  # bytes; whoever prints more waits, and keeps nobody busy
+
+
+class Pace:
+    """Keeps what comes to so much a second, after a first second's worth at once.
+
+    Args:
+        a_second: How much.
+    """
+
+    def __init__(self, a_second: int) -> None:
+        self._a_second = a_second
+        self._paid_until = 0.0  # when all that has come would have come at that pace
+
+    def pause(self, amount: int, now: float) -> float:
+        """Returns the seconds until more may come.
+
+        Args:
+            amount: How much has come.
+            now: The time in seconds.
+        """
+        self._paid_until = max(self._paid_until, now - 1) + amount / self._a_second
+        return max(0.0, self._paid_until - now)
 
 
 class Printed:
@@ -44,13 +68,22 @@ class Printed:
         self._count = count
         self._rest = b""
         self._lines = BoundedLog()
+        self._pace = Pace(_A_SECOND)
         self._last: deque[bytes] = deque(maxlen=_KEPT)
         self._ended = False
 
-    def read(self) -> bool:
-        """Logs what has come; False when no more will."""
+    def read(self) -> float | None:
+        """Logs what has come.
+
+        Returns:
+            The seconds until more is to be read; None when no more will come.
+        """
         data = os.read(self._file, _AT_ONCE)
         self._ended = not data
+        self._take(data)
+        return None if self._ended else self._pace.pause(len(data), monotonic())
+
+    def _take(self, data: bytes) -> None:
         *lines, self._rest = (self._rest + data).split(b"\n")
         if len(self._rest) > _LONGEST or not data:
             lines.append(self._rest)
@@ -59,7 +92,6 @@ class Printed:
             if line.strip():
                 self._last.append(line)
                 self._write(line[:_LONGEST])
-        return bool(data)
 
     def last_words(self) -> str:
         """Returns what a process printed last that has ended; logs what of it had not come yet."""
@@ -74,9 +106,10 @@ class Printed:
             return
         known = line.name in logging.root.manager.loggerDict  # others would stay for ever
         log = logging.getLogger(line.name) if known else _log
-        if self._lines.allows(log, line.level):
+        level = min(max(line.level // 10 * 10, logging.DEBUG), logging.CRITICAL)
+        if self._lines.allows(log, level):  # it counts each level for itself
             pid, backend = self._pid(), self._backend
-            log.log(line.level, "%s (worker %d of %s)", _shown(line.text), pid, backend)
+            log.log(level, "%s (worker %d of %s)", _shown(line.text), pid, backend)
 
 
 def _shown(text: str) -> str:

@@ -202,12 +202,21 @@ class StandIn:
         do: Callable[[Process], _R],
         run: RunContext | None = None,
     ) -> _R:
-        """Has a worker do something, once it holds the model or script that this needs."""
+        """Has a worker do something, once it holds the model or script that this needs.
+
+        The time of a run begins when there is such a worker, which may take long.
+        """
+        if run is not None:
+            run.deadline = None
         for _ in range(_AGAIN):
             worker = self._pool.take(None if stored is None else stored.number, run)
             try:
                 if stored is not None and not self._pool.use(worker, stored.number):
-                    self._build_again(worker, stored, run)
+                    self._build(worker, stored)
+                if run is not None:
+                    if run.cancelled:
+                        raise WorkerTookTooLong(run.reason or "it was cancelled")
+                    run.begin(monotonic())
                 return do(worker)
             except Gone:
                 continue
@@ -227,16 +236,6 @@ class StandIn:
         size = max(len(stored.blob), built.grown)
         self._pool.built(worker, stored.number, size, keeps_state=built.keeps_state)
         return built
-
-    def _build_again(self, worker: Process, stored: _Stored, run: RunContext | None) -> None:
-        """Builds what a worker does not hold; the time of the run begins when that is done."""
-        if run is not None:
-            run.deadline = None
-        self._build(worker, stored)
-        if run is not None:
-            if run.cancelled:
-                raise WorkerTookTooLong(run.reason or "it was cancelled")
-            run.begin(monotonic())
 
 
 def _stored(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _RECORD: Final = b"\x1e"  # before a record
 _FIGURES: Final = b"\x1f"  # before figures; whatever has neither was printed
 _STANDARD_ERROR: Final = 2
+_LONGEST: Final = 4000  # characters of a record: what is written to a pipe at once comes whole
 PRINTED: Final = "tensorkeep_workers_process.printed"
 
 
@@ -58,7 +59,7 @@ def flush_lines() -> None:
 class _Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            text = self.format(record).encode("utf-8", "backslashreplace").decode()
+            text = self.format(record)[:_LONGEST].encode("utf-8", "backslashreplace").decode()
             line = msgspec.json.encode(Line(record.levelno, record.name, text))
             _write(_RECORD + line)
         except Exception:  # noqa: BLE001 - as logging has it
