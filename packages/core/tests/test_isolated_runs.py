@@ -3,6 +3,7 @@
 import json
 import math
 import time
+from threading import Event
 from types import SimpleNamespace
 
 import numpy as np
@@ -49,7 +50,9 @@ class Bench:
         self.loop = ManualLoop()
         self.isolation = FakeIsolation(dies)
         self.engine = Engine(
-            self.loop, EngineConfig(isolate="all", **config), self.isolation.backends()
+            self.loop,
+            EngineConfig(isolate="all", **config),
+            self.isolation.backends(names=("FAKE", "OTHER")),
         )
 
     def made(self, create, *args):
@@ -268,6 +271,39 @@ def test_a_slow_build_keeps_no_other_model_from_being_stored(bench):
     assert not got
     bench.isolation.fake.hurry.set()
     bench.loop.run_until(lambda: len(got) == 3)
+
+
+def test_many_that_wait_for_one_backend_keep_no_other_from_being_stored(make):
+    """However many are stored while a backend is imported, one thread waits for it."""
+    go_on, imports = Event(), []
+
+    def slow(hook, _):
+        if hook == "backend_info":
+            imports.append(hook)
+            if len(imports) == 1:
+                go_on.wait(30)
+        return ""
+
+    bench = make(slow)
+    stored = {"FAKE": [], "OTHER": []}
+
+    def store(backend):
+        spec, done = ModelSpec(backend), stored[backend].append
+        create = bench.engine.create_model
+        create(spec, b'{"op": "identity"}', lambda *result: done(result))
+
+    for _ in range(20):
+        store("FAKE")
+    while not imports:
+        bench.loop.turn()
+        time.sleep(0.001)
+    store("OTHER")
+    bench.loop.run_until(lambda: stored["OTHER"])
+    assert not stored["FAKE"]
+    go_on.set()
+    bench.loop.run_until(lambda: len(stored["FAKE"]) == 20)
+    assert all(error is None for results in stored.values() for _, error in results)
+    assert len(imports) == 2
 
 
 def test_an_isolated_model_is_freed_where_it_was_built(bench):

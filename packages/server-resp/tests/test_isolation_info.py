@@ -34,7 +34,7 @@ def server(isolation):
     """A server whose backend is isolated unless a model only multiplies."""
     harmless = SimpleNamespace(LIGHT=True, why_isolated=judge)
     settings = Settings(engine=EngineConfig(isolate="auto"))
-    with running_server(settings, isolation.backends(judge=harmless, name="TORCH")) as state:
+    with running_server(settings, isolation.backends(judge=harmless, names=["TORCH"])) as state:
         yield state
 
 

@@ -110,6 +110,7 @@ class Builder:
         self._pending = 0
         self._told: set[str] = set()  # backends of which the log says what they cannot
         self._waiting: set[_Once] = set()
+        self._loads: dict[tuple[str, bool], list[Callable[..., None]]] = {}  # who waits for which
         self._refusing = False
 
     @property
@@ -150,14 +151,51 @@ class Builder:
             done: Called with the backend or an error.
             may_block: See `Places.of_backend`.
         """
-        self._build(
-            lambda: (None, self._places.of_backend(name, may_block=may_block)),
-            lambda placement, _: self._load(name, placement),
-            _Once(done, self._waiting),
-        )
+        once = _Once(done, self._waiting)
 
-    def _load(self, name: str, placement: Placement) -> Backend:
-        """Loads a backend; says in the log, once, if nothing keeps it below the memory limit."""
+        def placed(placement: Placement | None, error: TensorkeepError | None) -> None:
+            if placement is None:
+                once(None, error)
+            else:
+                self._load(name, placement, once)
+
+        if not self._refused(once):
+            of_backend = partial(self._places.of_backend, name, may_block=may_block)
+            self._submit(self._brief, of_backend, placed)
+
+    def _refused(self, done: Callable[[None, TensorkeepError | None], None]) -> bool:
+        """Returns whether no new work is taken, and says so."""
+        if self._refusing:
+            self._loop.call_soon(done, None, EngineClosed())
+        return self._refusing
+
+    def _load(
+        self,
+        name: str,
+        placement: Placement,
+        done: Callable[[Backend | None, TensorkeepError | None], None],
+    ) -> None:
+        """Loads a backend, unless it is, then calls `done(backend, error)`.
+
+        However many wait for it, one thread does.
+        """
+        key = (name.upper(), placement.isolated)
+        if key in self._loads:
+            self._loads[key].append(done)
+            return
+        self._loads[key] = [done]
+
+        def loaded(backend: Backend | None, error: TensorkeepError | None) -> None:
+            for each in self._loads.pop(key):
+                each(backend, error)
+
+        self._submit(self._loader_of(placement), lambda: self._loaded(name, placement), loaded)
+
+    def _loader_of(self, placement: Placement) -> Loader:
+        return self._outside if placement.isolated else self._here
+
+    def _loaded(self, name: str, placement: Placement) -> Backend:
+        """Returns a backend; says in the log, once, if nothing keeps it below the memory limit."""
         backend = self._places.load(name, placement)
         unlimited = self._options.memory_limit and not backend.info.limits_runs
         if placement.isolated and self._worker_memory != 0:
@@ -229,61 +267,54 @@ class Builder:
     ) -> None:
         once = _Once(done, self._waiting)
 
-        def create(placement: Placement, blob: bytes) -> _R:
-            backend = self._load(spec.backend, placement)
-            backend.check_device(spec.device)
-            try:
-                return build(backend, placement, blob)
-            except WorkerDied as error:
-                raise BuildCrashed(error.cause) from error
-            except WorkerTookTooLong as error:
-                raise BuildTookTooLong(self._load_timeout) from error
-            except BaseException as error:  # a plugin may raise anything
-                if is_ours(error):
-                    raise
-                raise ModelRejected(text_of(error)) from error
-
         def created(runnable: _R | None, error: TensorkeepError | None) -> None:
             if runnable is not None:
                 # Weakly: what the interpreter keeps until the model dies must not keep the engine,
                 # from which the model may be reached.
                 job, name = _what_to_free(runnable)
-                kind, stats = (
-                    kind_of(runnable),
-                    runnable.stats,
-                )  # its key is known when it is stored
-                end = (ref(self), job, name, kind, stats)
+                # The key is known to `stats` once it is stored.
+                end = (ref(self), job, name, kind_of(runnable), runnable.stats)
                 finalize(runnable, _free, *end, isolated=runnable.placement.isolated).atexit = False
             once(runnable, error)
 
-        self._build(place, create, created)
-
-    def _build(
-        self,
-        place: Callable[[], tuple[Any, Placement]],
-        make: Callable[[Placement, Any], object],
-        done: Callable[..., None],
-    ) -> None:
-        """Finds out where something goes, makes it there, then calls `done(made, error)`.
-
-        Args:
-            place: Returns what `make` needs beside the placement, and the placement.
-            make: Makes it.
-            done: Called with what was made, or an error.
-        """
-        if self._refusing:
-            self._loop.call_soon(done, None, EngineClosed())
-            return
-
-        def placed(found: tuple[Any, Placement] | None, error: TensorkeepError | None) -> None:
+        def placed(found: tuple[bytes, Placement] | None, error: TensorkeepError | None) -> None:
             if found is None:
-                done(None, error)
+                once(None, error)
                 return
-            given, placement = found
-            loader = self._outside if placement.isolated else self._here
-            self._submit(loader, partial(make, placement, given), done)
+            blob, placement = found
 
-        self._submit(self._brief, place, placed)
+            def loaded(backend: Backend | None, error: TensorkeepError | None) -> None:
+                if backend is None:
+                    once(None, error)
+                    return
+                job = partial(self._built, spec, build, backend, placement, blob)
+                self._submit(self._loader_of(placement), job, created)
+
+            self._load(spec.backend, placement, loaded)
+
+        if not self._refused(once):
+            self._submit(self._brief, place, placed)
+
+    def _built(
+        self,
+        spec: ModelSpec | ScriptSpec,
+        build: Callable[[Backend, Placement, bytes], _R],
+        backend: Backend,
+        placement: Placement,
+        blob: bytes,
+    ) -> _R:
+        """Returns what was built; raises an error of ours whatever goes wrong."""
+        backend.check_device(spec.device)
+        try:
+            return build(backend, placement, blob)
+        except WorkerDied as error:
+            raise BuildCrashed(error.cause) from error
+        except WorkerTookTooLong as error:
+            raise BuildTookTooLong(self._load_timeout) from error
+        except BaseException as error:  # a plugin may raise anything
+            if is_ours(error):
+                raise
+            raise ModelRejected(text_of(error)) from error
 
     def _submit(self, loader: Loader, job: Callable[[], object], done: Callable[..., None]) -> None:
         def finished(result: object, failure: BaseException | None) -> None:

@@ -57,20 +57,23 @@ class FakeIsolation:
         self._sandbox = sandbox
 
     def backends(
-        self, wrappers: Iterable[object] = (), judge: object = None, name: str = "FAKE"
+        self,
+        wrappers: Iterable[object] = (),
+        judge: object = None,
+        names: Sequence[str] = ("FAKE",),
     ) -> Backends:
-        """Returns backends of which one can be isolated, here.
+        """Returns backends that can be isolated, here.
 
         Args:
             wrappers: See `Backends`.
-            judge: What tells harmless models of the backend, see `placement.Judge`.
-            name: Name of the backend. In this process it is `fake_backend.plugin`.
+            judge: What tells harmless models of them, see `placement.Judge`.
+            names: Their names. In this process each is `fake_backend.plugin`.
         """
         fake = "tensorkeep.testing.fake_backend:plugin"
-        judges = [] if judge is None else [_At(name, judge)]
+        judges = [] if judge is None else [_At(each, judge) for each in names]
         return Backends(
             wrappers,
-            installed=lambda: [EntryPoint(name, fake, ENTRY_POINT_GROUP)],
+            installed=lambda: [EntryPoint(each, fake, ENTRY_POINT_GROUP) for each in names],
             worker_kinds=lambda: [cast("EntryPoint", _At("fake", self.start))],
             judges=lambda: cast("list[EntryPoint]", judges),
         )
