@@ -221,7 +221,10 @@ class Dispatcher:
                 if not outcome.told:
                     self._go_on(outcome)
         finally:  # whatever went wrong, others wait for this worker
-            self._pump(lane)
+            if lane.running:  # it has more to do: once, after all that comes back now
+                self.pump_soon(lane)
+            else:
+                self._pump(lane)
             self._on_idle()
 
     def _tell_of_ended(self, outcomes: Sequence[Outcome], context: RunContext) -> None:

@@ -123,20 +123,18 @@ class Lane:
 
         None when all that the device always has are busy.
         """
-        busy = [worker for worker, handed in self.workers.items() if handed]
+        busy = [(worker, handed) for worker, handed in self.workers.items() if handed]
         if len(busy) < self.regular:
             return self.idle_worker(), True
         if self._held_up(now):
             return None, False  # what waits behind a run that takes long is not known to be short
-        worker = min(busy, key=self._seconds)
-        return (worker if self._seconds(worker) < _AHEAD else None), False
+        ahead = [sum([each.seconds for each in handed]) for _, handed in busy]
+        least = min(ahead)
+        return (busy[ahead.index(least)][0] if least < _AHEAD else None), False
 
     def idle_worker(self) -> Worker | None:
         """Returns a worker that has nothing to do."""
         return next((worker for worker, handed in self.workers.items() if not handed), None)
-
-    def _seconds(self, worker: Worker) -> float:
-        return sum([handed.seconds for handed in self.workers[worker]])
 
     # ------------------------------------------------------------------ overtaking
     def may_overtake(self, now: float) -> Callable[[Run], bool] | None:

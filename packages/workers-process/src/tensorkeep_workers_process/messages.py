@@ -148,6 +148,12 @@ class Run(Message):
     room: int | None = None
 
 
+class Runs(Message):
+    """Asks for several runs, one after the other; no file comes with them. See `Outputs`."""
+
+    runs: list[Run]
+
+
 class Call(Message):
     """Asks for a call of a script's function. See `Outputs`.
 
@@ -202,7 +208,7 @@ class ModelOutputs(Message):
 
 
 ToWorker: TypeAlias = (
-    Describe | Build | Run | Call | Drop | Serialize | Reply | ModelOutputs | Failure
+    Runs | Describe | Build | Run | Call | Drop | Serialize | Reply | ModelOutputs | Failure
 )
 
 

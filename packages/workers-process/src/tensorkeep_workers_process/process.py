@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from functools import partial
+from functools import lru_cache, partial
 from threading import Event, Lock
 from time import monotonic
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar, cast
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterator, Sequence
 
+    from tensorkeep.device import Device
     from tensorkeep.hookspecs import Commands, RunContext, ScriptCall
     from tensorkeep.tensor import Tensor
     from tensorkeep_workers_process.attendant import Attendant
@@ -97,6 +98,7 @@ class Process:
         self._results = Arena()  # for outputs
         self._wanted = 0  # bytes of outputs for which there was no room
         self._calls = 0
+        self._unsent: list[messages.Run] = []
         self._lock = Lock()  # guards what follows
         self._current = 0  # the call that goes on
         self._cancelled = 0  # the last call that was cancelled
@@ -267,7 +269,12 @@ class Process:
         return self._channel.socket.fileno()
 
     def start_run(
-        self, runnable: int, inputs: Sequence[Tensor], run: RunContext, *, behind: bool
+        self,
+        runnable: int,
+        inputs: Sequence[Tensor],
+        run: RunContext,
+        *,
+        behind: bool,
     ) -> int:
         """Sends a run without waiting; see `reply`.
 
@@ -278,32 +285,52 @@ class Process:
             behind: Whether others were sent before it whose replies have not been taken.
 
         Returns:
-            The number of the call.
+            The number of the call. It may still be to be sent, with others: see `flush`.
 
         Raises:
             BlockingIOError: It has been sent much that it has not read.
-            Gone: It has ended.
         """
         number = self._calls = self._calls + 1
         given = self._give(inputs, behind=behind)
+        most = 0 if behind else SOON_COPIED
         message = messages.Run(
-            number,
-            runnable,
-            given.cells,
-            _where(run),
-            given.arena,
-            given.results,
-            0 if behind else SOON_COPIED,
+            number, runnable, given.cells, _where(run), given.arena, given.results, most
         )
-        try:
-            self._send(message, given.files, WITHOUT_WAITING)
-        except BlockingIOError:
+        if not given.files:
+            self._unsent.append(message)
+            return number
+        sent = False
+        if self.flush():
+            sent = self._send_at_once(message, given.files)
+        else:
+            close_all(given.files)
+        if not sent:
             if given.arena:
                 self._arena.give_up()  # it does not know of it
             if given.results:
                 self._results.give_up()
-            raise
+            raise BlockingIOError
         return number
+
+    def flush(self) -> bool:
+        """Sends the runs that are still to be sent, in one message; returns whether it could."""
+        unsent = self._unsent
+        if not unsent:
+            return True
+        sent = self._send_at_once(unsent[0] if len(unsent) == 1 else messages.Runs(unsent))
+        if sent:
+            self._unsent = []
+        return sent
+
+    def _send_at_once(self, message: messages.ToWorker, files: Sequence[int] = ()) -> bool:
+        """Sends a message without waiting; returns whether there was room for it."""
+        try:
+            self._send(message, files, WITHOUT_WAITING)
+        except BlockingIOError:
+            return False
+        except Gone:  # who reads hears of its end
+            pass
+        return True
 
     def goes_on(self, number: int, run: RunContext | None) -> None:
         """Says which of the runs that were sent goes on now; 0 and None for none."""
@@ -554,14 +581,12 @@ class _Told(Exception):
 
 
 def _where(run: RunContext) -> messages.Where:
-    device, deadline = run.device, run.deadline
+    deadline = run.deadline
     if deadline is None and run.timeout is not None:  # it begins soon
         deadline = monotonic() + run.timeout
-    return messages.Where(
-        packed(device.queue),
-        device.kind,
-        device.index,
-        packed(device.name),
-        run.timeout,
-        deadline,
-    )
+    return messages.Where(*_packed_device(run.device), run.timeout, deadline)
+
+
+@lru_cache(64)
+def _packed_device(device: Device) -> tuple[bytes, str, int | None, bytes]:
+    return packed(device.queue), device.kind, device.index, packed(device.name)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 from tensorkeep.isolation import NotBegun
 from tensorkeep_workers_process.arena import SMALL, SOON_COPIED
 from tensorkeep_workers_process.messages import NoMessage
-from tensorkeep_workers_process.process import Gone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,6 +37,9 @@ class ReadingLoop(Protocol):
 
     def remove_reader(self, fd: int) -> bool:
         """Has it called no longer."""
+
+    def call_soon(self, callback: Callable[..., object], /, *args: object) -> object:
+        """Calls back after what is being done now."""
 
     def call_soon_threadsafe(self, callback: Callable[..., object], /, *args: object) -> object:
         """Calls back on the loop's thread; may be called from any thread."""
@@ -76,6 +78,7 @@ class ProcessRunner:
         self._worker: Process | None = None
         self._sent: deque[_Sent] = deque()
         self._dying = False
+        self._flushes = False  # whether what is to be sent will be, soon
 
     # ------------------------------------------------------------------ starting
     def start(
@@ -94,13 +97,26 @@ class ProcessRunner:
             return False
         try:
             number = worker.start_run(runnable, inputs, run, behind=bool(self._sent))
-        except (BlockingIOError, Gone):  # its end is noticed by who reads
+        except BlockingIOError:
             self._release_if_idle()
             return False
         self._sent.append(_Sent(number, run, in_arena, done))
         if len(self._sent) == 1:
+            worker.flush()  # the worker waits for it
             self._begin_first()
+        elif not self._flushes:
+            self._flushes = True
+            self._loop.call_soon(self._flush)
         return True
+
+    def _flush(self) -> None:
+        """Sends what was started in this turn of the loop, together: each message wakes a process.
+
+        What there is no room for goes when the worker has answered something.
+        """
+        self._flushes = False
+        if self._worker is not None and not self._dying:
+            self._worker.flush()
 
     def _worker_for(self, runnable: int) -> Process | None:
         """Returns the worker to which a run may be sent; None where there is none at once."""
@@ -140,6 +156,7 @@ class ProcessRunner:
             try:
                 result = self._worker.reply(self._sent[0].number)
             except BlockingIOError:
+                self._worker.flush()
                 return
             except (EOFError, ConnectionError):
                 self._has_died("")

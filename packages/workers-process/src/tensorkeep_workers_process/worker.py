@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import mmap
 import pickle
+from functools import lru_cache
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
@@ -102,6 +103,9 @@ class Worker:
         match message:
             case messages.Run() | messages.Call():
                 self._run(message, files)
+            case messages.Runs():
+                for run in message.runs:  # each is answered before the next one begins
+                    self._run(run, files)
             case messages.Drop():
                 self.drop(message.runnables)
                 self._told = 0.0
@@ -246,8 +250,7 @@ class Worker:
             ).bytes()
             close_all([files.pop(0)])
         where = message.where
-        device = Device(unpacked(where.queue), where.kind, where.index, unpacked(where.name))
-        context = RunContext(device, where.timeout)
+        context = RunContext(_device(where), where.timeout)
         context.deadline = where.deadline
         self._cancellation.begin(message.number, context)
         try:
@@ -275,6 +278,15 @@ class Worker:
             return self._hooks.script_run(script, call, context)
         finally:
             self.drop(commands.to_drop)
+
+
+def _device(where: messages.Where) -> Device:
+    return _known_device(where.queue, where.kind, where.index, where.name)
+
+
+@lru_cache(64)
+def _known_device(queue: bytes, kind: str, index: int | None, name: bytes) -> Device:
+    return Device(unpacked(queue), kind, index, unpacked(name))
 
 
 def _read(file: int, size: int) -> bytes:
