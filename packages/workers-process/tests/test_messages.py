@@ -15,7 +15,7 @@ from tensorkeep_workers_process.tensor_cells import DTYPES, from_worker
 
 SENT = [
     messages.Ready(1, b"nothing"),
-    messages.Built(1, [b"x"], [b"y"], [], "KNOWN", b"", [], 0),
+    messages.Built(1, 0, [b"x"], [b"y"], [], "KNOWN", b"", []),
     messages.Outputs(1, [Cell(2, (2,), bytes(8)), None]),
     messages.Failure(1, "RunFailed", b"text"),
     messages.Command(1, b"GET", [b"key"]),
