@@ -113,7 +113,7 @@ def program(tmp_path):
 def test_what_came_of_damaged_models_is_counted(program, tmp_path):
     found = outcomes(program("blob", "b'no model'", "None"), tmp_path, "seed", 60)
 
-    assert set(found) == {"rejected", "failed", "run"}
+    assert set(found) == {"rejected", "failed", "run", "died"}
     assert sum(found.values()) < 60  # some were not worth a try
     assert min(found["rejected"], found["run"]) > 0
 

@@ -21,6 +21,7 @@ from random import Random
 from threading import Timer
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from tensorkeep.errors import WorkerDied, WorkerTookTooLong
 from tensorkeep.hookspecs import RunContext
 from tensorkeep.testing.subject import Subject
 
@@ -71,7 +72,7 @@ def damage_and_use(
     seed, rounds, file = sys.argv[1:]
     draw = Random(seed)  # noqa: S311 - it is to be repeatable
     subject = Subject(plugin, name, "CPU")
-    reached = {"rejected": 0, "failed": 0, "run": 0}
+    reached = {"rejected": 0, "failed": 0, "run": 0, "died": 0}
     for example in examples:
         with subject.loaded(example.blob, example.input_names, example.output_names) as model:
             _run(subject, model, example)  # nobody damaged it: whatever is raised ends all
@@ -84,15 +85,19 @@ def damage_and_use(
 
 
 def _reached(subject: Subject, example: ModelExample, blob: bytes) -> str:
-    """Creates and runs a model; returns how far that went."""
+    """Creates and runs a model; returns how far that went, or that the worker of it `died`."""
     with ExitStack() as stack:
         loading = subject.loaded(blob, example.input_names, example.output_names)
         try:
             model = stack.enter_context(loading)
+        except (WorkerDied, WorkerTookTooLong):
+            return "died"
         except Exception:  # noqa: BLE001 - a backend may raise anything
             return "rejected"
         try:
             _run(subject, model, example)
+        except (WorkerDied, WorkerTookTooLong):
+            return "died"
         except Exception:  # noqa: BLE001 - a backend may raise anything
             return "failed"
     return "run"
@@ -118,7 +123,8 @@ def outcomes(program: Path, folder: Path, seed: str, rounds: int) -> dict[str, i
         rounds: How often each example is damaged.
 
     Returns:
-        How many models were `rejected`, `failed` when they were run, and were `run`.
+        How many models were `rejected`, `failed` when they were run, and were `run`; and how many
+        ended a worker outside the program's process, which goes on: `died`.
 
     Raises:
         AssertionError: The process ended, or did not.
