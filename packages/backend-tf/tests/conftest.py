@@ -115,6 +115,12 @@ def pack():
 
 
 @pytest.fixture
+def affine():
+    """The class of a module that computes x * w + b: `affine(w=2.0, b=1.0)`."""
+    return Affine
+
+
+@pytest.fixture
 def saved(tmp_path):
     """Saves a module and returns the folder; without a module, one that computes 2x + 1."""
 

@@ -1,4 +1,4 @@
-"""Damages models at random and uses what is left of them; the suite runs it as a process."""
+"""Damages models at random and uses what is left of them in workers; the suite runs this."""
 
 import tempfile
 from pathlib import Path
@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 from conftest import Affine, Graphs, zipped
 
+from tensorkeep.backends import Backends
+from tensorkeep.isolation import WorkerOptions
 from tensorkeep.tensor import DType, Tensor
 from tensorkeep.testing import ModelExample
 from tensorkeep.testing.damage import (
@@ -14,7 +16,6 @@ from tensorkeep.testing.damage import (
     damaged_archive,
     damaged_bytes,
 )
-from tensorkeep_tf import plugin
 from tensorkeep_tf.framework import SavedModelProto, tf
 
 DIGITS = Path(__file__).parents[3] / "examples" / "digits" / "digits.pb"
@@ -82,4 +83,8 @@ def changed(kind, blob, draw):
 
 
 if __name__ == "__main__":
-    damage_and_use(plugin, "TF", examples(), damaged)
+    workers = Backends().start_workers(WorkerOptions(load_timeout=5))
+    try:
+        damage_and_use(workers.plugin("TF"), "TF", examples(), damaged)
+    finally:
+        workers.close()

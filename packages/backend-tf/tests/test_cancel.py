@@ -1,4 +1,4 @@
-"""A run with loops ends when it is told to, and only that run."""
+"""A run ends when it is told to, and only that run."""
 
 import threading
 import time
@@ -11,6 +11,7 @@ from tensorkeep.errors import RunFailed
 from tensorkeep.hookspecs import RunContext
 from tensorkeep_tf.framework import tf
 
+v1 = tf.compat.v1
 KILLED = "The run was cancelled"
 
 
@@ -179,11 +180,17 @@ def test_nothing_is_left_to_cancel_after_a_failed_run(counting, load, run):
     assert context._on_cancel is None
 
 
-def test_a_model_without_loops_is_never_closed_for_being_cancelled(graphs, load, run):
-    context = RunContext(CPU)
+def test_a_run_that_waits_for_ever_can_be_ended_as_well(graphs, load, start):
+    def make():
+        queue = v1.FIFOQueue(1, [tf.float32])
+        tf.add(queue.dequeue(), graphs.given(), name="y")
+
+    context, end, thread = start(load(graphs.graph(make)), [1])
+    thread.join(0.1)
+    assert thread.is_alive()
     context.cancel()
 
-    assert run(load(graphs.identity()), [1], context=context)[0].values() == [1]
+    assert end() == KILLED
 
 
 def test_other_threads_go_on_while_a_model_runs(graphs, load, start):

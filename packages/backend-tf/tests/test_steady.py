@@ -2,7 +2,7 @@
 
 import pytest
 
-from tensorkeep_tf import operators
+from tensorkeep_tf import sizes as operators
 from tensorkeep_tf.framework import op_def_registry, tf
 
 v1 = tf.compat.v1

@@ -12,11 +12,21 @@ import os
 from contextlib import nullcontext
 from typing import Final
 
-from tensorkeep_tf.quiet_import import load_libraries, quiet_import
+from tensorkeep.libraries import load_ahead
+from tensorkeep.noise import logged
 
 _LEVEL: Final = "TF_CPP_MIN_LOG_LEVEL"
 _EVERYTHING: Final = "0"
 _FATAL_ONLY: Final = "3"
+# What lines of TensorFlow begin with; other threads may print meanwhile.
+_ITS_OWN: Final = (
+    r"WARNING: All log messages before absl|[IWEF]\d{4} |\d{4}-\d\d-\d\d .*: [IWEF] tensorflow"
+)
+_LIBRARIES: Final = (
+    "libtensorflow_framework.so*",
+    "libtensorflow_cc.so*",
+    "python/_pywrap_tensorflow_internal.so",
+)
 
 _log = logging.getLogger("tensorkeep_tf")
 
@@ -24,9 +34,11 @@ if not _log.isEnabledFor(logging.DEBUG):
     os.environ.setdefault(_LEVEL, _FATAL_ONLY)  # it is read during the import
 _quiet = os.environ.get(_LEVEL, _EVERYTHING) != _EVERYTHING
 
-load_libraries(quiet=_quiet)
 try:
-    with quiet_import() if _quiet else nullcontext():
+    # On a processor for which oneDNN is on, TensorFlow says so before it looks how much it may say.
+    with logged("TensorFlow", only=_ITS_OWN) if _quiet else nullcontext():
+        # What its compiled modules stand on, without stopping other threads.
+        load_ahead("tensorflow", *_LIBRARIES)
         import tensorflow as tf
         from tensorflow.core.protobuf.config_pb2 import CallableOptions
         from tensorflow.core.protobuf.meta_graph_pb2 import AssetFileDef

@@ -22,10 +22,12 @@ NO_SIGNATURES: Final = "A GraphDef has no signatures: leave SIGNATURE out"
 CANCELLED: Final = "The run was cancelled"
 TOO_MANY_WEIGHTS: Final = "The weights of all models together exceed the backend's memory limit"
 
+_NO_FILE: Final = "A file that the graph reads is not in the archive"
 _LONGEST: Final = 1000  # characters of a text; some of TensorFlow's list all that there is
 _NOISE: Final = (
     # The machine's name.
     (re.compile(r" in binary running on \S+\.(?: Make sure .*)?", re.DOTALL), ""),
+    (re.compile(r"^Graph execution error:\s+"), ""),
     # Where in TensorFlow's own functions a node lies.
     (re.compile(r"\{\{function_node \S+?\}\} ?"), ""),
 )
@@ -65,6 +67,9 @@ def readable(error: Exception) -> str:
     text = error.message if isinstance(error, tf.errors.OpError) else str(error)
     for pattern, replacement in _NOISE:
         text = pattern.sub(replacement, text)
+    text = text.strip()
+    if isinstance(error, tf.errors.NotFoundError) and (not text or text.startswith("[[")):
+        text = f"{_NO_FILE} {text}"  # its file system in memory leaves that to the reader
     return text.strip()[:_LONGEST] or type(error).__name__
 
 

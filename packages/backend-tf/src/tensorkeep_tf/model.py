@@ -1,7 +1,6 @@
 """Building sessions of TensorFlow from models, and running them.
 
-What a model may be is decided before TensorFlow sees it, what went wrong is explained after; in
-between a run is one call of TensorFlow.
+A GraphDef and a SavedModel both become one graph with a session; a run is one call of TensorFlow.
 """
 
 from __future__ import annotations
@@ -16,8 +15,9 @@ from tensorkeep.batch_axis import batch_axis
 from tensorkeep.errors import ModelRejected, RunFailed, TensorkeepError
 from tensorkeep.model import LoadedModel
 from tensorkeep.tensor import DType, Tensor
-from tensorkeep_tf import assets, graphs, savedmodel
+from tensorkeep_tf import graphs, savedmodel, sizes
 from tensorkeep_tf.devices import node_device, open_session, prepare
+from tensorkeep_tf.files import keep_inside
 from tensorkeep_tf.framework import dismantle_graph, tf
 from tensorkeep_tf.messages import (
     NO_NAMES,
@@ -32,13 +32,13 @@ from tensorkeep_tf.signatures import serving_tensors
 from tensorkeep_tf.tensors import dtype_of, from_results
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from tensorkeep.batch_axis import BatchAxis, Sizes
     from tensorkeep.config import BackendOptions
     from tensorkeep.hookspecs import RunContext
     from tensorkeep.model import ModelSpec
-    from tensorkeep_tf.graphs import GraphDef, Survey
+    from tensorkeep_tf.graphs import GraphDef
 
 # Bytes of weights on the CPU by the model that they belong to. The end of a model removes its own,
 # whoever held it last; only single operations of the dictionary, so no thread needs a lock.
@@ -62,39 +62,32 @@ class _Opened:
 class Model:
     """What `LoadedModel.native` is here.
 
-    Only loops can be ended before they are done, and only by closing their session, which ends
-    whatever else runs in it. So a model with loops opens a new session after that, and runs again
-    what was not meant.
+    A run can be ended only by closing its session, which ends whatever else runs in it. So a new
+    session is opened after that, and what was not meant runs again.
 
     Args:
         start: Opens a session.
         dtypes: The type of each output.
-        loops: Whether the model has loops.
 
     Attributes:
         dtypes: The type of each output.
     """
 
-    __slots__ = ("__weakref__", "_lock", "_loops", "_opened", "_start", "dtypes")
+    __slots__ = ("__weakref__", "_lock", "_opened", "_start", "dtypes")
 
-    def __init__(
-        self, start: Callable[[], _Opened], dtypes: tuple[DType, ...], *, loops: bool
-    ) -> None:
+    def __init__(self, start: Callable[[], _Opened], dtypes: tuple[DType, ...]) -> None:
         self._start = start
         self._lock = Lock()
         self._opened: _Opened | None = start()
-        self._loops = loops
         self.dtypes: Final = dtypes
 
     def run(self, arrays: Sequence[Any], context: RunContext) -> list[Any]:
-        """Runs the model; with loops, until the context says otherwise.
+        """Runs the model until the context says otherwise.
 
         Raises:
             RunFailed: It was ended.
             Exception: TensorFlow's own.
         """
-        if not self._loops:
-            return self._current().run(*arrays)
         while not context.cancelled:
             opened = self._current()
 
@@ -127,25 +120,19 @@ class Model:
 
 # --------------------------------------------------------------------------- building
 class _Source(NamedTuple):
-    """A graph that was looked through, and how to run it.
+    """A graph that was read, and how to run it.
 
     Attributes:
-        graph: The GraphDef.
-        found: What there is in it.
+        graph: The GraphDef, cut down to what is needed.
         inputs: For each input what users call it, and which tensor of the graph it is.
         outputs: The same for the outputs.
-        variables: For the node of each variable, the key of its value in the checkpoint.
-        starter: The node that is run once before all else; empty when there is none.
-        files: The files that are needed until then; None when there are none.
+        archive: Where the graph comes from; None for a GraphDef alone.
     """
 
     graph: GraphDef
-    found: Survey
     inputs: list[tuple[str, str]]
     outputs: list[tuple[str, str]]
-    variables: dict[str, bytes]
-    starter: str
-    files: savedmodel.Unpacked | None = None
+    archive: savedmodel.Archive | None = None
 
 
 def create_model(spec: ModelSpec, blob: bytes, options: BackendOptions) -> LoadedModel:
@@ -169,43 +156,29 @@ def create_model(spec: ModelSpec, blob: bytes, options: BackendOptions) -> Loade
 
 
 def _read_graph(spec: ModelSpec, blob: bytes) -> _Source:
-    whole = graphs.parse(blob)
+    graph = graphs.parse(blob)
     if not spec.outputs:
         raise ModelRejected(NO_NAMES)
     if spec.signature:
         raise ModelRejected(NO_SIGNATURES)
-    graphs.check_names(whole, spec.inputs, spec.outputs)
-    graph = graphs.cut(whole, {graphs.node_of(each) for each in (*spec.inputs, *spec.outputs)})
-    found = graphs.survey(graph)
-    if found.unfrozen:
-        raise ModelRejected(not_frozen(found.unfrozen))
+    graphs.check_names(graph, spec.inputs, spec.outputs)
     inputs = [(name, graphs.tensor_of(name)) for name in spec.inputs]
     outputs = [(name, graphs.tensor_of(name)) for name in spec.outputs]
-    return _Source(graph, found, inputs, outputs, {}, "")
+    graph = graphs.cut(graph, _nodes(inputs, outputs))
+    for name in graphs.variables(graph):
+        raise ModelRejected(not_frozen(name))
+    return _Source(graph, inputs, outputs)
 
 
 def _read_archive(spec: ModelSpec, blob: bytes) -> _Source:
-    meta = savedmodel.read(blob)
-    inputs, outputs = serving_tensors(meta, spec)
-    starter = savedmodel.starter(meta)
-    roots = {graphs.node_of(tensor) for _, tensor in (*inputs, *outputs)} | {starter} - {""}
-    keys = savedmodel.checkpoint_keys(meta)
-    files = assets.asset_files(meta)
-    for name, tensor in inputs:
-        if graphs.node_of(tensor) in files:
-            raise ModelRejected(f'Input "{name}" names a file of the assets')
-    graph = graphs.cut(meta.graph_def, roots, assets.FILLING)
-    needed = assets.needed_files(graph, files)
-    unpacked = savedmodel.Unpacked(blob, needed.values())
-    assigned = assets.variables_of(graph, needed)
-    assets.write_paths(graph, needed, unpacked.assets)
-    found = graphs.survey(graph)
-    missing = [name for name in found.variables if name not in keys and name not in assigned]
-    if missing:
-        raise ModelRejected(f'Invalid SavedModel: no value for the variable "{missing[0]}"')
-    variables = {name: keys[name] for name in found.variables if name not in assigned}
-    files_wanted = unpacked if variables or needed else None
-    return _Source(graph, found, inputs, outputs, variables, starter, files_wanted)
+    archive = savedmodel.Archive(blob)
+    inputs, outputs = serving_tensors(archive.graph, spec)
+    graph = graphs.cut(archive.graph.graph_def, _nodes(inputs, outputs))
+    return _Source(graph, inputs, outputs, archive)
+
+
+def _nodes(*tensors: Sequence[tuple[str, str]]) -> set[str]:
+    return {graphs.node_of(tensor) for each in tensors for _, tensor in each}
 
 
 def _build(
@@ -217,14 +190,21 @@ def _build(
     """Builds a model in an empty graph; returns it with the bytes of its weights on the CPU."""
     device = spec.device
     read = _read_archive if savedmodel.is_archive(blob) else _read_graph
-    definition, found, inputs, outputs, variables, starter, files = read(spec, blob)
-    weights = found.weights if device.kind == "CPU" else 0
+    definition, inputs, outputs, archive = read(spec, blob)
+    sized_by, steady = sizes.sized_by(definition), sizes.is_steady(definition)
+    steps = []
+    if archive:  # now with what prepares it
+        steps = archive.preparing(variables=any(graphs.variables(definition)))
+        roots = {graphs.node_of(name) for op, feeds in steps for name in (op, *feeds)}
+        definition = graphs.cut(archive.graph.graph_def, roots | _nodes(inputs, outputs))
+    for number, body in enumerate(graphs.bodies(definition)):
+        keep_inside(body, archive.folder if archive else "", function=number > 0)
+    weights = graphs.weights(definition) if device.kind == "CPU" else 0
     if options.memory_limit and weights_in_use() + weights > options.memory_limit:
         raise ModelRejected(TOO_MANY_WEIGHTS)
     graphs.place(definition, node_device(device))
     with graph.as_default():
         tf.graph_util.import_graph_def(definition, name="")
-        restored = _restoring(graph, variables) if variables else None
     del definition  # TensorFlow has its own now, and this one holds all weights as well
     feeds, fetches = ([tensor for _, tensor in each] for each in (inputs, outputs))
     dtypes = [_dtype(graph, "Input", *each) for each in inputs]
@@ -232,27 +212,25 @@ def _build(
 
     def start() -> _Opened:
         session = open_session(graph, device, options)
-        with files.there() if files else nullcontext():
-            if restored and files:
-                session.run(restored.done, {restored.path: files.checkpoint})
-            if starter:
-                session.run(graph.get_operation_by_name(starter))
+        with archive.unpacked() if archive else nullcontext():
+            for op, values in steps:
+                session.run(graph.get_operation_by_name(op), values)
         return _Opened(session, prepare(session, feeds, fetches, options))
 
     model = LoadedModel(
-        Model(start, tuple(returned), loops=found.loops),
+        Model(start, tuple(returned)),
         tuple(name for name, _ in inputs),
         tuple(name for name, _ in outputs),
         # The time that strings take depends on their lengths, which are no part of the shape.
-        steady=found.steady and DType.STRING not in dtypes,
-        batch_axis=_batch_axis(graph, found, inputs, outputs),
+        steady=steady and DType.STRING not in dtypes,
+        batch_axis=_batch_axis(graph, sized_by, inputs, outputs),
     )
     return model, weights
 
 
 def _batch_axis(
     graph: Any,  # noqa: ANN401 - untyped
-    found: Survey,
+    sized_by: str,
     inputs: Sequence[tuple[str, str]],
     outputs: Sequence[tuple[str, str]],
 ) -> BatchAxis:
@@ -261,38 +239,12 @@ def _batch_axis(
         [(name, _sizes(graph.get_tensor_by_name(tensor).shape)) for name, tensor in each]
         for each in (inputs, outputs)
     ]
-    by_values = f"values may decide sizes in its operator {found.sized_by}"
-    return batch_axis(described[0], described[1], by_values if found.sized_by else "")
+    by_values = f"values may decide sizes in its operator {sized_by}" if sized_by else ""
+    return batch_axis(described[0], described[1], by_values)
 
 
 def _sizes(shape: Any) -> Sizes:  # noqa: ANN401 - untyped
     return None if shape.rank is None else tuple(shape)
-
-
-class _Restoring(NamedTuple):
-    """Where to put the path of a checkpoint, and what to run then."""
-
-    path: Any
-    done: Any
-
-
-def _restoring(graph: Any, variables: Mapping[str, bytes]) -> _Restoring:  # noqa: ANN401 - untyped
-    """Adds nodes to a graph that read the values of its variables from a checkpoint."""
-    handles = [graph.get_operation_by_name(name) for name in variables]
-    path = tf.compat.v1.placeholder(tf.string, [])
-    values = tf.raw_ops.RestoreV2(
-        prefix=path,
-        tensor_names=list(variables.values()),
-        shape_and_slices=[""] * len(variables),
-        dtypes=[each.get_attr("dtype") for each in handles],
-    )
-    assigned = [
-        tf.raw_ops.AssignVariableOp(resource=each.outputs[0], value=value)
-        if each.type == "VarHandleOp"
-        else tf.raw_ops.Assign(ref=each.outputs[0], value=value).op
-        for each, value in zip(handles, values, strict=True)
-    ]
-    return _Restoring(path, tf.group(assigned))
 
 
 def _dtype(graph: Any, what: str, name: str, tensor: str) -> DType:  # noqa: ANN401 - untyped
