@@ -4,6 +4,7 @@ import flatbuffers
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
+from flatbuffers import flexbuffers
 
 from tensorkeep.config import BackendOptions
 from tensorkeep.device import Device
@@ -210,6 +211,58 @@ class Graphs:
         graph.constant("one", 1, np.int32).tensor("next", [], DType.INT32)
         graph.operator("ADD", ["i", "one"], ["next"], kind="AddOptions")
         return graph.ends(["i", "n"], ["next", "n"])
+
+    def lstm(self, *, without=()):
+        """Makes a model with the operator LSTM, whose 24 inputs are all there but some."""
+        graph = Graph().tensor("x", [1, 3]).tensor("y", [1, 4])
+        names = ["x"]
+        for position in range(1, 24):
+            if position in {1, 2, 3, 4}:
+                graph.constant(f"{position}", [[0.1] * 3] * 4)
+            elif position in {5, 6, 7, 8}:
+                graph.constant(f"{position}", [[0.1] * 4] * 4)
+            elif position in {12, 13, 14, 15}:
+                graph.constant(f"{position}", [0.1] * 4)
+            elif position in {18, 19}:
+                graph.tensor(f"{position}", [1, 4], variable=True)
+            else:
+                names.append(None)
+                continue
+            names.append(None if position in without else f"{position}")
+        return graph.operator(
+            "LSTM", names, ["y"], kind="LSTMOptions", fusedActivationFunction=4
+        ).ends(["x"], ["y"])
+
+    def detection(self, **changed):
+        """Makes a model with the operator that picks objects out of boxes."""
+        settings = {
+            "max_detections": 2,
+            "max_classes_per_detection": 1,
+            "num_classes": 2,
+            "nms_score_threshold": 0.0,
+            "nms_iou_threshold": 0.5,
+            "y_scale": 10.0,
+            "x_scale": 10.0,
+            "h_scale": 5.0,
+            "w_scale": 5.0,
+        } | changed
+        builder = flexbuffers.Builder()
+        with builder.Map():
+            for name, value in settings.items():
+                if value is not None:
+                    builder.Key(name)
+                    (builder.Float if isinstance(value, float) else builder.Int)(value)
+        graph = Graph().tensor("boxes", [1, 3, 4]).tensor("scores", [1, 3, 3])
+        graph.constant("anchors", [[0.5, 0.5, 1, 1], [0.5, 0.5, 1.1, 1.1], [9, 9, 1, 1]])
+        graph.tensor("where", [1, 2, 4]).tensor("what", [1, 2]).tensor("sure", [1, 2]).tensor(
+            "many"
+        )
+        outputs = ["where", "what", "sure", "many"]
+        inputs = ["boxes", "scores", "anchors"]
+        graph.operator(
+            "TFLite_Detection_PostProcess", inputs, outputs, settings=bytes(builder.Finish())
+        )
+        return graph.ends(inputs[:2], outputs)
 
 
 @pytest.fixture

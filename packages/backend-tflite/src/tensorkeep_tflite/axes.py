@@ -9,33 +9,28 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tensorkeep.batch_axis import BatchAxis, batch_axis
-from tensorkeep_tflite.steadiness import follows_from_shapes
+from tensorkeep_tflite.sizes import follows_from_shapes
 
 if TYPE_CHECKING:
     from tensorkeep.batch_axis import Sizes
-    from tensorkeep_tflite.modelfile import ModelFile, TensorEntry
+    from tensorkeep_tflite.modelfile import Graph, Operand
 
 
-def axis_of(model: ModelFile) -> BatchAxis:
+def axis_of(graph: Graph) -> BatchAxis:
     """Returns what is known of axis 0 of a model."""
-    graph = model.graph
-    for index, name in zip(graph.outputs, model.output_names, strict=True):
-        if model.is_constant(graph.tensors[index]):
-            return BatchAxis.none(f"output {name!r} is the same for any batch")
-    described = [
-        [(name, _sizes(graph.tensors[i])) for i, name in zip(indices, names, strict=True)]
-        for indices, names in (
-            (graph.inputs, model.input_names),
-            (graph.outputs, model.output_names),
-        )
-    ]
-    by_values = "" if follows_from_shapes(model) else "values may decide sizes in it"
-    return batch_axis(described[0], described[1], by_values)
+    for each in graph.outputs:
+        if each.constant:
+            return BatchAxis.none(f"output {each.name!r} is the same for any batch")
+    inputs, outputs = (
+        [(each.name, _sizes(each)) for each in ends] for ends in (graph.inputs, graph.outputs)
+    )
+    by_values = "" if follows_from_shapes(graph) else "values may decide sizes in it"
+    return batch_axis(inputs, outputs, by_values)
 
 
-def _sizes(tensor: TensorEntry) -> Sizes:
-    if not tensor.shape:  # no axes, or nobody knows how many
+def _sizes(operand: Operand) -> Sizes:
+    if not operand.shape:  # no axes, or nobody knows how many
         return None
-    if tensor.signature:
-        return [size if size >= 0 else None for size in tensor.signature]
-    return [size if size > 1 else None for size in tensor.shape[:1]] + list(tensor.shape[1:])
+    if operand.signature:
+        return [size if size >= 0 else None for size in operand.signature]
+    return [size if size > 1 else None for size in operand.shape[:1]] + list(operand.shape[1:])

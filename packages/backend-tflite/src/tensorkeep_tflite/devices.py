@@ -14,7 +14,7 @@ import numpy as np
 
 from tensorkeep.hookspecs import DeviceInfo
 from tensorkeep.noise import logged
-from tensorkeep_tflite.framework import FRAMEWORK, VERSION, Interpreter
+from tensorkeep_tflite.framework import VERSION, Interpreter
 from tensorkeep_tflite.tensors import DTYPES
 
 if TYPE_CHECKING:
@@ -85,19 +85,17 @@ class OtherGraph:
         self._interpreter.reset_all_variables()
 
 
-def open_interpreter(blob: bytes, threads: int, subgraph: int = 0) -> Any:  # noqa: ANN401 - LiteRT brings no types
+def open_interpreter(blob: bytes, threads: int) -> Any:  # noqa: ANN401 - LiteRT brings no types
     """Opens an interpreter on the processor; its tensors are yet to be allocated.
 
     Args:
         blob: A serialized model. The interpreter reads weights where they lie, and keeps it.
         threads: Threads inside one operator; 0 leaves it to LiteRT, which takes one.
-        subgraph: Number of the subgraph to run.
 
     Raises:
         Exception: LiteRT's own.
     """
-    interpreter = Interpreter(model_content=blob, num_threads=threads or None)
-    return OtherGraph(interpreter, subgraph) if subgraph else interpreter
+    return Interpreter(model_content=blob, num_threads=threads or None)
 
 
 def usable_devices() -> list[DeviceInfo]:
@@ -115,7 +113,7 @@ def run_tiny_model() -> None:
     """
     given = np.array([1.5], np.float32)
     try:
-        with logged(FRAMEWORK):  # that XNNPACK is there: said once, with the first model
+        with logged("LiteRT"):  # that XNNPACK is there: said once, with the first model
             interpreter = open_interpreter(TINY_MODEL, 1)
             interpreter.allocate_tensors()
             interpreter.set_tensor(0, given)
@@ -124,8 +122,8 @@ def run_tiny_model() -> None:
     except Exception as error:
         why = error.__cause__ or error  # what is raised from C++ only says that there was another
         raise RuntimeError(
-            f"{FRAMEWORK} {VERSION} can be imported but does not work beside "
+            f"LiteRT {VERSION} can be imported but does not work beside "
             f"NumPy {np.__version__}: {why}"
         ) from error
     if result.tolist() != [3]:
-        raise RuntimeError(f"{FRAMEWORK} says that 1.5, doubled, is {result.tolist()}")
+        raise RuntimeError(f"LiteRT says that 1.5, doubled, is {result.tolist()}")

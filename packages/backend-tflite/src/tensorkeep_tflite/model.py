@@ -1,8 +1,7 @@
 """Building interpreters of LiteRT from models, and running them.
 
-What a model may be is decided before LiteRT sees it. An interpreter does one run at a time, so a
-model has as many as there are runs of it at the same time. Each packs the weights anew: they are
-built when they are needed, not before.
+An interpreter does one run at a time, so a model has as many as there are runs of it at the same
+time. Each packs the weights anew: they are built when they are needed, not before.
 """
 
 from __future__ import annotations
@@ -16,8 +15,7 @@ from tensorkeep.errors import ModelRejected, RunFailed
 from tensorkeep.model import LoadedModel
 from tensorkeep.thread_budget import OF_POOLS
 from tensorkeep_tflite.axes import axis_of
-from tensorkeep_tflite.devices import open_interpreter
-from tensorkeep_tflite.flatbuffer import MalformedModel
+from tensorkeep_tflite.devices import OtherGraph, open_interpreter
 from tensorkeep_tflite.messages import (
     CANCELLED,
     INPUT_COUNT,
@@ -31,11 +29,9 @@ from tensorkeep_tflite.messages import (
     NO_RESIZE,
     OUTPUT_UNSUPPORTED,
     because,
-    no_signature,
 )
-from tensorkeep_tflite.modelfile import ModelFile, read_model
-from tensorkeep_tflite.soundness import UnsoundModel, check, ranks_to_keep
-from tensorkeep_tflite.steadiness import is_steady
+from tensorkeep_tflite.modelfile import IDENTIFIER, Graph, read_graph
+from tensorkeep_tflite.sizes import is_steady, ranks_to_keep
 from tensorkeep_tflite.tensors import BY_NUMBER, copy_in, copy_out
 
 if TYPE_CHECKING:
@@ -56,12 +52,11 @@ class Runner:
 
     Args:
         blob: The model.
-        file: What was read of it.
         threads: See `open_interpreter`; one is taken when the models of the process have so many
             that none are left.
 
     Raises:
-        ModelRejected: LiteRT cannot build it.
+        ModelRejected: LiteRT cannot build it, or the blob is no whole model.
     """
 
     __slots__ = (
@@ -74,26 +69,36 @@ class Runner:
         "_variables",
     )
 
-    def __init__(self, blob: bytes, file: ModelFile, threads: int) -> None:
+    def __init__(self, blob: bytes, threads: int) -> None:
         if threads > 1:
             if OF_POOLS.take(threads - 1):
                 weakref.finalize(self, OF_POOLS.give_back, threads - 1).atexit = False
             else:
                 threads = 1
         try:
-            self._interpreter = open_interpreter(blob, threads, file.number)
+            self._interpreter = open_interpreter(blob, threads)
         except Exception as error:  # LiteRT's exceptions have no base of their own
-            raise ModelRejected(because(NO_INTERPRETER, error)) from error
+            text = NO_MODEL if "Flatbuffer" in str(error) else NO_INTERPRETER
+            raise ModelRejected(because(text, error)) from error
+        self._shapes: list[tuple[int, ...]] | None = None
+        self._large: set[int] = set()
+
+    def prepare(self, graph: Graph) -> Runner:
+        """Allocates what a graph of the model needs, and returns itself.
+
+        Raises:
+            ModelRejected: LiteRT cannot.
+        """
+        self._inputs = [each.index for each in graph.inputs]
+        self._outputs = [(each.index, BY_NUMBER[each.type]) for each in graph.outputs]
+        self._variables = graph.has_variables
+        if graph.number:
+            self._interpreter = OtherGraph(self._interpreter, graph.number)
         try:
             self._interpreter.allocate_tensors()
         except Exception as error:
             raise ModelRejected(because(NO_MEMORY, error)) from error
-        graph = file.graph
-        self._inputs = graph.inputs
-        self._outputs = [(each, BY_NUMBER[graph.tensors[each].type]) for each in graph.outputs]
-        self._shapes: list[tuple[int, ...]] | None = None
-        self._large: set[int] = set()
-        self._variables = file.has_variables
+        return self
 
     def run(self, inputs: Sequence[Tensor]) -> list[Tensor | None]:
         """Runs the model; inputs are of the right number and types.
@@ -133,7 +138,8 @@ class Interpreters:
 
     Args:
         blob: The model.
-        file: What was read of it.
+        graph: What is run of it.
+        first: An interpreter of it.
         options: The server's settings.
 
     Attributes:
@@ -142,14 +148,14 @@ class Interpreters:
         ranks: The number of axes that each input must have; None when any will do.
 
     Raises:
-        ModelRejected: LiteRT cannot build the first one.
+        ModelRejected: LiteRT cannot run it.
     """
 
     __slots__ = (
         "__weakref__",
         "_all",
         "_blob",
-        "_file",
+        "_graph",
         "_idle",
         "_threads",
         "_workers",
@@ -157,18 +163,16 @@ class Interpreters:
         "takes",
     )
 
-    def __init__(
-        self, blob: bytes, file: ModelFile, dtypes: tuple[DType, ...], options: BackendOptions
-    ) -> None:
-        graph = file.graph
-        fewest = [min(len(graph.tensors[index].shape), 1) for index in graph.inputs]
-        self.takes = tuple(zip(dtypes, fewest, strict=True))
-        self.ranks = ranks_to_keep(file)
+    def __init__(self, blob: bytes, graph: Graph, first: Runner, options: BackendOptions) -> None:
+        self.takes: tuple[tuple[DType, int], ...] = tuple(
+            (BY_NUMBER[each.type], min(len(each.shape), 1)) for each in graph.inputs
+        )
+        self.ranks = ranks_to_keep(graph)
         self._blob = blob
-        self._file = file
+        self._graph = graph
         self._threads = options.intra_op_threads
         self._workers = options.workers
-        self._all = [Runner(blob, file, self._threads)]
+        self._all = [first.prepare(graph)]
         # The one that was used last is used next: its memory is likely to be in the caches. Only
         # single operations of the deque, so no thread needs a lock.
         self._idle = deque(self._all)
@@ -176,12 +180,12 @@ class Interpreters:
     @property
     def memory(self) -> int:
         """Bytes of weights, once for each interpreter."""
-        return self._file.weights * len(self._all)
+        return self._graph.weights * len(self._all)
 
     @property
     def most_memory(self) -> int:
         """Bytes of weights when all workers run the model at the same time."""
-        return self._file.weights * max(self._workers, len(self._all))
+        return self._graph.weights * max(self._workers, len(self._all))
 
     def run(self, inputs: Sequence[Tensor]) -> list[Tensor | None]:
         """Runs the model with an interpreter that nobody else uses meanwhile.
@@ -203,7 +207,7 @@ class Interpreters:
 
     def _another(self) -> Runner:
         try:
-            runner = Runner(self._blob, self._file, self._threads)
+            runner = Runner(self._blob, self._threads).prepare(self._graph)
         except ModelRejected as error:  # it was built before: memory has become scarce
             raise RunFailed(str(error)) from error
         self._all.append(runner)
@@ -229,47 +233,32 @@ def create_model(spec: ModelSpec, blob: bytes, options: BackendOptions) -> Loade
     """
     if spec.device.kind != "CPU":
         raise ModelRejected(NO_GPU)
+    if blob[4:8] != IDENTIFIER:
+        raise ModelRejected(NO_MODEL)
+    first = Runner(blob, options.intra_op_threads)  # which looks whether the file is whole
     try:
-        file = read_model(blob)
-    except MalformedModel as error:
-        raise ModelRejected(NO_MODEL) from error
-    try:
-        check(file, blob)
-    except UnsoundModel as error:
-        raise ModelRejected(because(NO_MODEL, error)) from error
-    if spec.signature:
-        try:
-            file = file.choosing(spec.signature)
-        except KeyError as error:
-            raise ModelRejected(no_signature(spec.signature, error.args[0])) from error
-    dtypes = _dtypes(file)
+        graph = read_graph(blob, spec.signature)
+    except IndexError as error:
+        raise ModelRejected(because(NO_MODEL, "it names a part that it does not have")) from error
+    for ends, text in ((graph.inputs, INPUT_UNSUPPORTED), (graph.outputs, OUTPUT_UNSUPPORTED)):
+        for each in ends:
+            if each.type not in BY_NUMBER:
+                raise ModelRejected(
+                    because(text, f"{each.name} is of type {each.type} of the format")
+                )
     if options.memory_limit:
-        most = sum(each.most_memory for each in _models()) + file.weights * options.workers
+        most = sum(each.most_memory for each in _models()) + graph.weights * options.workers
         if most > options.memory_limit:
             raise ModelRejected(because(NO_MEMORY, "the memory limit is reached"))
-    native = Interpreters(blob, file, dtypes, options)
+    native = Interpreters(blob, graph, first, options)
     _held[id(native)] = native
     return LoadedModel(
         native,
-        file.input_names,
-        file.output_names,
-        is_steady(file),
-        batch_axis=axis_of(file),
+        tuple(each.name for each in graph.inputs),
+        tuple(each.name for each in graph.outputs),
+        is_steady(graph),
+        batch_axis=axis_of(graph),
     )
-
-
-def _dtypes(file: ModelFile) -> tuple[DType, ...]:
-    """Returns the types of the inputs, and refuses those that tensors cannot have."""
-    graph = file.graph
-    for indices, names, text in (
-        (graph.inputs, file.input_names, INPUT_UNSUPPORTED),
-        (graph.outputs, file.output_names, OUTPUT_UNSUPPORTED),
-    ):
-        for index, name in zip(indices, names, strict=True):
-            number = graph.tensors[index].type
-            if number not in BY_NUMBER:
-                raise ModelRejected(because(text, f"{name} is of type {number} of the format"))
-    return tuple(BY_NUMBER[graph.tensors[index].type] for index in graph.inputs)
 
 
 # --------------------------------------------------------------------------- running
@@ -289,7 +278,7 @@ def run_model(
     for tensor, (dtype, fewest) in zip(inputs, native.takes, strict=True):
         if tensor.dtype is not dtype:
             raise RunFailed(INPUT_TYPE)
-        # Some operators divide by the sizes, read the first element, or the size of the last axis.
+        # Some operators divide by the sizes or read the first element without a look.
         if 0 in tensor.shape:
             raise RunFailed(because(NO_RESIZE, "an input has no elements"))
         if len(tensor.shape) < fewest:

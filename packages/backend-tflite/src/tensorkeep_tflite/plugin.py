@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tensorkeep.hookspecs import BackendInfo, hookimpl
 from tensorkeep_tflite.devices import run_tiny_model, usable_devices
-from tensorkeep_tflite.framework import FRAMEWORK, VERSION
+from tensorkeep_tflite.framework import VERSION
 from tensorkeep_tflite.model import create_model, run_model, weights_in_use
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def backend_info() -> BackendInfo:
     """Names the contract's version and LiteRT's."""
     return BackendInfo(
-        api_version=1, framework=FRAMEWORK, framework_version=VERSION, signatures=True
+        api_version=1, framework="LiteRT", framework_version=VERSION, signatures=True
     )
 
 

@@ -1,11 +1,8 @@
 """A model is steady when its time depends on shapes only."""
 
 import numpy as np
-from ai_edge_litert import schema_py_generated as schema
 
 from tensorkeep.tensor import DType
-from tensorkeep_tflite.options import VARIABLES
-from tensorkeep_tflite.steadiness import SIZED_BY, UNSTEADY
 
 
 def test_models_of_plain_numbers_are_steady(graphs, load):
@@ -26,10 +23,3 @@ def test_a_size_that_is_given_at_run_time_is_not_but_a_constant_one_is(graphs, l
 
     assert not load(given).steady
     assert load(constant).steady
-
-
-def test_the_tables_name_operators_of_the_format():
-    codes = {code for name, code in vars(schema.BuiltinOperator).items() if name.isupper()}
-
-    assert {*SIZED_BY, *UNSTEADY} <= codes
-    assert not {*SIZED_BY} & {*UNSTEADY, *VARIABLES}
