@@ -19,6 +19,8 @@ from tensorkeep.errors import ModelRejected, OutputIsNoTensor
 from tensorkeep.hookspecs import BackendInfo, DeviceInfo, hookimpl
 from tensorkeep.model import LoadedModel
 from tensorkeep.tensor import DType, Tensor
+from tensorkeep_workers_process import messages
+from tensorkeep_workers_process.channel import Channel
 
 KEPT: list = []
 
@@ -161,6 +163,51 @@ def open_socket(_):
     socket.socket()
 
 
+def lengthy(_):
+    raise OddError("x" * 50_000_000)
+
+
+def many_outputs(_):
+    """Sends a reply of more outputs than any model has, each of next to nothing."""
+    cell = messages.encode(messages.Cell(0, ()))
+    begins, ends = messages.encode(messages.Outputs(number_of_call(), [])).split(b"\x90")
+    size = 5_000_000
+    reply = begins + b"\xdd" + size.to_bytes(4, "big") + cell * size + ends
+    Channel(channel()).send(reply)
+    time.sleep(60)
+
+
+def speak_later(inputs):
+    """Returns, and sends something when nobody waits for it."""
+
+    own = channel()
+
+    def speak():
+        time.sleep(0.1)
+        file = os.memfd_create("hidden")
+        os.write(file, bytes(1_000_000))
+        socket.send_fds(own, [b"hello"], [file])
+        time.sleep(60)
+
+    threading.Thread(target=speak, daemon=True).start()
+
+
+def poison(_):
+    """Asks the system to take a page of memory for broken; none that is there, to be safe."""
+    library = ctypes.CDLL(None, use_errno=True)
+    if library.madvise(None, 4096, 100):
+        raise OSError(ctypes.get_errno(), "refused")
+
+
+def open_files(_):
+    files = []
+    try:
+        while True:
+            files += os.pipe()
+    except OSError as error:
+        raise OddError(f"{len(files)} files: {error}") from None
+
+
 def garbage(_):
     channel().send(b"\x93garbage")
     time.sleep(60)
@@ -169,6 +216,14 @@ def garbage(_):
 def silence(_):
     channel().close()
     time.sleep(60)
+
+
+def number_of_call():
+    """Returns the number of the call that goes on, which the worker's own frames have."""
+    frame = sys._getframe()
+    while not isinstance(frame.f_locals.get("message"), messages.Run):
+        frame = frame.f_back
+    return frame.f_locals["message"].number
 
 
 class OddError(Exception):

@@ -2,6 +2,7 @@
 
 import re
 import threading
+import time
 
 import pytest
 
@@ -100,6 +101,55 @@ def test_unless_that_is_switched_off(start_attack, what):
 
 def test_before_there_is_a_worker_it_is_said_what_is_available(start_workers):
     assert start_workers().sandbox() == str(available())
+
+
+@pytest.mark.skipif(not available().system_calls, reason="no seccomp here")
+def test_no_memory_of_the_machine_is_declared_broken(start_attack):
+    attack = start_attack()
+    with pytest.raises(PluginError, match=r"\[Errno 1\] refused"):
+        attack.run(attack.create(b"run poison"))
+
+
+def test_no_end_of_files_is_opened(start_attack):
+    attack = start_attack()
+    with pytest.raises(PluginError, match=r"^(9[5-9]\d|10[01]\d) files: \[Errno 24\]"):
+        attack.run(attack.create(b"run open_files"))
+
+
+# --------------------------------------------------------------------------- what it sends
+def test_a_reply_with_too_much_in_it_is_refused_before_it_is_decoded(start_attack):
+    attack = start_attack()
+    model = attack.create(b"run many_outputs")
+    with pytest.raises(WorkerDied, match=r"it sent what is no message: .*length <= 16384"):
+        attack.run(model)
+
+
+def test_the_beginning_of_a_long_error_is_told(start_attack):
+    attack = start_attack(memory=500_000_000)
+    with pytest.raises(PluginError) as caught:
+        attack.run(attack.create(b"run lengthy"))
+    assert str(caught.value) == "x" * 64 * 1024
+
+
+def test_a_worker_that_speaks_unasked_is_ended_and_the_next_call_has_another(start_attack):
+    attack = start_attack()
+    speaking, good = attack.create(b"run speak_later"), attack.create(b"run pid")
+    (before,) = attack.run(good)[0].values()
+    attack.run(speaking)
+    time.sleep(0.2)
+
+    (after,) = attack.run(good)[0].values()
+
+    assert after != before
+
+
+def test_it_is_ended_also_when_nothing_is_asked_of_it(start_attack):
+    attack = start_attack()
+    attack.run(attack.create(b"run speak_later"))
+    deadline = time.monotonic() + 10
+    while attack.isolation.counts()["crashed"] < 1 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert attack.isolation.counts()["crashed"] == 1
 
 
 # --------------------------------------------------------------------------- the default

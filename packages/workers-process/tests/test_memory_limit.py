@@ -87,6 +87,7 @@ def test_the_machine_ends_workers_before_the_server():
         "MemoryError: ",
         "Unable to allocate 7.45 GiB for an array with shape (1000000000,) and data type float64",
         "bad allocation",
+        "OpenBLAS error: Memory allocation still failed after 10 retries, giving up.",
         "LiteRT gives no reason, as when there is not enough memory",
         "[Errno 27] File too large",
         "can't start new thread",

@@ -228,9 +228,8 @@ def test_the_models_used_longest_ago_are_freed_and_built_again(start_workers, mo
     (status,) = workers.workers()
     assert status.models < 3
     for model, letter in zip(models, "abc", strict=True):
-        with pytest.raises(Exception, match=f"^{letter}") as caught:
+        with pytest.raises(Exception, match=f"^{letter}"):
             plugin.model_run(model, [tensor(1)], RunContext(CPU))
-        assert len(str(caught.value)) == 12_000_000
 
 
 def test_a_freed_model_is_freed_in_every_worker(start_fake):

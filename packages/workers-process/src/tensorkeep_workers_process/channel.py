@@ -120,6 +120,21 @@ class Channel:
             raise NoMessage(f"a long message of {len(message)} bytes, not {size}")
         return message.data
 
+    def speaks(self) -> bool:
+        """Returns whether a packet has come; takes nothing.
+
+        Raises:
+            EOFError: The other end is closed.
+        """
+        try:
+            if self.socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT):
+                return True
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            raise EOFError from error
+        raise EOFError
+
     def close(self) -> None:
         """Closes this end."""
         self.socket.close()

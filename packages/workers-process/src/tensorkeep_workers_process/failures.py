@@ -43,6 +43,7 @@ _WITH_FIELDS: Final[Mapping[type[TensorkeepError], tuple[str, ...]]] = {
     errors.WorkerDied: ("cause",),
     errors.WorkerTookTooLong: ("reason",),
 }
+_LONGEST: Final = 64 * 1024  # characters of a text
 _BY_NAME: Final = {each.__name__: each for each in (*_OF_TEXT, *_WITH_FIELDS)}
 
 
@@ -58,16 +59,20 @@ def failure(number: int, error: BaseException, *, kept: bool = False) -> Failure
         error: What was raised.
         kept: See `messages.Outputs.kept`.
     """
-    text = packed(text_of(error))
+    text = _beginning(text_of(error))
     if is_ours(error):
         for each in type(error).__mro__:
             if each in _OF_TEXT:
                 return Failure(number, each.__name__, text, {}, kept)
             if each in _WITH_FIELDS:
                 names = _WITH_FIELDS[each]
-                fields = {name: packed(str(getattr(error, name))) for name in names}
+                fields = {name: _beginning(str(getattr(error, name))) for name in names}
                 return Failure(number, each.__name__, text, fields, kept)
     return Failure(number, "", text, {}, kept)
+
+
+def _beginning(text: str) -> bytes:
+    return packed(text[:_LONGEST])
 
 
 def error_of(message: Failure) -> Exception:

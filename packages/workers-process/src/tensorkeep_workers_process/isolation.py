@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tensorkeep_workers_process.runner import ReadingLoop
 
 _LOOK: Final = 10.0  # seconds between two looks for workers that may end
-_WATCH: Final = 0.25  # seconds between two looks at the memory that they take
+_WATCH: Final = 0.25  # seconds between two looks at what they take
 _COUNTED: Final = ("started", "crashed", "killed", "recycled")
 
 
@@ -59,8 +59,7 @@ class ProcessIsolation:
             if not self._looking:
                 self._looking = True
                 self._attendant.at(monotonic() + _LOOK, self._look)
-                if self._memory:
-                    self._attendant.at(monotonic() + _WATCH, self._watch)
+                self._attendant.at(monotonic() + _WATCH, self._watch)
             return self._backends[name][0]
 
     def runner(self, name: str, loop: Loop) -> ProcessRunner | None:
@@ -122,6 +121,5 @@ class ProcessIsolation:
 
     def _watch(self) -> None:
         for _, pool, _ in [*self._backends.values()]:
-            for worker in pool.workers():
-                worker.look()
+            pool.watch()
         self._attendant.at(monotonic() + _WATCH, self._watch)

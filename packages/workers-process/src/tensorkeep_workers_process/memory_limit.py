@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 SETTING: Final = "--worker-memory"
 
 _MEGABYTE: Final = 1_000_000
+_MOST_FILES: Final = 1024  # open at once
 _KILLED_FIRST: Final = "1000"
 _CGROUPS: Final = Path("/sys/fs/cgroup")
 _LIMITS: Final = ("memory.max", "memory.limit_in_bytes")  # of version 2 and 1
@@ -29,7 +30,8 @@ _LIMITS: Final = ("memory.max", "memory.limit_in_bytes")  # of version 2 and 1
 _NO_MEMORY: Final = re.compile(
     r"bad_alloc|bad allocation|out of memory|OOM when allocating|MemoryError"
     r"|(can't|cannot|could not|unable to|failed to) (re)?allocate (memory|\d)"
-    r"|not enough (host )?memory|allocation of \d+ bytes failed|\[Errno 27\]"
+    r"|not enough (host )?memory|(allocation of \d+ bytes|memory allocation( still)?) failed"
+    r"|\[Errno 27\]"
     r"|(can't|cannot) start new thread|Resource temporarily unavailable",
     re.IGNORECASE,
 )
@@ -56,6 +58,9 @@ def limit_memory(limit: int) -> None:
     """
     # A process that ends because of a model is nothing to be examined, and large to be written.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # What waits in pipes, and descriptors on their way to the server, count nowhere.
+    files = min(_MOST_FILES, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
     if not limit:
         return
     most = _own_data() + limit

@@ -7,9 +7,20 @@ say. What the server sends may be trusted.
 
 from __future__ import annotations
 
-from typing import Any, Final, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias, TypeVar
 
 import msgspec
+
+_T = TypeVar("_T")
+
+# How many of a thing a message may have: decoding holds the server, and takes much more memory.
+MOST: Final = 16 * 1024
+MOST_ARGUMENTS: Final = 1024 * 1024  # as in a client's request
+LONGEST_TEXT: Final = 1024 * 1024
+Few = Annotated[list[_T], msgspec.Meta(max_length=MOST)]
+Text = Annotated[bytes, msgspec.Meta(max_length=LONGEST_TEXT)]
+Shape = Annotated[tuple[int, ...], msgspec.Meta(max_length=256)]
+Arguments = Annotated[list[bytes], msgspec.Meta(max_length=MOST_ARGUMENTS)]
 
 INLINE: Final = -1
 ARENA: Final = -2
@@ -49,7 +60,7 @@ class Cell(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """
 
     dtype: int
-    shape: tuple[int, ...]
+    shape: Shape
     blob: bytes = b""
     file: int = INLINE
     offset: int = 0
@@ -73,8 +84,8 @@ class Failure(Message):
 
     number: int
     name: str
-    text: bytes
-    fields: dict[str, bytes] = {}
+    text: Text
+    fields: Annotated[dict[str, Text], msgspec.Meta(max_length=8)] = {}
     kept: bool = False
 
 
@@ -232,7 +243,7 @@ class DeviceSaid(msgspec.Struct, array_like=True, frozen=True):
     index: int | None
     description: bytes
     memory: int | None
-    dtypes: list[int]
+    dtypes: Few[int]
 
 
 class Described(Message):
@@ -246,7 +257,7 @@ class Described(Message):
     needs_names: bool
     signatures: bool
     limits_runs: bool
-    devices: list[DeviceSaid]
+    devices: Few[DeviceSaid]
     serializes: bool
 
 
@@ -267,12 +278,12 @@ class Built(Message):
 
     number: int
     grown: int
-    inputs: list[bytes] = []
-    outputs: list[bytes] = []
-    fewer_inputs: list[int] = []
+    inputs: Few[bytes] = []
+    outputs: Few[bytes] = []
+    fewer_inputs: Few[int] = []
     axis: str = ""
-    axis_reason: bytes = b""
-    optional_outputs: list[int] = []
+    axis_reason: Text = b""
+    optional_outputs: Few[int] = []
     keeps_state: bool = False
 
 
@@ -286,7 +297,7 @@ class Outputs(Message):
     """
 
     number: int
-    outputs: list[Cell | None]
+    outputs: Few[Cell | None]
     kept: bool = False
 
 
@@ -301,8 +312,8 @@ class Command(Message):
     """A script asks for a command. See `Reply`."""
 
     number: int
-    command: bytes
-    arguments: list[bytes]
+    command: Text
+    arguments: Arguments
 
 
 class ModelExecute(Message):
@@ -310,7 +321,7 @@ class ModelExecute(Message):
 
     number: int
     key: bytes
-    inputs: list[Cell]
+    inputs: Few[Cell]
     outputs: int
 
 

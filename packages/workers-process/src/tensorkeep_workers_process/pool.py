@@ -158,6 +158,13 @@ class Pool:
         with self._lock:
             return [*self._idle.values(), *self._busy.values()]
 
+    def watch(self) -> None:
+        """Ends those workers that take more memory than they may, or speak unasked."""
+        with self._lock:
+            self._alive()
+        for worker in self.workers():
+            worker.look()
+
     def end_surplus(self) -> None:
         """Lets those workers end that have had nothing to do for long and are not needed."""
         with self._lock:
@@ -195,7 +202,7 @@ class Pool:
         )
 
     def _alive(self) -> list[Process]:
-        return [worker for worker in self._idle.values() if not worker.ended.is_set()]
+        return [worker for worker in self._idle.values() if worker.is_quiet()]
 
     def _free(self, worker: Process, runnables: Sequence[int]) -> None:
         if runnables and not worker.drop(runnables):

@@ -5,6 +5,7 @@ Whatever it sends is checked. A worker that sends what it may not is ended, and 
 
 from __future__ import annotations
 
+import logging
 import os
 from contextlib import contextmanager
 from functools import lru_cache, partial
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from tensorkeep.tensor import Tensor
     from tensorkeep_workers_process.attendant import Attendant
     from tensorkeep_workers_process.memory_watch import Usage
+
+_log = logging.getLogger(__name__)
 
 GRACE: Final = 0.05
 """Seconds that a run has to end by itself once it was cancelled."""
@@ -151,6 +154,22 @@ class Process:
             self.ended.wait(_PATIENCE)
         cause = with_memory(self._too_long or self._cause, self._peak, self._limit)
         return WorkerTookTooLong(cause) if self._too_long else WorkerDied(cause)
+
+    def is_quiet(self) -> bool:
+        """Returns whether it is there and sends nothing, as one that has nothing to do.
+
+        One that does send something is ended: the next call would take it for its own reply, and
+        descriptors that wait there may hold any number of files in memory.
+        """
+        try:
+            if self.ended.is_set() or not self._channel.speaks():
+                return not self.ended.is_set()
+        except EOFError:  # how it ended will be told
+            return False
+        self._cause = self._cause or "it sent what nobody had asked for"
+        _log.warning("worker %d is ended: %s", self.pid, self._cause)
+        self._kill()
+        return False
 
     def look(self) -> None:
         """Sees what memory it takes, and ends it when that is more than it may."""

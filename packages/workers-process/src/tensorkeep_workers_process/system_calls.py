@@ -40,7 +40,7 @@ _WRITING: Final = """
     write pwrite64 writev pwritev pwritev2 ftruncate ftruncate64 fallocate memfd_create
 """
 _MEMORY: Final = """
-    brk mmap mmap2 munmap mprotect mremap madvise mincore msync mlock mlock2 munlock membarrier
+    brk mmap mmap2 munmap mprotect mremap mincore msync mlock mlock2 munlock membarrier
     mbind get_mempolicy set_mempolicy pkey_alloc pkey_free pkey_mprotect
 """
 _THREADS: Final = """
@@ -104,6 +104,7 @@ _IOCTL: Final = (
     *(termios.FIONREAD, termios.FIONBIO, termios.FIOCLEX, termios.FIONCLEX),
     *(termios.TCGETS, termios.TIOCGWINSZ),
 )  # not TIOCSTI, which types into the terminal of who started the server
+_BREAKING_PAGES: Final = 100  # MADV_HWPOISON, and MADV_SOFT_OFFLINE behind it
 _PRCTL: Final = (15, 16, 0x53564D41)  # names of threads and of memory: PR_SET_NAME and such
 _UNKNOWN: Final = -1  # number of a call that this libseccomp has not heard of
 
@@ -146,6 +147,9 @@ def _rules(pid: int, *, devices: bool) -> Iterator[_Rule]:
         for name, flags in _OPEN:
             yield name, allow, _has(flags, sum(_WRITES), 0)
             yield from ((name, refuse, _has(flags, each, each)) for each in _WRITES)
+    # Not those that break pages of memory, which root may: libraries are shared with all others.
+    yield "madvise", allow, (seccomp.Arg(2, seccomp.LT, _BREAKING_PAGES),)
+    yield "madvise", refuse, (seccomp.Arg(2, seccomp.GE, _BREAKING_PAGES),)
     for name in ("kill", "tgkill"):
         yield name, allow, _is(0, pid)
         yield name, refuse, _is_not(0, pid)
