@@ -240,12 +240,16 @@ def stress(session: nox.Session) -> None:
 
 @nox.session(requires=["wheels"])
 def damage(session: nox.Session) -> None:
-    """Damage thousands of models of each backend at random, and see that no process ends of it."""
-    install_wheels(session, "onnx", "pytest", extras=all_extras(session))
-    file = Path(session.create_tmp(), "damaged")
-    for seed in session.posargs or map(str, range(10)):
-        for program in sorted(Path("packages").glob("backend-*/tests/damaging.py")):
-            session.run("python", str(program), seed, "300", str(file))
+    """Send damaged models by the thousand to a server, and see that nobody else feels it."""
+    install_wheels(session, *TEST_TOOLS, extras=all_extras(session))
+    session.run("python", "tests/damage_campaign.py", *session.posargs)
+
+
+@nox.session(requires=["wheels"])
+def endurance(session: nox.Session) -> None:
+    """Keep a server busy for half an hour while models crash; see what grows, and what is right."""
+    install_wheels(session, *TEST_TOOLS, extras=all_extras(session))
+    session.run("python", "tests/endurance.py", *session.posargs)
 
 
 @nox.session

@@ -364,6 +364,19 @@ def test_a_run_that_takes_more_memory_than_a_worker_may_fails_and_says_so(servin
     assert re.search("memory|alloc", error, re.IGNORECASE)
 
 
+def test_a_model_that_leaks_costs_a_run_now_and_then_and_the_others_are_right(wire):
+    store(
+        wire,
+        "leaking",
+        "kept = []\ndef run(x):\n    kept.append(np.empty(25_000_000))\n    return x",
+    )
+
+    outcomes = [run(wire, "leaking", [1]) for _ in range(20)]
+
+    print({str(each) for each in outcomes})
+    assert outcomes.count([1]) > 10
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -114,9 +114,12 @@ class Pool:
             worker.retire()
 
     def is_old(self, worker: Process) -> bool:
-        """Returns whether a worker is to be replaced once it is released: not if it has state."""
+        """Returns whether a worker is to be replaced once it is released.
+
+        That is where it lacks memory, or has done its runs and no model keeps state in it.
+        """
         old = 0 < self._recycle_after <= worker.runs
-        return old and self._keeping.isdisjoint(worker.holds)
+        return worker.exhausted or (old and self._keeping.isdisjoint(worker.holds))
 
     def use(self, worker: Process, runnable: int) -> bool:
         """Returns whether a worker holds a model or script; it is used just now."""

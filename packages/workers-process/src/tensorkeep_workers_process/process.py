@@ -13,12 +13,13 @@ from threading import Event, Lock
 from time import monotonic
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar, cast
 
-from tensorkeep.errors import TensorkeepError, WorkerDied, WorkerTookTooLong
+from tensorkeep.errors import TensorkeepError, WorkerDied, WorkerTookTooLong, text_of
 from tensorkeep_workers_process import messages
 from tensorkeep_workers_process.arena import LARGEST, SOON_COPIED, Arena, put, room
 from tensorkeep_workers_process.cancellation import cancel
 from tensorkeep_workers_process.channel import WITHOUT_WAITING, Channel, close_all
 from tensorkeep_workers_process.failures import error_of, failure
+from tensorkeep_workers_process.memory_limit import SETTING
 from tensorkeep_workers_process.memory_watch import excess, grown, usage, with_memory
 from tensorkeep_workers_process.messages import NoMessage, encode, packed, unpacked
 from tensorkeep_workers_process.shared_memory import sealed_file
@@ -61,6 +62,7 @@ class Process:
         figures: The backend's figures, as it told them last.
         runs: Runs and builds that it has done.
         since: Since when it waits for work.
+        exhausted: Whether something failed for want of memory: what has it may never let go of it.
         retired: Whether its end is what was wanted.
         ended: Set once it has ended.
 
@@ -90,6 +92,7 @@ class Process:
         self.figures: dict[str, int] = {}
         self.runs = 0
         self.since = 0.0
+        self.exhausted = False
         self.retired = False
         self.ended: Final = Event()
         self._channel = Channel(connected, limit)
@@ -498,7 +501,9 @@ class Process:
         if isinstance(message, messages.Failure):
             if message.kept:
                 self._arena.give_up()
-            raise _Told(error_of(message))
+            error = error_of(message)
+            self.exhausted = self.exhausted or SETTING in text_of(error)
+            raise _Told(error)
         return message
 
     def _expect(self, kind: type[_M], number: int) -> _M:
