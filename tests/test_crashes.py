@@ -40,8 +40,6 @@ FRAMEWORKS = {
     "TF": "tensorflow",
     "TFLITE": "ai_edge_litert",
 }
-# What backends refuse before their framework sees it, though they need not any more.
-REFUSED = {"tf-abort", "tflite-remainder"}
 
 
 @pytest.fixture(scope="module")
@@ -419,8 +417,6 @@ def test_models_that_crash_their_framework_cost_one_error_that_says_so(serving, 
     began = time.monotonic()
     with meanwhile(serving) as waits:
         error = wire.read(*hostile.store(key))
-        if isinstance(error, WireError) and key in REFUSED:
-            return
         if hostile.when == "run":
             assert error == "OK"
             setting, command = hostile.run(key)

@@ -12,6 +12,8 @@ from tensorkeep.testing import ModelExample
 from tensorkeep.testing.damage import damage_and_use, damaged_bytes
 from tensorkeep_tflite import plugin
 
+damaged = damaged_bytes  # there are no parts of the format that would be damaged one by one
+
 
 def models():
     """Gives one model of each kind that is easily damaged."""
@@ -48,6 +50,6 @@ def examples():
 if __name__ == "__main__":
     workers = Backends().start_workers(WorkerOptions(load_timeout=5))
     try:
-        damage_and_use(workers.plugin("TFLITE"), "TFLITE", examples(), damaged_bytes)
+        damage_and_use(workers.plugin("TFLITE"), "TFLITE", examples(), damaged)
     finally:
         workers.close()
