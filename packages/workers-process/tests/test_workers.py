@@ -1,11 +1,13 @@
 """What workers do, as whoever calls the hooks sees it."""
 
+import gc
 import logging
 import os
 import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from weakref import ref
 
 import numpy as np
 import pytest
@@ -26,6 +28,7 @@ from tensorkeep.hookspecs import RunContext, ScriptCall
 from tensorkeep.model import ModelSpec, ScriptSpec
 from tensorkeep.tensor import DType, Tensor
 from tensorkeep.testing.fake_backend import FakeBackend
+from tensorkeep_workers_process.process import Process
 
 MULTIPLY = b'{"op": "multiply", "by": 2}'
 
@@ -379,6 +382,22 @@ def test_neither_runs_nor_crashes_leave_descriptors_or_files(alone):
 
     wait_for(lambda: descriptors() <= before)
     assert files_in_memory() == shared
+
+
+def test_a_worker_that_died_leaves_no_memory_behind(alone):
+    bad = alone.create(b"run segv")
+    workers = []
+    for _ in range(3):
+        with pytest.raises(WorkerDied):
+            alone.run(bad, tensor(1_000_000))
+        found = (each for each in gc.get_objects() if isinstance(each, Process))
+        workers += [ref(each) for each in found if each.ended.is_set()]
+
+    del found
+    gc.collect()
+
+    assert workers
+    wait_for(lambda: not any(each() for each in workers))
 
 
 def test_nothing_is_left_once_they_are_closed(start_workers):

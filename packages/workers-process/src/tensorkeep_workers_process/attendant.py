@@ -27,13 +27,36 @@ _R = TypeVar("_R")
 _WAKE: Final = b"\0"
 
 
+class Timer:
+    """Something that is to be done at a time.
+
+    Args:
+        job: What is to be done.
+    """
+
+    __slots__ = ("_job",)
+
+    def __init__(self, job: Callable[[], None]) -> None:
+        self._job: Callable[[], None] | None = job
+
+    def cancel(self) -> None:
+        """Has it not be done, if it was not yet; what it would use is let go of."""
+        self._job = None
+
+    def __call__(self) -> None:
+        """Does it, unless it was cancelled."""
+        job, self._job = self._job, None
+        if job is not None:
+            job()
+
+
 class Attendant:
     """The thread. It is started by the first thing that there is to do."""
 
     def __init__(self) -> None:
         self._lock = Lock()  # guards what follows
         self._jobs: deque[Callable[[], None]] = deque()
-        self._times: list[tuple[float, int, Callable[[], None]]] = []
+        self._times: list[tuple[float, int, Timer]] = []
         self._order = count()
         self._thread: Thread | None = None
         self._closed = False
@@ -51,19 +74,23 @@ class Attendant:
             self._jobs.append(job)
             self._wake()
 
-    def at(self, when: float, job: Callable[[], None]) -> None:
+    def at(self, when: float, job: Callable[[], None]) -> Timer:
         """Has the thread do something at a time.
 
         Args:
             when: Time of `time.monotonic`.
             job: What is to be done; it must look itself whether it still is.
+
+        Returns:
+            What may be cancelled.
         """
+        timer = Timer(job)
         with self._lock:
-            if self._closed:
-                return
-            heappush(self._times, (when, next(self._order), job))
-            if self._times[0][0] == when:
-                self._wake()
+            if not self._closed:
+                heappush(self._times, (when, next(self._order), timer))
+                if self._times[0][0] == when:
+                    self._wake()
+        return timer
 
     def watch(self, file: int, ready: Callable[[], float | None]) -> None:
         """Has the thread call something whenever there is something to be read.

@@ -7,7 +7,7 @@ say. What the server sends may be trusted.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, TypeAlias, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar
 
 import msgspec
 
@@ -21,6 +21,9 @@ Few = Annotated[list[_T], msgspec.Meta(max_length=MOST)]
 Text = Annotated[bytes, msgspec.Meta(max_length=LONGEST_TEXT)]
 Shape = Annotated[tuple[int, ...], msgspec.Meta(max_length=256)]
 Arguments = Annotated[list[bytes], msgspec.Meta(max_length=MOST_ARGUMENTS)]
+
+Axis: TypeAlias = Literal["", "KNOWN", "DECLARED", "POSSIBLE", "NONE"]
+"""Name of an `AxisKind`; empty for a script."""
 
 INLINE: Final = -1
 ARENA: Final = -2
@@ -277,11 +280,11 @@ class Built(Message):
     """
 
     number: int
-    grown: int
+    grown: Annotated[int, msgspec.Meta(ge=0)]
     inputs: Few[bytes] = []
     outputs: Few[bytes] = []
     fewer_inputs: Few[int] = []
-    axis: str = ""
+    axis: Axis = ""
     axis_reason: Text = b""
     optional_outputs: Few[int] = []
     keeps_state: bool = False

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from tensorkeep.device import Device
     from tensorkeep.hookspecs import Commands, RunContext, ScriptCall
     from tensorkeep.tensor import Tensor
-    from tensorkeep_workers_process.attendant import Attendant
+    from tensorkeep_workers_process.attendant import Attendant, Timer
     from tensorkeep_workers_process.memory_watch import Usage
 
 _log = logging.getLogger(__name__)
@@ -134,6 +134,8 @@ class Process:
             self._current = 0
             self._channel.close()
             os.close(self._cancels)
+            self._arena.give_up()
+            self._results.give_up()
 
     def retire(self) -> None:
         """Lets it end by itself; one that does not is ended a little later."""
@@ -246,6 +248,8 @@ class Process:
             size, sent = (len(blob), b"") if files else (0, blob)
             self._send(messages.Build(number, runnable, script, told, size, sent), files)
             built = self._expect(messages.Built, number)
+            if not (script or built.axis):
+                raise NoMessage("a model without what is known of its axes")
         self.runs += 1
         return built
 
@@ -429,10 +433,11 @@ class Process:
         number = self._calls
         with self._lock:
             self._current = number
+        timer: Timer | None = None
         if within:
             reason = f"it took longer than {within:g} s"
             when = monotonic() + within
-            self._attendant.at(when, partial(self._end_for_time, number, reason))
+            timer = self._attendant.at(when, partial(self._end_for_time, number, reason))
         if run is not None:
             run.on_cancel(partial(self._cancel, number, run))
         sound = False
@@ -449,6 +454,8 @@ class Process:
         finally:
             with self._lock:
                 self._current = 0
+            if timer is not None:
+                timer.cancel()
             if run is not None:
                 run.on_cancel(None)
             if not sound and not self.ended.is_set():  # what it would send now belongs to no call

@@ -11,7 +11,7 @@ import mmap
 import pickle
 from functools import lru_cache
 from time import monotonic
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
 import numpy as np
@@ -192,7 +192,7 @@ class Worker:
             [packed(name) for name in loaded.inputs],
             [packed(name) for name in loaded.outputs],
             sorted(loaded.fewer_inputs),
-            loaded.batch_axis.kind.name,
+            cast("messages.Axis", loaded.batch_axis.kind.name),
             packed(loaded.batch_axis.reason),
             [*loaded.optional_outputs],
             loaded.keeps_state,
