@@ -1,12 +1,13 @@
 """Attacks the operators of ONNX Runtime, one by one and together; see `tensorkeep.testing.attack`.
 
 `python attack_onnx.py listed` makes models of the operators that are called harmless, odd in all
-that the check lets through, `composed` of many together, and `others` of all other operators,
-unchecked, to show what the list is for. The list in `harmless_operators.py` has only operators
-without a death in these figures.
+that the check lets through, `composed` of many together, `damaged` of the examples with something
+changed, and `others` of all other operators, unchecked, to show what the list is for. The list in
+`harmless_operators.py` has only operators without a death in these figures.
 """
 
 from math import prod
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -22,6 +23,7 @@ from tensorkeep.testing.attack import (
     Target,
     attack,
 )
+from tensorkeep.testing.damage import damage_message, damaged_bytes
 from tensorkeep_onnx.graph_reader import Constant, Node
 from tensorkeep_onnx.harmless import why_isolated
 from tensorkeep_onnx.harmless_operators import HARMLESS, OPSETS, Use, Value, check_use
@@ -57,7 +59,7 @@ class Maker:
 
     def input(self, shape, dtype):
         name = f"x{len(self.inputs)}"
-        share = self.draw.choice((0.0, 0.0, 0.2, 0.6))  # of axes behind the first
+        share = self.draw.choice((0.0, 0.0, 0.0, 0.2, 0.6))  # of axes behind the first
         names = [self.draw.choice(("n", "m", None)) for _ in shape]  # some are the same
         declared = [
             name if self.draw.often(share if axis else 0.5) else size
@@ -650,7 +652,42 @@ OTHERS = sorted(
 )
 
 
+class Damaged:
+    """An example of which something was changed, and that is still called harmless."""
+
+    def __init__(self, name, draw):
+        self.model = onnx.load(EXAMPLES / name)
+        self.draw = draw
+
+    def blob(self):
+        if self.draw.often(0.2):
+            return damaged_bytes(self.model.SerializeToString(), self.draw)
+        made = onnx.ModelProto()
+        made.CopyFrom(self.model)
+        damage_message(made, self.draw, sorted(HARMLESS))
+        return made.SerializeToString()
+
+    def feeds(self):
+        feeds = []
+        for each in self.model.graph.input:
+            sizes = [dim.dim_value for dim in each.type.tensor_type.shape.dim]
+            sizes = [
+                self.draw.choice(ODD_SIZES) if not size or self.draw.often(0.1) else size
+                for size in sizes
+            ]
+            while prod(sizes) > MOST_ELEMENTS:
+                sizes[sizes.index(max(sizes))] //= 2
+            feeds.append(self.draw.array(sizes, DTYPES[each.type.tensor_type.elem_type]))
+        return feeds
+
+
+EXAMPLES = Path(__file__).parents[3] / "examples"
+DAMAGED = ["digits/digits.onnx", "cards/cards.onnx", "flow/subgrid.onnx"]
+
+
 def make(operator, draw):
+    if operator in DAMAGED:
+        return Damaged(operator, draw)
     if operator in OTHERS:
         return unlisted(operator, draw)
     maker = composed(draw) if operator == "composed" else one_of(operator, draw)
@@ -665,5 +702,10 @@ def plugin():
 
 
 if __name__ == "__main__":
-    operators = {"listed": sorted(HARMLESS), "composed": ["composed"], "others": OTHERS}
+    operators = {
+        "listed": sorted(HARMLESS),
+        "composed": ["composed"],
+        "damaged": DAMAGED,
+        "others": OTHERS,
+    }
     attack(Target("ONNX", plugin, why_isolated, operators, make, unchecked={"others"}))

@@ -1,15 +1,20 @@
 """Attacks the operators of torch, one by one and together; see `tensorkeep.testing.attack`.
 
-Modules of TorchScript are made, odd in all that the check lets through. The list in
+`python attack_torch.py listed` makes modules of TorchScript of the operators that are called
+harmless, odd in all that the check lets through, `composed` of many together, and `damaged` of
+networks as torch writes them, with something changed. The list in
 `harmless_operators.py` has only operators without a death in these figures.
 """
 
+from functools import cache
 from math import prod
+from pathlib import Path
 
 import numpy as np
-from conftest import archive_of, pickled_tensor
+from conftest import Archives, archive_of, pickled_tensor
 
 from tensorkeep.testing.attack import MOST_ELEMENTS, ODD_SIZES, REAL, SIZES, WHOLE, Target, attack
+from tensorkeep.testing.damage import damaged_archive, damaged_bytes, damaged_text
 from tensorkeep_torch.harmless import why_isolated
 from tensorkeep_torch.harmless_operators import HARMLESS, Array, Call
 
@@ -441,6 +446,54 @@ def add_any(maker, count):
         use_of(maker, maker.draw.choice(OPERATORS))
 
 
+class Damaged:
+    """A network of which something was changed, and that is still called harmless."""
+
+    def __init__(self, name, draw):
+        self.draw = draw
+        self.whole, self.shape = network(name)
+
+    def blob(self):
+        if self.draw.often(0.05):
+            return damaged_bytes(self.whole, self.draw)
+        return damaged_archive(self.whole, self.draw, damaged_member)
+
+    def feeds(self):
+        sizes = [
+            self.draw.choice(ODD_SIZES) if self.draw.often(0.2) or not axis else size
+            for axis, size in enumerate(self.shape)
+        ]
+        while prod(sizes) > MOST_ELEMENTS:
+            sizes[sizes.index(max(sizes))] //= 2
+        return [self.draw.array(sizes, np.float32)]
+
+
+def damaged_member(name, content, draw):
+    if name.endswith(".py"):
+        return damaged_text(content.decode(), draw).encode()
+    return damaged_bytes(content, draw)
+
+
+@cache
+def network(name):
+    """Returns an archive, and the shape of its input."""
+    if name == "digits":
+        path = Path(__file__).parents[3] / "examples" / "digits" / "digits.pt"
+        return path.read_bytes(), (1, 1, 8, 8)
+    import damaging  # noqa: PLC0415 - it needs torch
+
+    made = damaging.Network().eval()
+    example = (damaging.torch.ones(1, 1, 4, 4),) if name == "traced" else None
+    return Archives.saved(made, example), (1, 1, 4, 4)
+
+
+def make(operator, draw):
+    return Damaged(operator, draw) if operator in DAMAGED else module(operator, draw)
+
+
+DAMAGED = ["digits", "scripted", "traced"]
+
+
 def plugin():
     from tensorkeep_torch import plugin  # noqa: PLC0415 - takes seconds, for those that run models
 
@@ -448,5 +501,5 @@ def plugin():
 
 
 if __name__ == "__main__":
-    operators = {"listed": OPERATORS, "composed": ["composed"]}
-    attack(Target("TORCH", plugin, why_isolated, operators, module))
+    operators = {"listed": OPERATORS, "composed": ["composed"], "damaged": DAMAGED}
+    attack(Target("TORCH", plugin, why_isolated, operators, make))

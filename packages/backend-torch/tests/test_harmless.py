@@ -1,5 +1,6 @@
 """Which models may run in the server's process, and why others may not."""
 
+import json
 import pickle
 import subprocess
 import sys
@@ -47,12 +48,14 @@ class Residual(torch.nn.Module):
         self.norm = torch.nn.BatchNorm2d(8)
         self.second = torch.nn.Conv2d(3, 8, 1, stride=2)
         self.active = torch.nn.ReLU(inplace=True)
+        layers = (torch.nn.Conv2d(8, 8, 1), torch.nn.BatchNorm2d(8)) * 10
+        self.layers = torch.nn.Sequential(*layers)
         self.pool = torch.nn.AdaptiveAvgPool2d((1, 1))
         self.last = torch.nn.Linear(8, 2)
 
     def forward(self, x):
         y = self.active(self.norm(self.first(x)))
-        y += self.second(x)
+        y += self.layers(self.second(x))
         return torch.softmax(self.last(torch.flatten(self.pool(y), 1)), dim=1)
 
 
@@ -283,6 +286,17 @@ def test_a_large_archive_is_looked_at_without_reading_its_weights(archives):
 
     blob = archives.saved(Large())
     assert why_isolated(CPU, blob) == ""
+
+
+@pytest.mark.parametrize("what", ["composed", "damaged"])
+def test_what_is_called_harmless_ends_no_process(what, tmp_path):
+    program = Path(__file__).with_name("attack_torch.py")
+    figures = tmp_path / "figures"
+    command = [sys.executable, program, what, "--count", "10", "--seed", "suite", "--out", figures]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    for name, found in json.loads(figures.read_text()).items():
+        assert found["killers"] == [], name
+        assert found["run"], name
 
 
 def test_the_list_has_no_operator_whose_safety_hangs_on_values():

@@ -8,6 +8,7 @@ was tested, and needs no more memory or time than is known for the bytes that it
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
 from tensorkeep.size_bounds import (
@@ -23,6 +24,8 @@ from tensorkeep_onnx.harmless_operators import OPSETS, Made, Unlisted, Use, Valu
 from tensorkeep_onnx.strict_messages import Unreadable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from tensorkeep.model import ModelSpec
     from tensorkeep_onnx.graph_reader import Graph, Node
 
@@ -30,8 +33,9 @@ LIGHT: Final = True
 """ONNX Runtime is imported without keeping others waiting."""
 
 _INPUTS: Final = frozenset((1, 2, 3, 6, 7, 9, 11))  # types of inputs: numbers and truth values
-_MOST_BYTES: Final = 2**30  # of all values together, where each axis of any size has the size 1
-# Bytes of all values for each byte of an input: 64 KiB never take more than 1 GiB.
+_ALONE: Final = -1  # in place of the number of an input
+_MOST_BYTES: Final = 2**30  # of what is held at once, where each axis of any size has the size 1
+# Bytes of what is held at once for each byte of an input: 64 KiB never take more than 1 GiB.
 _MOST_FOR_EACH_BYTE: Final = 2**14
 _MOST_PRODUCTS: Final = 2**36  # multiplications, likewise
 _MOST_FIXED: Final = 2**26  # bytes of values that are the same in every run
@@ -69,29 +73,47 @@ class _Check:
         self._graph = graph
         self._values: dict[bytes, Value] = {}
         self._sent: list[float] = []  # bytes of each input, where all symbols are 1
-        self._bytes = self._products = self._fixed = 0.0
-        self._rates: dict[int, float] = {}
+        # What is held while a node runs: bytes where all symbols are 1, and bytes for each byte of
+        # each input; the same by value, to be taken off after its last use.
+        self._held: defaultdict[int, float] = defaultdict(float)
+        self._costs: dict[bytes, dict[int, float]] = {}
+        self._products = self._fixed = 0.0
 
     def run(self) -> None:
         """Raises what is not harmless in the graph."""
         graph = self._graph
         if graph.opset not in OPSETS:
             raise Unreadable(f"version {graph.opset} of the operators was not tested")
+        if not graph.outputs or not graph.inputs:
+            raise Unreadable("it has no inputs or no outputs")
         for name, constant in graph.constants.items():
             self._set(name, _of(constant))
         for number, (name, declared) in enumerate(graph.inputs.items()):
             self._set(name, self._input(number, declared))
-        for node in graph.nodes:
+        last = {name: place for place, node in enumerate(graph.nodes) for name in node.inputs}
+        last |= dict.fromkeys(graph.outputs, len(graph.nodes))
+        for place, node in enumerate(graph.nodes):
             try:
                 self._walk(node)
             except (Unreadable, Unlisted, Unbounded) as error:
                 raise Unlisted(f"{_printable(node.operator)}: {error}") from error
-        for name, declared in (*graph.outputs.items(), *graph.told.items()):
+            self._release(
+                name for name in {*node.inputs, *node.outputs} if last.get(name, place) == place
+            )
+        self._compare_all()
+
+    def _compare_all(self) -> None:
+        """Raises unless what the graph says of its values is so."""
+        for name, declared in (*self._graph.outputs.items(), *self._graph.told.items()):
             if name not in self._values:
                 raise Unreadable("an output or a described value is made by no node")
             _compare(declared, self._values[name])
-        if not graph.outputs or not graph.inputs:
-            raise Unreadable("it has no inputs or no outputs")
+
+    def _release(self, names: Iterable[bytes]) -> None:
+        """Takes off what values need that are not used again."""
+        for name in names:
+            for number, cost in self._costs.pop(name, {}).items():
+                self._held[number] -= cost
 
     def _set(self, name: bytes, value: Value) -> None:
         if not name or name in self._values:
@@ -119,29 +141,33 @@ class _Check:
         constant = given if isinstance(given, Constant) else None
         fixed = all(value is None or value.fixed for value in values)
         if constant is None:
-            self._count(made, fixed=fixed)
+            self._count(node.outputs[0], made, fixed=fixed)
         if node.operator == "Identity" and values[0] is not None:
             constant = values[0].constant
         self._set(node.outputs[0], Value(made.dtype, made.shape, constant, fixed))
 
-    def _count(self, made: Made, *, fixed: bool) -> None:
+    def _count(self, name: bytes, made: Made, *, fixed: bool) -> None:
         """Adds up what nodes need."""
         elements = factor_of_all(made.shape)
-        size = (elements + made.scratch) * SIZES[made.dtype]
-        if fixed:
-            self._fixed += size + elements * made.products
-        self._bytes += size
+        size = elements * SIZES[made.dtype]
+        more = (elements + made.scratch) * SIZES[made.dtype]  # while the node runs
         self._products += elements * made.products
-        for number in inputs_of(made.shape):
-            rate = self._rates[number] = self._rates.get(number, 0.0) + size / self._sent[number]
-            if rate > _MOST_FOR_EACH_BYTE:
-                raise Unbounded("a small input can fill the memory")
-        if self._bytes > _MOST_BYTES:
+        if fixed:
+            self._fixed += more + elements * made.products
+        inputs = inputs_of(made.shape)
+        rates = {number: self._held[number] + more / self._sent[number] for number in inputs}
+        if max(rates.values(), default=0) > _MOST_FOR_EACH_BYTE:
+            raise Unbounded("a small input can fill the memory")
+        if self._held[_ALONE] + more > _MOST_BYTES:
             raise Unbounded("its values can fill the memory")
         if self._products > _MOST_PRODUCTS:
             raise Unbounded("it takes more time than was tested")
         if self._fixed > _MOST_FIXED:
             raise Unbounded("it computes with constants only")
+        self._costs[name] = {number: size / self._sent[number] for number in inputs}
+        self._costs[name][_ALONE] = size
+        for number, cost in self._costs[name].items():
+            self._held[number] += cost
 
 
 def _of(constant: Constant) -> Value:

@@ -183,6 +183,7 @@ class Entry:
         attributes: The attributes that it may have.
         same: How many of its first inputs must have the type of the first.
         since: The first version of the operators that has it.
+        gaps: Whether inputs may be left out by an empty name.
     """
 
     rule: Rule
@@ -191,6 +192,7 @@ class Entry:
     attributes: frozenset[str] = frozenset()
     same: int = 100
     since: int = 1
+    gaps: bool = False
 
 
 def check_use(use: Use) -> Made:
@@ -206,6 +208,8 @@ def check_use(use: Use) -> Made:
     fewest, most = entry.inputs
     if not fewest <= len(use.values) <= most:
         raise Unlisted("it has more or fewer inputs than were tested")
+    if not entry.gaps and None in use.values:
+        raise Unlisted("it has an input without a name")
     if unknown := use.node.attributes.keys() - entry.attributes:
         raise Unlisted(f"its attribute {min(unknown)} was not tested")
     if len(use.node.outputs) != 1:
@@ -368,8 +372,12 @@ def _known(shape: Shape) -> tuple[int, ...]:
 
 
 def _windows(use: Use, kernel: tuple[int, ...], space: Shape, *, ceil: bool) -> Shape:
-    """Returns the sizes of what windows that move over space make."""
+    """Returns the sizes of what windows that move over space make.
+
+    The runtime divides by sizes of space: a client may not choose them, for it may choose 0.
+    """
     rank = len(kernel)
+    known = _known(space)
     strides = use.wholes("strides", (1,) * rank, 1, _FARTHEST)
     dilations = use.wholes("dilations", (1,) * rank, 1, _FARTHEST)
     reach = [(size - 1) * step + 1 for size, step in zip(kernel, dilations, strict=True)]
@@ -380,11 +388,11 @@ def _windows(use: Use, kernel: tuple[int, ...], space: Shape, *, ceil: bool) -> 
     if auto != b"NOTSET" and ("pads" in use.node.attributes or ceil or max(dilations) > 1):
         raise Unlisted("its auto_pad was not tested together with others of its attributes")
     sizes: list[Size] = []
-    for axis, size in enumerate(space):
+    for axis, size in enumerate(known):
         before, after = pads[axis], pads[axis + rank]
         if max(before, after) >= reach[axis]:
             raise Unlisted("its pads are larger than its kernel")
-        if auto in {b"SAME_UPPER", b"SAME_LOWER"} and isinstance(size, int):
+        if auto in {b"SAME_UPPER", b"SAME_LOWER"}:
             sizes.append(-(-size // strides[axis]))
         else:
             span = (before, after)
@@ -410,8 +418,8 @@ def _global_pool(use: Use) -> Made:
     first = use.value(0)
     if len(first.shape) < 3:  # noqa: PLR2004 - one axis of space
         raise Unlisted("it has fewer axes than were tested")
-    shape = (*first.shape[:2], *(1 for _ in first.shape[2:]))
-    return Made(first.dtype, shape, factor_of_all(first.shape[2:]))
+    space = _known(first.shape[2:])  # as with windows
+    return Made(first.dtype, (*first.shape[:2], *(1 for _ in space)), float(prod(space)))
 
 
 # --------------------------------------------------------------------------- norms
@@ -573,7 +581,7 @@ def _entries() -> Mapping[str, Entry]:
     add("Not", Entry(_like_first, dtypes=frozenset((BOOL,))))
     add("Dropout", Entry(_dropout, (1, 3), attributes=frozenset(("ratio", "seed")), same=1))
     add("Cast", Entry(_cast, dtypes=_ANY, attributes=frozenset(("to",))))
-    add("Clip", Entry(_clip, (1, 3)))
+    add("Clip", Entry(_clip, (1, 3), gaps=True))
     add("PRelu", Entry(_prelu, (2, 2)))
     add("Add Sub Mul", Entry(_broadcast, (2, 2), NUMBERS))
     add("Div", Entry(_broadcast, (2, 2)))

@@ -107,7 +107,7 @@ class _Machine:
         depth = 1 + max((self.depths.get(id(each), 0) for each in parts), default=0)
         if depth > _DEEPEST:
             raise Unreadable("its objects lie too deep in each other")
-        if isinstance(value, (list, tuple, dict, Instance)):
+        if isinstance(value, (list, tuple, dict, Instance)) and value != ():
             self.kept.append(value)
             self.depths[id(value)] = max(depth, self.depths.get(id(value), 0))
 

@@ -232,6 +232,11 @@ class SizedRun:
             raise Unlisted("a run takes more steps than were tested")
         if path in {"annotate", "unchecked_cast"}:
             return self._value(arguments[-1], names, depth)
+        if path == "getattr":
+            owner, name = (self._value(each, names, depth) for each in arguments)
+            if not isinstance(owner, Instance) or not isinstance(name, str):
+                raise Unlisted("an attribute is not known")
+            return self._attribute(owner, name)
         if path == "uninitialized":
             return UNKNOWN
         if path == "ops.prim.RaiseException":

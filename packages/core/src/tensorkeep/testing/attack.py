@@ -209,7 +209,7 @@ def _build_and_run(plugin: Any, spec: ModelSpec, blob: bytes, attempt: Attempt) 
     outcome = "failed"
     for _ in range(_RUNS):
         feeds = attempt.feeds()
-        _keep("inputs", repr([each.tolist() for each in feeds]).encode())
+        _keep("inputs", *(part for each in feeds for part in (_head(each), each.tobytes())))
         try:
             plugin.model_run(model, [*map(Tensor.from_numpy, feeds)], RunContext(spec.device))
         except Exception as error:  # noqa: BLE001 - whatever a framework raises
@@ -219,10 +219,14 @@ def _build_and_run(plugin: Any, spec: ModelSpec, blob: bytes, attempt: Attempt) 
     return outcome
 
 
-def _keep(what: str, content: bytes) -> None:
+def _keep(what: str, *contents: bytes) -> None:
     """Writes down what is tried, where that was asked for."""
     if folder := os.environ.get("TENSORKEEP_ATTACK_KEEP", ""):
-        Path(folder, f"{os.getpid()}.{what}").write_bytes(content)
+        Path(folder, f"{os.getpid()}.{what}").write_bytes(b"".join(contents))
+
+
+def _head(array: NDArray[Any]) -> bytes:
+    return f"{array.dtype} {array.shape}\n".encode()
 
 
 def _peak() -> int:
