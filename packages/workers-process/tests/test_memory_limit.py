@@ -63,7 +63,7 @@ def test_without_a_limit_there_is_none_and_a_crash_is_not_written_to_a_disk():
         attempt("memory", lambda: len(bytes(300_000_000)))
         attempt("crash", lambda: resource.getrlimit(resource.RLIMIT_CORE))
     """)
-    assert found == {"memory": "300000000", "crash": "(0, 0)"}
+    assert found == {"memory": "300000000", "crash": "(1, 1)"}
 
 
 def test_the_machine_ends_workers_before_the_server():

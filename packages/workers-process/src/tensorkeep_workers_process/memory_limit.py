@@ -56,8 +56,9 @@ def limit_memory(limit: int) -> None:
     Args:
         limit: Bytes beyond what it has now; 0 sets no limit.
     """
-    # A process that ends because of a model is nothing to be examined, and large to be written.
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # A process that ends because of a model is nothing to be examined, and large to be written. One
+    # byte, for none would not keep it from a program that takes such files, as systemd has one.
+    resource.setrlimit(resource.RLIMIT_CORE, (1, 1))
     # What waits in pipes, and descriptors on their way to the server, count nowhere.
     files = min(_MOST_FILES, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
