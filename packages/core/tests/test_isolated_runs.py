@@ -223,8 +223,15 @@ def test_a_model_that_dies_within_a_script_is_the_one_that_is_counted(bench, cap
     assert caplog.text.count("the model net ended its worker process") == 1
 
 
-@pytest.mark.parametrize("error", [WorkerTookTooLong("it was killed"), WorkerDied("signal 9")])
-def test_a_run_that_was_ended_for_its_time_is_no_crash_and_says_why(bench, error):
+@pytest.mark.parametrize(
+    ("error", "more"),
+    [
+        (WorkerTookTooLong("it was killed"), ""),
+        (WorkerTookTooLong("it took longer than 4 s; it had no memory"), "; it had no memory"),
+        (WorkerDied("signal 9"), ""),
+    ],
+)
+def test_a_run_that_was_ended_for_its_time_is_no_crash_and_says_why(bench, error, more):
     model = bench.model()
 
     class Ended:
@@ -237,7 +244,7 @@ def test_a_run_that_was_ended_for_its_time_is_no_crash_and_says_why(bench, error
     object.__setattr__(model, "backend", Ended())
     found = bench.run(model, [1])
     assert type(found) is RunFailed
-    assert str(found) == "The run was ended: it took longer than 4 s"
+    assert str(found) == f"The run was ended: it took longer than 4 s{more}"
     assert model.crashes.total == 0
 
 

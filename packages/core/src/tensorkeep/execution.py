@@ -448,7 +448,8 @@ def _failure(runnable: Runnable, error: BaseException, context: RunContext) -> T
     if isinstance(error, WorkerTookTooLong) or (
         isinstance(error, WorkerDied) and context.cancelled
     ):
-        why = context.reason or getattr(error, "reason", "")
+        said = getattr(error, "reason", "")
+        why = said if said.startswith(context.reason) else context.reason  # it may say more
         return RunFailed(f"The run was ended: {why or 'it was cancelled'}")
     if isinstance(error, WorkerDied):
         runnable.crashes.died(error.cause)
