@@ -85,3 +85,9 @@ class TestContract(BackendContract):
     def long_run(self):
         one = Tensor.from_values(DType.FLOAT, (1,), [1])
         return ModelExample(self.graphs.endless(), (one,), input_names=("x",), output_names=("y",))
+
+
+class TestIsolated(TestContract):
+    """The same in a worker outside this process."""
+
+    isolated = True
