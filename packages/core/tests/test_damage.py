@@ -1,7 +1,9 @@
 """Models are damaged the same way for the same seed, and the one that ended a process is named."""
 
 import io
+import subprocess
 import sys
+import time
 import zipfile
 from random import Random
 
@@ -124,10 +126,30 @@ def test_the_model_that_ended_the_process_is_told(program, tmp_path):
 
 
 def test_a_process_that_does_not_end_is_told_as_well(program, tmp_path, monkeypatch):
-    monkeypatch.setattr(damage, "_PATIENCE", 3)
+    file = tmp_path / "damaged"
+
+    def run(command, *, timeout, **_options):
+        """Waits until the program is busy with a model instead of for some time."""
+        with subprocess.Popen(command) as process:
+            while not (file.exists() and file.read_bytes()):
+                assert process.poll() is None
+                time.sleep(0.01)
+            process.kill()
+        raise subprocess.TimeoutExpired(command, timeout)
+
+    monkeypatch.setattr(damage.subprocess, "run", run)
 
     with pytest.raises(AssertionError, match="it never ended with b'no model'"):
         outcomes(program("b'no model'", "time.sleep(60)"), tmp_path, "seed", 60)
+
+
+def test_a_process_that_has_not_even_begun_is_told_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(damage, "_PATIENCE", 0.1)
+    path = tmp_path / "program.py"
+    path.write_text("import time\ntime.sleep(60)\n")
+
+    with pytest.raises(AssertionError, match="it never ended with b''"):
+        outcomes(path, tmp_path, "seed", 60)
 
 
 def test_a_model_that_nobody_damaged_must_run(program, tmp_path):

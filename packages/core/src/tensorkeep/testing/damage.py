@@ -136,12 +136,16 @@ def outcomes(program: Path, folder: Path, seed: str, rounds: int) -> dict[str, i
             command, capture_output=True, text=True, check=False, timeout=_PATIENCE
         )
     except subprocess.TimeoutExpired:
-        raise AssertionError(f"it never ended with {file.read_bytes()!r}") from None
+        raise AssertionError(f"it never ended with {_left(file)!r}") from None
     if ran.returncode:
-        died_of = file.read_bytes() if file.exists() else b""
-        raise AssertionError(f"it died of {died_of!r}\n{ran.stderr}")
+        raise AssertionError(f"it died of {_left(file)!r}\n{ran.stderr}")
     found: dict[str, int] = ast.literal_eval(ran.stdout)
     return found
+
+
+def _left(file: Path) -> bytes:
+    """Returns the model that a program was busy with, nothing if it had not begun."""
+    return file.read_bytes() if file.exists() else b""
 
 
 # --------------------------------------------------------------------------- bytes and text
