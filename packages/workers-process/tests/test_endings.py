@@ -2,10 +2,11 @@
 
 import os
 import signal
+import subprocess
 
 import pytest
 
-from tensorkeep_workers_process.endings import cause_of
+from tensorkeep_workers_process.endings import cause_of, is_running
 from tensorkeep_workers_process.printed import Printed
 
 ABORTED = int(signal.SIGABRT)
@@ -61,3 +62,13 @@ def test_the_last_words_are_the_last_lines_also_those_that_nobody_has_read_yet()
     assert "line 1\n" not in words
     assert printed.last_words() == words
     os.close(reads)
+
+
+def test_a_process_runs_until_it_has_ended():
+    with subprocess.Popen(["sleep", "60"]) as program:
+        assert is_running(program.pid)
+        program.kill()
+        os.waitid(os.P_PID, program.pid, os.WEXITED | os.WNOWAIT)
+        assert not is_running(program.pid)
+    assert not is_running(program.pid)
+    assert not is_running(0)

@@ -1,11 +1,21 @@
-"""What the end of a worker means, in words."""
+"""Whether a worker has ended, and what its end means, in words."""
 
 from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 
 from tensorkeep_workers_process.memory_limit import beyond, lacks_memory
+
+
+def is_running(pid: int) -> bool:
+    """Returns whether a process has not ended: one that nobody has asked for its end yet has."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return fields.rpartition(")")[2].split()[0] not in {"Z", "X"}
 
 
 def cause_of(status: int, printed: str = "", limit: int = 0) -> str:

@@ -18,6 +18,7 @@ from tensorkeep_workers_process import messages
 from tensorkeep_workers_process.arena import LARGEST, SOON_COPIED, Arena, put, room
 from tensorkeep_workers_process.cancellation import cancel
 from tensorkeep_workers_process.channel import WITHOUT_WAITING, Channel, close_all
+from tensorkeep_workers_process.endings import is_running
 from tensorkeep_workers_process.failures import error_of, failure
 from tensorkeep_workers_process.memory_limit import SETTING
 from tensorkeep_workers_process.memory_watch import excess, grown, usage, with_memory
@@ -40,7 +41,8 @@ _log = logging.getLogger(__name__)
 GRACE: Final = 0.05
 """Seconds that a run has to end by itself once it was cancelled."""
 
-_PATIENCE: Final = 1.0  # seconds until the nursery has told how a worker ended
+_PATIENCE: Final = 1.0  # seconds in which a worker ends that has closed its connection
+_TOLD_WITHIN: Final = 10.0  # seconds in which the nursery tells of it, on a busy machine
 _AT_ONCE: Final = 5.0  # seconds for what takes no time
 
 _M = TypeVar("_M", bound=messages.FromWorker)
@@ -154,9 +156,10 @@ class Process:
             self._cause = f"it sent what is no message: {violation}"
             self._kill()
         if not self.ended.wait(_PATIENCE):
-            self._cause = self._cause or "it closed its connection"
-            self._kill()
-            self.ended.wait(_PATIENCE)
+            if is_running(self.pid):
+                self._cause = self._cause or "it closed its connection"
+                self._kill()
+            self.ended.wait(_TOLD_WITHIN)
         cause = with_memory(self._too_long or self._cause, self._peak, self._limit)
         return WorkerTookTooLong(cause) if self._too_long else WorkerDied(cause)
 
