@@ -38,6 +38,7 @@ def overloads(name):
         "aten::from_file",
         "aten::get_gradients",
         "aten::indices",
+        "aten::mkldnn_rnn_layer",
         "aten::record_stream",
         "aten::save",
         "aten::segment_reduce",

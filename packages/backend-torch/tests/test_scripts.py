@@ -153,6 +153,17 @@ def test_operators_behind_functions_of_torch_are_refused_too(of_torch, refusal):
     assert text.startswith("aten::_reshape_alias may not be used")
 
 
+def test_operators_of_onednn_may_be_used(compile_script, call):
+    source = (
+        "def f(x):\n"
+        "    w = torch.ones(3, 2).to_mkldnn()\n"
+        "    y = torch.ops.aten.mkldnn_linear(x.to_mkldnn(), w)\n"
+        "    return y.to_dense()\n"
+    )
+
+    assert call(compile_script(source), "f", [[1, 2]])[0].values() == [3, 3, 3]
+
+
 def test_python_behind_torch_cannot_be_reached(refusal):
     # Functions of torch that its compiler would leave to Python's interpreter.
     ignored = torch.jit.ignore(lambda x: x)

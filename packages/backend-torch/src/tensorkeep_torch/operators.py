@@ -77,7 +77,7 @@ _BELIEVED: Final = frozenset(
 _GIVES_INDICES: Final = re.compile(r"(?:c?col|c?row)?_?indices(?:_copy)?")  # to be written to
 _BELIEVES: Final = re.compile(
     r"sparse_coo_tensor|(?:resize_as_)?sparse_(?:resize\w*)?_?|copy_sparse_to_sparse_?"
-    r"|(?:cudnn|fbgemm|miopen)_\w+|\w+_legacy|slice_inverse"
+    r"|(?:cudnn|fbgemm|miopen)_\w+|mkldnn_rnn_layer\w*|\w+_legacy|slice_inverse"
 )
 
 # --------------------------------------------------------------------------- which write
