@@ -20,8 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 import torch
 
-from tensorkeep_torch.graphs import FORK, copied_nodes, nodes, subgraph_of
-from tensorkeep_torch.internals import compile_source
+from tensorkeep_torch.graphs import FORK, nodes, subgraph_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,12 +31,6 @@ _LIBRARIES: Final = ("libc10.so", "libc10.dylib", "c10.dll")
 _FLAG: Final = "FLAGS_caffe2_cpu_allocator_do_zero_fill"
 
 _EMPTY: Final = re.compile(r"aten::\w*empty\w*")
-_SOURCE: Final = """
-def zeros(x):
-    return x if x.is_quantized else x.zero_()
-"""
-_unit: Final = compile_source(_SOURCE)
-_zeros: Final = _unit.find_function("zeros")
 
 
 def _allocator_flag() -> ctypes.c_bool:
@@ -87,10 +80,9 @@ def fill(graph: Native) -> None:
         if node.kind() == FORK:
             fill(subgraph_of(node))
         elif _EMPTY.fullmatch(node.kind()):
-            copies, (filled,) = copied_nodes(graph, _zeros, [node.output()])
-            last = node
-            for copy in copies:
-                copy.insertAfter(last)
-                last = copy
-            node.output().replaceAllUsesAfterNodeWith(last, filled)
+            zero = graph.insertConstant(0)
+            zero.node().moveBefore(node)
+            filled = graph.create("aten::fill_", [node.output(), zero], 1)
+            filled.insertAfter(node)
+            node.output().replaceAllUsesAfterNodeWith(filled, filled.output())
     graph.lint()

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Final
 from tensorkeep_torch.internals import inline
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from tensorkeep_torch.internals import Native
 
 FORK: Final = "prim::fork"
@@ -76,27 +74,3 @@ def _own_tasks(graph: Native) -> None:
         inline(task)
         _own_tasks(task)
         node.g_(_SUBGRAPH, task)
-
-
-def copied_nodes(
-    graph: Native, function: Native, given: Sequence[Native]
-) -> tuple[list[Native], list[Native]]:
-    """Copies what a function does into a graph; the nodes are not put anywhere yet.
-
-    Args:
-        graph: The graph.
-        function: The function; it calls no others.
-        given: What stands for its parameters in the graph.
-
-    Returns:
-        The copies of its nodes, and what it returns in the graph.
-    """
-    pattern = function.graph
-    known = {old.debugName(): new for old, new in zip(pattern.inputs(), given, strict=True)}
-    copies = []
-    for node in pattern.nodes():
-        copy = graph.createClone(node, lambda value: known[value.debugName()])
-        copies.append(copy)
-        for old, new in zip(node.outputs(), copy.outputs(), strict=True):
-            known[old.debugName()] = new
-    return copies, [known[each.debugName()] for each in pattern.outputs()]

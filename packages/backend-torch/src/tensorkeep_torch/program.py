@@ -72,14 +72,14 @@ class Program:
         graph = inlined(function)
         _check(nodes(graph), place, python)
         found = survey(graph, bound, len(first))
-        if not found.fills:
+        if not found.fills and found.forks:  # tasks may go on when the run has ended
+            keep_memory_clean()
+        if not found.fills and place.type != "cpu":
             graph = inlined(function)
             fill(graph)
             function = function_of(function.name, graph)
             if bound is not None:  # what becomes of a method is a function
                 first = (bound, *first)
-            if found.forks:  # tasks may go on when the run has ended
-                keep_memory_clean()
         return cls(
             function,
             first,
