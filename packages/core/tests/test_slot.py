@@ -62,6 +62,10 @@ class FakeRunner:
         inputs, done = self.runs.pop(0)
         done(list(inputs) if result is None else result)
 
+    def wait(self, seconds):
+        while self.runs:
+            self.finish()
+
     def withdraw(self):
         count = len(self.runs[1:])
         del self.runs[1:]
@@ -245,3 +249,17 @@ def test_what_was_not_begun_can_be_taken_back(bench):
     assert bench.slot.take_back() == 3
     bench.runners["A"].finish()
     assert bench.outcomes == [["a"]]
+
+
+def test_what_is_waited_for_has_come_when_that_returns(bench):
+    bench.hand("a", bench.model())
+    bench.slot.wait(0.001)
+
+    assert bench.outcomes == [["a"]]
+
+
+def test_nothing_is_waited_for_while_the_thread_is_at_work(bench):
+    bench.hand("a", bench.script())
+    bench.slot.wait(10)
+
+    assert bench.outcomes == []

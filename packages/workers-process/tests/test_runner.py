@@ -233,6 +233,25 @@ def test_time_begins_when_a_run_is_the_first(fake, run):
     assert [result for _, result in run(main())] == [[[1.0]], [[1.0]]]
 
 
+def test_a_short_run_can_be_waited_for_and_a_long_one_no_longer_than_said(fake, run):
+    model, long = (
+        fake.create(b'{"op": "identity"}'),
+        fake.create(b'{"op": "sleep", "seconds": 0.5}'),
+    )
+
+    async def main():
+        client = Client(fake, asyncio.get_running_loop())
+        assert client.start(model, floats(1), name="short")
+        client.runner.wait(5.0)
+        assert [name for name, _ in client.ends] == ["short"]
+        assert client.start(long, floats(1), name="long")
+        client.runner.wait(0.01)
+        assert len(client.ends) == 1
+        return await client.until(2)
+
+    assert [name for name, _ in run(main())] == ["short", "long"]
+
+
 def test_what_was_withdrawn_is_not_told(fake, run):
     model = fake.create(b'{"op": "identity"}')
 

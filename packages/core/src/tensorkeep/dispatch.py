@@ -65,6 +65,7 @@ class Dispatcher:
         self.alone = False
         self._loop = loop
         self._inline_limit = config.inline_limit
+        self._cores = config.cores
         self._lanes = lanes
         self._lines = lines
         self._go_on = go_on
@@ -85,11 +86,24 @@ class Dispatcher:
 
     def pump(self) -> None:
         """Lets go what has gathered."""
+        alone = self.alone
         self._gathering = self.alone = False
         while self._due:
             lane = self._due.pop()
             if lane.pump_is_due:
                 self._pump(lane)
+                if alone and lane.running == 1:
+                    self._wait(lane)
+
+    def _wait(self, lane: Lane) -> None:
+        """Waits for the one run that goes on, where it is known to be over soon.
+
+        As long as a run may stay on the loop; to sleep until it is over and be woken would take
+        longer. Nobody else has asked for anything.
+        """
+        for worker, handed in [*lane.workers.items()]:
+            if handed and handed[0].seconds < self._inline_limit and self._cores != 1:
+                worker.wait(self._inline_limit)
 
     def pump_soon(self, lane: Lane) -> None:
         """Pumps once after everything that this turn of the loop brings.

@@ -99,6 +99,9 @@ class Runner(Protocol):
             died and not all that were started were told.
         """
 
+    def wait(self, seconds: float) -> None:
+        """Waits so long at most until what was started is done."""
+
     def withdraw(self) -> int:
         """Takes back what was started behind the first that is not done.
 

@@ -83,6 +83,11 @@ class Slot:
         if self._waiting or not self._begin(handed):
             self._waiting.append(handed)
 
+    def wait(self, seconds: float) -> None:
+        """See `worker.Worker.wait`."""
+        if self._started and self._running is not None:
+            self._running.wait(seconds)
+
     def take_back(self) -> int:
         """See `worker.Worker.take_back`."""
         count = len(self._waiting)

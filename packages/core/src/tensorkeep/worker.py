@@ -38,6 +38,12 @@ class Worker(Protocol):
     def hand(self, batch: Sequence[Run], context: RunContext) -> None:
         """Gives the worker a batch; called on the loop's thread."""
 
+    def wait(self, seconds: float) -> None:
+        """Waits so long at most for what it does; called on the loop's thread.
+
+        A worker whose outcomes come from another thread does not.
+        """
+
     def take_back(self) -> int:
         """Takes back what the worker has not begun; called on the loop's thread.
 
@@ -118,6 +124,9 @@ class ThreadWorker:
         """See `Worker.hand`; and for the last argument `execution.execute`."""
         self._batches.append((batch, context, failed))
         self._calls.put(_LOOK)
+
+    def wait(self, seconds: float) -> None:
+        """See `Worker.wait`."""
 
     def take_back(self) -> int:
         """See `Worker.take_back`."""

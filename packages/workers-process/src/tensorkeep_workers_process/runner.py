@@ -149,14 +149,20 @@ class ProcessRunner:
         """See `tensorkeep.isolation.Runner.stop`: it has a worker only while runs go on."""
 
     # ------------------------------------------------------------------ what comes back
-    def _read(self) -> None:
-        """Takes what the worker has sent."""
+    def wait(self, seconds: float) -> None:
+        """See `tensorkeep.isolation.Runner.wait`: asks again and again, and never sleeps."""
+        self._read(monotonic() + seconds)
+
+    def _read(self, until: float = 0.0) -> None:
+        """Takes what the worker has sent, and sends until then."""
         while self._sent and not self._dying:
             assert self._worker is not None  # noqa: S101 - runs were sent to it
             try:
                 result = self._worker.reply(self._sent[0].number)
             except BlockingIOError:
                 self._worker.flush()
+                if monotonic() < until:
+                    continue
                 return
             except (EOFError, ConnectionError):
                 self._has_died("")
