@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from weakref import finalize, ref
 
 from tensorkeep.bounded_log import shown
+from tensorkeep.calling import let_go
 from tensorkeep.errors import (
     BuildCrashed,
     BuildTookTooLong,
@@ -26,7 +27,6 @@ from tensorkeep.errors import (
     WorkerTookTooLong,
     text_of,
 )
-from tensorkeep.execution import let_go
 from tensorkeep.hook_results import is_ours
 from tensorkeep.memory import in_large_pages, join
 from tensorkeep.model import Model, Runnable, Script

@@ -10,8 +10,9 @@ import logging
 from typing import TYPE_CHECKING
 
 from tensorkeep.bounded_log import shown
+from tensorkeep.calling import let_go
 from tensorkeep.contexts import Contexts
-from tensorkeep.execution import execute, let_go, lost, seconds_of
+from tensorkeep.execution import execute, lost, seconds_of
 from tensorkeep.lane import Handed, shapes
 from tensorkeep.model import Model
 from tensorkeep.naming import named

@@ -7,49 +7,36 @@ Which shared runs can be relied on is decided by `sharing`; here they are run, a
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
-from dataclasses import replace
 from functools import partial
-from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR
 from time import monotonic, perf_counter
-from traceback import clear_frames
-from typing import TYPE_CHECKING, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tensorkeep.batch_axis import AxisKind
 from tensorkeep.batching import split, stack
-from tensorkeep.errors import (
-    InternalError,
-    OutputIsNoTensor,
-    RunCrashed,
-    RunFailed,
-    RunRefused,
-    TensorkeepError,
-    WorkerDied,
-    WorkerTookTooLong,
-    text_of,
+from tensorkeep.calling import (
+    call,
+    call_model,
+    check_not_refused,
+    complete,
+    failure_of,
+    let_go,
 )
-from tensorkeep.hook_results import is_ours
-from tensorkeep.model import Model, Script
-from tensorkeep.naming import named
+from tensorkeep.errors import InternalError, RunCrashed, RunRefused, TensorkeepError
+from tensorkeep.model import Model
 from tensorkeep.sharing import FLOATS, alike, are_close, output_named
 from tensorkeep.trial import SaysNothingError, UnexpectedRowsError, compare, probe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
-    from types import FrameType
 
-    from tensorkeep.hookspecs import RunContext, ScriptCall
-    from tensorkeep.model import Runnable
+    from tensorkeep.hookspecs import RunContext
     from tensorkeep.runqueue import Run
     from tensorkeep.tensor import Tensor
 
 _log = logging.getLogger(__name__)
 
-# To clear the frame of a coroutine that waits would be to end it.
 _SOON_STACKED: Final = 2**20
 """Bytes that are stacked in a fraction of a millisecond."""
-
-_CAN_BE_SUSPENDED: Final = CO_COROUTINE | CO_GENERATOR | CO_ASYNC_GENERATOR
 
 
 class Outcome(NamedTuple):
@@ -174,7 +161,7 @@ def _run_alone(run: Run, context: RunContext) -> Outcome:
     context.begin(monotonic())
     started = perf_counter()
     try:
-        outputs = _call(run, run.inputs, context)
+        outputs = call(run, run.inputs, context)
     except TensorkeepError as error:
         return Outcome(run, (), error, perf_counter() - started)
     return Outcome(run, outputs, None, perf_counter() - started)
@@ -220,8 +207,8 @@ def outcomes_of_one_run(
     assert isinstance(model, Model)  # noqa: S101 - see inputs_of_one_run
     try:
         if isinstance(result, Exception):
-            raise _failure(model, result, context)
-        outputs = _complete(model, result)
+            raise failure_of(model, result, context)
+        outputs = complete(model, result)
     except TensorkeepError as error:
         if len(batch) > 1:
             raise
@@ -367,137 +354,10 @@ def _differ(alone: Sequence[Sequence[Tensor]]) -> bool:
     )
 
 
-def let_go(error: BaseException) -> None:
-    """Empties the frames in the traceback of a failure; the traceback can still be printed.
-
-    They, and those that called them, hold the run's model and tensors, and the run's request holds
-    the error: without this, all of them would stay until the garbage collector comes by. Frames
-    that are still running stay as they are.
-    """
-    seen: set[int] = set()
-    links: list[BaseException | None] = [error]
-    while links:
-        link = links.pop()
-        if link is None or id(link) in seen:  # a plugin may link exceptions to a ring
-            continue
-        seen.add(id(link))
-        clear_frames(link.__traceback__)
-        if link.__traceback__ is not None:
-            _clear_callers(link.__traceback__.tb_frame)
-        links += (link.__cause__, link.__context__)
-        if isinstance(link, BaseExceptionGroup):
-            links += link.exceptions
-
-
-def _clear_callers(frame: FrameType) -> None:
-    caller = frame.f_back
-    while caller is not None and not caller.f_code.co_flags & _CAN_BE_SUSPENDED:
-        with suppress(RuntimeError):  # it is running
-            caller.clear()
-        caller = caller.f_back
-
-
-def call_model(model: Model, inputs: Sequence[Tensor], context: RunContext) -> Sequence[Tensor]:
-    """Runs a model once, on the calling thread.
-
-    Returns:
-        One tensor per output of the model.
-
-    Raises:
-        OutputIsNoTensor: An output is none.
-        TensorkeepError: The run failed.
-    """
-    _check_not_refused(model)
-    try:
-        outputs = model.backend.model_run(model.loaded, inputs, context)
-    except BaseException as error:  # a plugin may raise anything; its thread must go on
-        failure = _failure(model, error, context)
-        if failure is error:
-            raise
-        raise failure from error
-    return _complete(model, outputs)
-
-
-def _complete(model: Model, outputs: Sequence[Tensor | None]) -> Sequence[Tensor]:
-    """Returns what a run of a model returned, if it is as many tensors as it has outputs."""
-    if model.crashes.running:
-        model.crashes.went_well()
-    names = model.loaded.outputs
-    if len(outputs) != len(names):
-        raise _wrong_count(len(outputs), len(names))
-    return _tensors(outputs, names)
-
-
 def refused(run: Run) -> Outcome | None:
     """Returns the outcome of a run that is not even tried; None for one that may be."""
     try:
-        _check_not_refused(run.runnable)
+        check_not_refused(run.runnable)
     except RunRefused as error:
         return Outcome(run, (), error, 0.0)
     return None
-
-
-def _check_not_refused(runnable: Runnable) -> None:
-    crashes = runnable.crashes
-    if crashes.refused:
-        raise RunRefused(named(runnable), crashes.running, crashes.cause)
-
-
-def _failure(runnable: Runnable, error: BaseException, context: RunContext) -> TensorkeepError:
-    """Returns what a run failed with, made of what the backend raised."""
-    if isinstance(error, WorkerTookTooLong) or (
-        isinstance(error, WorkerDied) and context.cancelled
-    ):
-        said = getattr(error, "reason", "")
-        why = said if said.startswith(context.reason) else context.reason  # it may say more
-        return RunFailed(f"The run was ended: {why or 'it was cancelled'}")
-    if isinstance(error, WorkerDied):
-        runnable.crashes.died(error.cause)
-        return RunCrashed(named(runnable), error.cause)
-    runnable.crashes.went_well()
-    if is_ours(error):
-        return cast("TensorkeepError", error)
-    return RunFailed(text_of(error))
-
-
-def _tensors(outputs: Sequence[Tensor | None], names: Sequence[str]) -> Sequence[Tensor]:
-    """Returns outputs as they are, if all of them are tensors.
-
-    A run has all its outputs or fails: what is stored or read under an output's name must never be
-    what was there before.
-    """
-    for index, output in enumerate(outputs):
-        if output is None:
-            raise OutputIsNoTensor(output_named(index, names))
-    return cast("Sequence[Tensor]", outputs)
-
-
-def _call_script(script: Script, call: ScriptCall, context: RunContext) -> Sequence[Tensor]:
-    _check_not_refused(script)
-    try:
-        outputs = script.backend.script_run(script.native, call, context)
-    except BaseException as error:  # a plugin may raise anything; its thread must go on
-        failure = _failure(script, error, context)
-        if failure is error:
-            raise
-        raise failure from error
-    if script.crashes.running:
-        script.crashes.went_well()
-    if call.outputs is None:
-        return ()
-    if len(outputs) != call.outputs:
-        raise _wrong_count(len(outputs), call.outputs)
-    return _tensors(outputs, ())
-
-
-def _call(run: Run, inputs: Sequence[Tensor], context: RunContext) -> Sequence[Tensor]:
-    runnable, call = run.runnable, run.call
-    if call is None:
-        assert isinstance(runnable, Model)  # noqa: S101 - a script comes with a call
-        return call_model(runnable, inputs, context)
-    assert isinstance(runnable, Script)  # noqa: S101 - a model comes with none
-    return _call_script(runnable, replace(call, tensors=inputs), context)
-
-
-def _wrong_count(found: int, expected: int) -> RunFailed:
-    return RunFailed(f"the backend returned {found} outputs for {expected}")

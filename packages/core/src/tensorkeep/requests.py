@@ -10,9 +10,10 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from tensorkeep.bounded_log import shown
+from tensorkeep.calling import let_go
 from tensorkeep.dispatch import Dispatcher
 from tensorkeep.errors import InternalError, RunAbandoned, RunCutShort, RunExpired
-from tensorkeep.execution import let_go, refused
+from tensorkeep.execution import refused
 from tensorkeep.naming import named
 from tensorkeep.runqueue import Run
 

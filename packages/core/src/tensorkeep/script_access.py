@@ -11,8 +11,8 @@ from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tensorkeep.calling import call_model
 from tensorkeep.errors import EngineClosed, RunCrashed
-from tensorkeep.execution import call_model
 from tensorkeep.hookspecs import RunContext
 
 if TYPE_CHECKING:
