@@ -110,6 +110,14 @@ def test_no_memory_of_the_machine_is_declared_broken(start_attack):
         attack.run(attack.create(b"run poison"))
 
 
+def test_nothing_of_the_server_is_open_but_the_connection(start_attack):
+    attack = start_attack()
+    with pytest.raises(PluginError) as caught:
+        attack.run(attack.create(b"run list_files"))
+    others = {each for each in str(caught.value).split() if not each.startswith("/proc/")}
+    assert others == {"/dev/null", "pipe:[]", "socket:[]"}
+
+
 def test_no_end_of_files_is_opened(start_attack):
     attack = start_attack()
     with pytest.raises(PluginError, match=r"^(9[5-9]\d|10[01]\d) files: \[Errno 24\]"):
