@@ -246,6 +246,16 @@ def damage(session: nox.Session) -> None:
 
 
 @nox.session(requires=["wheels"])
+def attack(session: nox.Session) -> None:
+    """Attack the operators that are called harmless, thousands of times, and count what dies."""
+    install_wheels(session, *TEST_TOOLS, extras=all_extras(session))
+    for backend in ("onnx", "torch"):
+        for what in ("listed", "composed", "damaged"):
+            program = f"packages/backend-{backend}/tests/attack_{backend}.py"
+            session.run("python", program, what, *session.posargs)
+
+
+@nox.session(requires=["wheels"])
 def endurance(session: nox.Session) -> None:
     """Keep a server busy for half an hour while models crash; see what grows, and what is right."""
     install_wheels(session, *TEST_TOOLS, extras=all_extras(session))
