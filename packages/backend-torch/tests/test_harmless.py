@@ -197,6 +197,49 @@ def test_source_that_ends_compilers_is_isolated_within_milliseconds(why, express
     assert time.process_time() - began < 1
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["s = torch.format('{}{}', 'a', 'b')", "t = torch.format('{}{}', s, s)", "return x"],
+        ["torch.warn(torch.format('{}', torch.format('{}', 1)))", "return x"],
+        ["s = torch.format('{}', 1)", "return s"],
+        ["if False:", "  s = torch.format('{}', 1)", "  t = torch.format(s, s)", "return x"],
+    ],
+)
+def test_texts_that_grow_are_isolated(why, lines):
+    assert why(*lines) == "its source puts texts together for more than messages"
+    assert why("torch.warn(torch.format('{}', 1))", "return torch.relu(x)") == ""
+
+
+def test_what_is_called_in_a_branch_that_is_not_run_is_short(why):
+    """torch puts functions in place before it knows which branch is run."""
+    source = (
+        MODULE + "    if False:\n      y = __torch__.f(x)\n    else:\n      y = x\n    return y\n"
+    )
+    leaf = "def f(x: Tensor) -> Tensor:\n  return torch.relu(x)"
+    calling = "def f(x: Tensor) -> Tensor:\n  return __torch__.g(__torch__.g(x))\n" + leaf.replace(
+        "def f", "def g"
+    )
+    assert why(source + leaf) == ""
+    assert why(source + leaf.replace("torch.relu", "self.forward")) != ""
+    assert why(source + calling) != ""
+
+
+def test_attributes_of_other_types_than_their_class_says_are_isolated(archives):
+    blob = archives.written(["return torch.linear(x, self.w)"], WEIGHTS, ("x",))
+    for told in ("int", "Optional[int]", "List[int]", "__torch__.M", "Any"):
+        changed = archives.changed(
+            blob,
+            "code/__torch__.py",
+            lambda text, told=told: text.replace(b"w : Tensor", b"w : " + told.encode()),
+        )
+        assert why_isolated(CPU, changed) == "the attribute w is of another type than it says"
+    missing = archives.changed(
+        blob, "code/__torch__.py", lambda text: text.replace(b"  w : Tensor", b"  v : Tensor")
+    )
+    assert why_isolated(CPU, missing) == "an object has other attributes than its class"
+
+
 def test_what_grows_faster_than_its_input_is_isolated(why):
     assert (
         why("return torch.matmul(x, torch.t(x))")

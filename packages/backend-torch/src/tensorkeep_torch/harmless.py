@@ -19,7 +19,7 @@ from tensorkeep.size_bounds import Unbounded
 from tensorkeep_torch.archive import Archive, MalformedArchive
 from tensorkeep_torch.harmless_operators import HARMLESS, Unlisted
 from tensorkeep_torch.module_source import read_source
-from tensorkeep_torch.module_state import LONGEST, Instance, Unreadable, read_state
+from tensorkeep_torch.module_state import LONGEST, Instance, Unreadable, Weights, read_state
 from tensorkeep_torch.sized_run import MOST_STEPS, SizedRun
 
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ def _check(blob: bytes) -> None:
     module = read_state(bytes(archive.record(_DATA)), sizes)
     if not isinstance(module, Instance):
         raise Unreadable("it holds no module")
+    _check_types(source, module)
     _run(source, module)
 
 
@@ -125,6 +126,45 @@ def _large_list(blob: bytes, locator: bytes) -> tuple[int, int]:
         return 0, 0
     mark, *_, total, length, _ = _LARGE_END.unpack_from(blob, place)
     return (total, length) if mark == b"PK\6\6" else (0, 0)
+
+
+_KINDS: Final[dict[str, tuple[type, ...]]] = {
+    "Tensor": (Weights,),
+    "int": (int,),
+    "bool": (bool,),
+    "float": (float,),
+    "str": (str,),
+    "NoneType": (type(None),),
+    "Optional[Tensor]": (Weights, type(None)),
+    "Optional[bool]": (bool, type(None)),
+    "Optional[int]": (int, type(None)),
+    "Optional[float]": (float, type(None)),
+    "List[int]": (list,),
+}
+
+
+def _is_of(value: object, told: str) -> bool:
+    """Returns whether a value of a pickle is of the type that a class says."""
+    numbers = value if isinstance(value, list) else ()
+    return type(value) in _KINDS.get(told, ()) and all(type(each) is int for each in numbers)
+
+
+def _check_types(source: Source, module: Instance) -> None:
+    """Raises unless attributes are of the types that the source says: torch does not look again."""
+    todo = [module]
+    while todo:
+        owner = todo.pop()
+        kind, state = source.classes.get(owner.kind), owner.state or {}
+        if kind is None or state.keys() != kind.attributes.keys() - kind.constants.keys():
+            raise Unreadable("an object has other attributes than its class")
+        for name, value in state.items():
+            told = kind.attributes[name]
+            if isinstance(value, Instance):
+                if told != value.kind:
+                    raise Unreadable(f"the attribute {name[:50]} is of another class than it says")
+                todo.append(value)
+            elif not _is_of(value, told):
+                raise Unreadable(f"the attribute {name[:50]} is of another type than it says")
 
 
 def _run(source: Source, module: Instance) -> None:

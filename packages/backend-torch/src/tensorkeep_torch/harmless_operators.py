@@ -604,9 +604,15 @@ def _nothing(call: Call) -> None:
     del call
 
 
-def _text(call: Call) -> str:
-    del call
-    return ""
+def _text(call: Call) -> Unknown:
+    if type(call.values["message"]) is not str:
+        raise Unlisted("its message is not known")
+    return UNKNOWN
+
+
+def _contiguous(call: Call) -> Array:
+    call.only("memory_format", 0)
+    return Array(call.tensor().shape)
 
 
 # --------------------------------------------------------------------------- the list
@@ -631,7 +637,7 @@ def _entries() -> Mapping[str, Entry]:  # noqa: PLR0915 - a line each
     add("hardtanh_", _same_x, "x least=-1 most=1")
     add("softplus", _like_x, "x beta=1 threshold=20")
     add("dropout feature_dropout", _untrained, "x p train")
-    add("contiguous", _like_x, "x memory_format=0")
+    add("contiguous", _contiguous, "x memory_format=0")
     add("clone detach alias", _like_x)
     add("add sub rsub", _binary, "x other alpha=1")
     add("mul div maximum minimum", _binary, "x other")

@@ -199,6 +199,38 @@ def check_function(function: ast.FunctionDef, known: Collection[str]) -> None:
     if function.decorator_list:
         raise Unreadable(f"{function.name[:50]} is decorated")
     _check_body(function.body, known)
+    _check_texts(function)
+
+
+def _check_texts(function: ast.FunctionDef) -> None:
+    """Raises unless texts that are put together are used for messages only.
+
+    A text that is put into itself a few times over fills the memory, and torch computes what is
+    constant when it compiles, whether it is ever run or not.
+    """
+    parts = [*ast.walk(function)]
+    calls = [each for each in parts if isinstance(each, ast.Call)]
+    messages = {
+        argument
+        for call in calls
+        if path_of(call.func) in {_RAISE, "torch.warn"}
+        for argument in call.args
+    }
+    texts = {call for call in calls if path_of(call.func) == "torch.format"}
+    named = {
+        target.id: one.value
+        for one in parts
+        if isinstance(one, ast.Assign) and one.value in texts
+        for target in one.targets
+        if isinstance(target, ast.Name)
+    }
+    uses = {
+        each
+        for each in parts
+        if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Load) and each.id in named
+    }
+    if not uses <= messages or not texts <= messages | {*named.values()}:
+        raise Unreadable("its source puts texts together for more than messages")
 
 
 def _is_verify_batch_size(function: ast.FunctionDef) -> bool:

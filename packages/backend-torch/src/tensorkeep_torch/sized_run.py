@@ -23,7 +23,7 @@ from tensorkeep_torch.module_source import constant_of, path_of
 from tensorkeep_torch.module_state import Instance, Weights
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from tensorkeep_torch.module_source import Source
 
@@ -46,6 +46,15 @@ class _Method(NamedTuple):
 
 class _Function(NamedTuple):
     name: str
+
+
+_BUILT_IN: Final = frozenset(
+    ("annotate", "unchecked_cast", "uninitialized", "ops.prim.RaiseException")
+)
+
+
+def _calls_in(body: Sequence[ast.stmt]) -> Iterator[ast.Call]:
+    return (each for one in body for each in ast.walk(one) if isinstance(each, ast.Call))
 
 
 @dataclass(slots=True)
@@ -167,11 +176,27 @@ class SizedRun:
                     choice = self._value(test, names, depth)
                     if not isinstance(choice, bool):
                         raise Unlisted("a choice depends on values")
+                    self._left_out(other if choice else first, names)
                     self._body(first if choice else other, names, depth)
                 case ast.Pass():
                     pass
                 case _:
                     raise Unlisted(f"a {type(one).__name__} statement was not tested")
+
+    def _left_out(self, body: Sequence[ast.stmt], names: Mapping[str, Any]) -> None:
+        """Raises unless what is not run is short once its functions are put in place.
+
+        torch puts them in place, and computes with constants, whether they are run or not.
+        """
+        for call in _calls_in(body):
+            path = path_of(call.func)
+            if path in HARMLESS or path in _BUILT_IN:
+                continue
+            name = names[path].name if isinstance(names.get(path), _Function) else path
+            function = self.source.functions.get(name)
+            inner = {path_of(each.func) for each in _calls_in(function.body)} if function else {""}
+            if not inner <= HARMLESS.keys() | _BUILT_IN:
+                raise Unlisted(f"{path[:50]} is called in a branch that is not run")
 
     # ----------------------------------------------------------------------- expressions
     def _value(self, value: ast.expr, names: Mapping[str, Any], depth: int) -> Any:  # noqa: ANN401 - one for each
