@@ -267,6 +267,8 @@ class AttackingBackend:
 
     @hookimpl
     def model_run(self, model, inputs, run):
+        if model.native == "device":
+            return [Tensor.from_values(DType.STRING, (1,), [run.device.name])]
         return globals()[model.native](inputs) or [*inputs]
 
 

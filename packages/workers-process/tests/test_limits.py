@@ -30,7 +30,8 @@ def test_a_run_that_takes_more_memory_than_it_may_is_an_error_that_names_the_lim
         attack.run(eating)
 
     attack.run(good)
-    assert attack.pids() == pids  # nothing died of it
+    assert attack.pids().isdisjoint(pids)  # what has the memory may never let go of it
+    assert attack.isolation.counts()["crashed"] == 0
 
 
 def test_so_is_the_storing_of_a_model(start_attack):

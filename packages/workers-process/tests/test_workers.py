@@ -7,14 +7,13 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
-from weakref import ref
 
 import numpy as np
 import pytest
 
 from tensorkeep.backends import Backend
 from tensorkeep.config import BackendOptions
-from tensorkeep.device import CPU
+from tensorkeep.device import CPU, Device
 from tensorkeep.errors import (
     BackendNotInstalled,
     BackendUnavailable,
@@ -146,6 +145,14 @@ def wait_for(condition):
             return
         time.sleep(0.01)
     raise AssertionError("it did not come true within 5 s")
+
+
+def test_a_run_has_the_device_as_it_was_spelled(attack):
+    model = attack.create(b"run device")
+
+    for name in ("CPU", "cpu", "Cpu:1"):
+        (output,) = attack.run(model, context=RunContext(Device.parse(name), 4.0))
+        assert output.strings() == [name.encode()]
 
 
 # ---------------------------------------------------------------------- inputs
@@ -386,18 +393,20 @@ def test_neither_runs_nor_crashes_leave_descriptors_or_files(alone):
 
 def test_a_worker_that_died_leaves_no_memory_behind(alone):
     bad = alone.create(b"run segv")
-    workers = []
+    pids = set()
     for _ in range(3):
         with pytest.raises(WorkerDied):
             alone.run(bad, tensor(1_000_000))
-        found = (each for each in gc.get_objects() if isinstance(each, Process))
-        workers += [ref(each) for each in found if each.ended.is_set()]
+        pids |= {each.pid for each in workers_in_memory() if each.ended.is_set()}
+    alone.create(b"run pid")
 
-    del found
     gc.collect()
 
-    assert workers
-    wait_for(lambda: not any(each() for each in workers))
+    wait_for(lambda: pids.isdisjoint({each.pid for each in workers_in_memory()}))
+
+
+def workers_in_memory():
+    return [each for each in gc.get_objects() if isinstance(each, Process)]
 
 
 def test_nothing_is_left_once_they_are_closed(start_workers):

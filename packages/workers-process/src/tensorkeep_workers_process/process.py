@@ -11,26 +11,27 @@ from contextlib import contextmanager
 from functools import lru_cache, partial
 from threading import Event, Lock
 from time import monotonic
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from tensorkeep.errors import TensorkeepError, WorkerDied, WorkerTookTooLong, text_of
 from tensorkeep_workers_process import messages
-from tensorkeep_workers_process.arena import LARGEST, SOON_COPIED, Arena, put, room
+from tensorkeep_workers_process.arena import SOON_COPIED
 from tensorkeep_workers_process.cancellation import cancel
 from tensorkeep_workers_process.channel import WITHOUT_WAITING, Channel, close_all
 from tensorkeep_workers_process.endings import is_running
-from tensorkeep_workers_process.failures import error_of, failure
+from tensorkeep_workers_process.failures import error_of
+from tensorkeep_workers_process.handing_over import HandingOver
 from tensorkeep_workers_process.memory_limit import SETTING
 from tensorkeep_workers_process.memory_watch import excess, grown, usage, with_memory
 from tensorkeep_workers_process.messages import NoMessage, encode, packed, unpacked
+from tensorkeep_workers_process.script_requests import done
 from tensorkeep_workers_process.shared_memory import sealed_file
-from tensorkeep_workers_process.tensor_cells import SMALL, from_worker, in_files
+from tensorkeep_workers_process.tensor_cells import SMALL
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterator, Sequence
 
-    from tensorkeep.device import Device
     from tensorkeep.hookspecs import Commands, RunContext, ScriptCall
     from tensorkeep.tensor import Tensor
     from tensorkeep_workers_process.attendant import Attendant, Timer
@@ -102,9 +103,7 @@ class Process:
         self._limit = limit
         self._attendant = attendant
         self._kill = kill
-        self._arena = Arena()  # for inputs
-        self._results = Arena()  # for outputs
-        self._wanted = 0  # bytes of outputs for which there was no room
+        self._tensors = HandingOver(limit)
         self._calls = 0
         self._unsent: list[messages.Run] = []
         self._lock = Lock()  # guards what follows
@@ -115,12 +114,16 @@ class Process:
         self._first: Usage | None = None  # what it took when it was new
         self._peak = 0  # bytes that it took more, at most
         self._closed = False
+        self._patience: Timer | None = None  # until it is ended that was to end by itself
 
     # ------------------------------------------------------------------ its end
     def has_ended(self, cause: str) -> None:
         """Says that it has ended, and of what."""
         self._cause = self._cause or cause
         self.ended.set()
+        timer, self._patience = self._patience, None
+        if timer is not None:
+            timer.cancel()
 
     @property
     def for_time(self) -> bool:
@@ -136,15 +139,14 @@ class Process:
             self._current = 0
             self._channel.close()
             os.close(self._cancels)
-            self._arena.give_up()
-            self._results.give_up()
+            self._tensors.close()
 
     def retire(self) -> None:
         """Lets it end by itself; one that does not is ended a little later."""
         self.retired = True
         self.close()
         if not self.ended.is_set():
-            self._attendant.at(monotonic() + _AT_ONCE, self._end_if_there)
+            self._patience = self._attendant.at(monotonic() + _AT_ONCE, self._end_if_there)
 
     def _end_if_there(self) -> None:
         if not self.ended.is_set():
@@ -261,7 +263,7 @@ class Process:
     ) -> Sequence[Tensor | None]:
         """Runs a model."""
         with self._call(run) as number:
-            given = self._give(inputs)
+            given = self._tensors.give(inputs)
             message = messages.Run(
                 number, runnable, given.cells, _where(run), given.arena, given.results
             )
@@ -273,7 +275,7 @@ class Process:
     def call(self, runnable: int, call: ScriptCall, run: RunContext) -> Sequence[Tensor | None]:
         """Calls a function of a script."""
         with self._call(run) as number:
-            given = self._give(call.tensors)
+            given = self._tensors.give(call.tensors)
             message = messages.Call(
                 number,
                 runnable,
@@ -320,7 +322,7 @@ class Process:
             BlockingIOError: It has been sent much that it has not read.
         """
         number = self._calls = self._calls + 1
-        given = self._give(inputs, behind=behind)
+        given = self._tensors.give(inputs, behind=behind)
         most = 0 if behind else SOON_COPIED
         message = messages.Run(
             number, runnable, given.cells, _where(run), given.arena, given.results, most
@@ -334,10 +336,7 @@ class Process:
         else:
             close_all(given.files)
         if not sent:
-            if given.arena:
-                self._arena.give_up()  # it does not know of it
-            if given.results:
-                self._results.give_up()
+            self._tensors.was_not_sent(given)
             raise BlockingIOError
         return number
 
@@ -386,9 +385,9 @@ class Process:
             if not isinstance(message, messages.Outputs):
                 raise NoMessage(f"{type(message).__name__} instead of outputs")
             if message.kept:
-                self._arena.give_up()
+                self._tensors.leave_inputs()
             self.runs += 1
-            return self._taken(message.outputs, files)
+            return self._tensors.take(message.outputs, files)
         finally:
             close_all(files)
 
@@ -465,28 +464,6 @@ class Process:
                 self._kill()
                 self.ended.wait(_PATIENCE)
 
-    def _give(self, tensors: Sequence[Tensor], *, behind: bool = False) -> _Given:
-        """Returns inputs as cells, and what else goes with them: files that the caller closes.
-
-        Args:
-            tensors: The inputs.
-            behind: Whether outputs of a run before this one may still lie in the arena for outputs.
-        """
-        wanted = room([tensor.nbytes for tensor in tensors])
-        files: list[int] = []
-        try:
-            arena = _new_in(self._arena, wanted if wanted <= LARGEST else 0, files)
-            results = 0 if behind else _new_in(self._results, self._wanted, files)
-            if wanted <= LARGEST:
-                cells = put(self._arena.memory, tensors)
-            else:
-                cells, sealed = in_files(tensors)
-                files += sealed
-        except BaseException:
-            close_all(files)
-            raise
-        return _Given(cast("list[messages.Cell]", cells), files, arena, results)
-
     def _send(self, message: messages.ToWorker, files: Sequence[int] = (), flags: int = 0) -> None:
         """Sends a message, with files, which are closed then."""
         try:
@@ -510,7 +487,7 @@ class Process:
             raise NoMessage(f"a reply to another call than {number}")
         if isinstance(message, messages.Failure):
             if message.kept:
-                self._arena.give_up()
+                self._tensors.leave_inputs()
             error = error_of(message)
             self.exhausted = self.exhausted or SETTING in text_of(error)
             raise _Told(error)
@@ -529,77 +506,17 @@ class Process:
             try:
                 if isinstance(message, messages.Outputs):
                     if message.kept:
-                        self._arena.give_up()
-                    return self._taken(message.outputs, files)
+                        self._tensors.leave_inputs()
+                    return self._tensors.take(message.outputs, files)
                 if commands is None:
                     raise NoMessage(f"{type(message).__name__} instead of outputs")
-                reply, written = self._done(message, files, commands)
+                reply, written = done(message, files, commands, self._limit)
             finally:
                 close_all(files)
             try:
                 self._channel.send(encode(reply), written)
             finally:
                 close_all(written)
-
-    def _taken(
-        self, cells: Sequence[messages.Cell | None], files: Sequence[int]
-    ) -> Sequence[Tensor | None]:
-        if files:  # next time there is room for as much
-            wanted = room([cell.size for cell in cells if cell is not None])
-            self._wanted = wanted if wanted <= LARGEST else 0
-        return from_worker(cells, files, self._limit, self._results.memory.data)
-
-    def _done(
-        self, message: messages.FromWorker, files: Sequence[int], commands: Commands
-    ) -> tuple[messages.ToWorker, list[int]]:
-        """Does what a script asks for, on this thread."""
-        match message:
-            case messages.Command():
-                command = unpacked(message.command)
-                try:
-                    return messages.Reply(commands.execute(command, message.arguments)), []
-                except Exception as error:  # noqa: BLE001 - for the script, which may catch it
-                    return failure(message.number, error), []
-            case messages.ModelExecute():
-                key = unpacked(message.key)
-                inputs = [
-                    tensor
-                    for tensor in from_worker(message.inputs, files, self._limit)
-                    if tensor is not None
-                ]
-                try:
-                    outputs = commands.model_execute(key, inputs, message.outputs)
-                    cells, written = in_files(outputs)
-                except Exception as error:  # noqa: BLE001 - for the script, which may catch it
-                    return failure(message.number, error), []
-                return messages.ModelOutputs(cast("list[messages.Cell]", cells)), written
-            case _:
-                raise NoMessage(f"{type(message).__name__} while a script was called")
-
-
-class _Given(NamedTuple):
-    """Inputs on their way to a worker.
-
-    Attributes:
-        cells: The inputs.
-        files: Descriptors that go with them.
-        arena: See `messages.Run`.
-        results: See `messages.Run`.
-    """
-
-    cells: list[messages.Cell]
-    files: list[int]
-    arena: int
-    results: int
-
-
-def _new_in(arena: Arena, wanted: int, files: list[int]) -> int:
-    """Makes room in an arena; returns its size, and adds its file, if the worker is to map it."""
-    file = arena.make_room(wanted)
-    if file < 0:
-        return 0
-    files.append(file)
-    return len(arena.memory)
 
 
 class _Told(Exception):
@@ -618,9 +535,12 @@ def _where(run: RunContext) -> messages.Where:
     deadline = run.deadline
     if deadline is None and run.timeout is not None:  # it begins soon
         deadline = monotonic() + run.timeout
-    return messages.Where(*_packed_device(run.device), run.timeout, deadline)
+    device = run.device
+    queue, name = _packed_names(device.queue, device.name)
+    return messages.Where(queue, device.kind, device.index, name, run.timeout, deadline)
 
 
 @lru_cache(64)
-def _packed_device(device: Device) -> tuple[bytes, str, int | None, bytes]:
-    return packed(device.queue), device.kind, device.index, packed(device.name)
+def _packed_names(queue: str, name: str) -> tuple[bytes, bytes]:
+    """Returns the names of a device; not by the device itself, for its spelling counts here."""
+    return packed(queue), packed(name)
