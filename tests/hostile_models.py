@@ -17,6 +17,7 @@ import sys
 import time
 import zipfile
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 LOWEST = -(2**31)
-LONG_ENOUGH = 25.0  # seconds after which what still runs is called endless
+LONG_ENOUGH = 40.0  # seconds after which what still runs is called endless
+WRITTEN = Path("/tmp/tensorkeep-hostile")  # noqa: S108 - what may write there at all is what is tried
 ENOUGH = 3 * 2**30  # bytes beyond which a process has taken too much
 
 Word = str | bytes | int | float
@@ -38,7 +40,8 @@ class Hostile:
     Attributes:
         name: For people, and in names of tests.
         backend: Its backend.
-        does: `SIGSEGV`, `SIGFPE`, `SIGABRT`, `endless`, `memory`, `leak` (a little with each run).
+        does: `SIGSEGV`, `SIGFPE`, `SIGABRT`, `endless`, `memory`, `leak` (a little with each run),
+            `reads` a file, `writes` to `WRITTEN`, writes to memory `beyond` its tensors.
         when: `store`, or `run`.
         make: Returns the blob or the source.
         inputs: The inputs that do it.
@@ -279,6 +282,11 @@ def torch_endless_state() -> bytes:
     )
 
 
+def torch_state_that_writes() -> bytes:
+    """Writes a file while it is loaded."""
+    return torch_state(f'    torch.save(torch.ones([1]), "{WRITTEN}")\n')
+
+
 def torch_growing() -> bytes:
     """Keeps 40 MB more with each run."""
     kept = b"X\x04\x00\x00\x00kept"
@@ -313,7 +321,7 @@ def _varint(value: int) -> bytes:
     return bytes([*some, value])
 
 
-_FLOAT, _INT32, _INT64 = 1, 3, 9  # TensorFlow's types
+_FLOAT, _INT32, _STRING, _INT64 = 1, 3, 7, 9  # TensorFlow's types
 
 
 def kind(number: int) -> bytes:
@@ -391,6 +399,24 @@ def tf_abort() -> bytes:
     """Asks TensorFlow to abort."""
     abort = node("abort", "Abort", "", error_msg=_field(2, b"as it was told to"))
     return tf_graph(given("x"), abort, node("y", "Identity", "x ^abort", T=kind(_FLOAT)))
+
+
+def tf_text(name: str, value: str) -> bytes:
+    """Returns a node that is a constant text."""
+    tensor = _field(1, _STRING) + _field(2, b"") + _field(8, value.encode())
+    return node(name, "Const", dtype=kind(_STRING), value=_field(8, tensor))
+
+
+def tf_reads() -> bytes:
+    """Returns what is in a file."""
+    return tf_graph(given("x"), tf_text("name", "/etc/passwd"), node("y", "ReadFile", "name"))
+
+
+def tf_writes() -> bytes:
+    """Writes a file."""
+    write = node("write", "WriteFile", "name name")
+    last = node("y", "Identity", "x ^write", T=kind(_FLOAT))
+    return tf_graph(given("x"), tf_text("name", str(WRITTEN)), write, last)
 
 
 # --------------------------------------------------------------------------- TFLITE
@@ -552,6 +578,7 @@ CATALOGUE: tuple[Hostile, ...] = (
         lambda: torch_forward("return x", "", b"\x80\x02)" + b"\x85" * 1_000_000 + b"."),
     ),
     Hostile("torch-setstate", "TORCH", "endless", "store", torch_endless_state),
+    Hostile("torch-setstate-writes", "TORCH", "writes", "store", torch_state_that_writes),
     Hostile("torch-recursion", "TORCH", "endless", "run", torch_recursion, _X),
     Hostile(
         "torch-remainder",
@@ -619,7 +646,56 @@ CATALOGUE: tuple[Hostile, ...] = (
         of([11]),
         function="f",
     ),
+    Hostile(
+        "script-beyond-its-tensors",
+        "TORCH",
+        "beyond",
+        "run",
+        lambda: script(
+            "y = torch.ops.aten._reshape_alias(x, [999999999], [1])\n    y.fill_(7)\n    return x"
+        ),
+        _X,
+        function="f",
+    ),
+    Hostile(
+        "script-saves",
+        "TORCH",
+        "writes",
+        "run",
+        lambda: script(f'torch.save(x, "{WRITTEN}")\n    return x'),
+        _X,
+        function="f",
+    ),
+    Hostile(
+        "script-maps-a-file",
+        "TORCH",
+        "reads",
+        "run",
+        lambda: script('return torch.from_file("/etc/passwd", False, 9, dtype=torch.uint8)'),
+        _X,
+        function="f",
+    ),
     # TF
+    Hostile(
+        "tf-reads-a-file",
+        "TF",
+        "reads",
+        "run",
+        tf_reads,
+        _X,
+        inputs_named=("x",),
+        outputs_named=("y",),
+    ),
+    Hostile(
+        "tf-writes-a-file",
+        "TF",
+        "writes",
+        "run",
+        tf_writes,
+        _X,
+        inputs_named=("x",),
+        outputs_named=("y",),
+    ),
     Hostile(
         "tf-abort",
         "TF",
@@ -719,7 +795,11 @@ def use(hostile: Hostile) -> None:
     blob = hostile.make()
     for inputs in [hostile.good, hostile.inputs] if hostile.good else [hostile.inputs]:
         seen = _USES[hostile.backend](hostile, blob, inputs)
-        if inputs is hostile.good and not np.array_equal(seen, np.asarray(hostile.answer)):
+        if (
+            hostile.good
+            and inputs is hostile.good
+            and not np.array_equal(seen, np.asarray(hostile.answer))
+        ):
             raise AssertionError(f"for good inputs it returned {seen!r}")
 
 
@@ -803,6 +883,10 @@ def tried(hostile: Hostile) -> Seen:
     except subprocess.TimeoutExpired:
         return Seen("endless", time.monotonic() - began)
     seconds = time.monotonic() - began
+    if ended.returncode == 0 and hostile.does in {"reads", "writes"}:
+        there = hostile.does == "reads" or WRITTEN.exists()
+        WRITTEN.unlink(missing_ok=True)
+        return Seen(hostile.does if there else "nothing", seconds)
     text = next(reversed(ended.stderr.strip().splitlines()), "")
     if ended.returncode < 0:
         return Seen(signal.Signals(-ended.returncode).name, seconds, text)
@@ -824,9 +908,8 @@ def main() -> int:
             continue
         seen = tried(each)
         # What leaks was run often, and endless recursion takes memory until there is none.
-        expected = {"leak": {"memory"}, "endless": {"endless", "memory"}}.get(
-            each.does, {each.does}
-        )
+        others = {"leak": "memory", "endless": "memory", "beyond": "SIGSEGV"}
+        expected = {each.does, others.get(each.does)}
         wrong += seen.did not in expected
         mark = "" if seen.did in expected else f"  NOT {each.does}: {seen.text[:200]}"
         size = len(each.make())

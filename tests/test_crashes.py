@@ -449,6 +449,26 @@ def test_models_that_never_end_are_ended_in_time(serving, wire, hostile):
     assert seconds < LIMIT + NOISE
 
 
+REACHING = [case for does in ("reads", "writes", "beyond") for case in cases(does=does)]
+
+
+@pytest.mark.parametrize("hostile", REACHING)
+def test_models_that_reach_for_files_or_memory_that_is_not_theirs_get_an_error(wire, hostile):
+    written = hostile_models.WRITTEN
+    written.unlink(missing_ok=True)
+
+    error = wire.read(*hostile.store(hostile.name))
+    if error == "OK":
+        setting, command = hostile.run(hostile.name)
+        assert [wire.read(*each) for each in setting] == ["OK"] * len(setting)
+        error = wire.read(*command)
+
+    print(f"{hostile.name}: {error!r}")
+    assert isinstance(error, WireError)
+    assert "root:" not in error
+    assert not written.exists()
+
+
 @pytest.mark.parametrize("hostile", cases(does="memory"))
 def test_models_that_want_all_memory_are_refused_it(serving, wire, hostile):
     command = prepared(wire, hostile, hostile.name)
