@@ -66,6 +66,7 @@ def serving(environment, start):
 def wire(serving):
     """A connection; what was stored before the test must be there after it, and work."""
     with serving.wire() as wire:
+        wire.socket.settimeout(100)  # a busy machine takes half a minute to import TensorFlow
         yield wire
         assert run(wire, "good", [3, 4]) == [6, 8]
         assert read(wire, "kept") == [1, 2, 3]
