@@ -481,6 +481,29 @@ def test_models_that_want_all_memory_are_refused_it(serving, wire, hostile):
     assert serving.memory() < 2**30
 
 
+@pytest.mark.skipif(find_spec("onnxruntime") is None, reason="ONNX Runtime is not installed")
+def test_a_model_that_is_never_built_is_given_up_and_others_are_stored_meanwhile(
+    environment, start
+):
+    (hostile,) = hostile_models.all_of("ONNX", does="endless", when="store")
+    divide = next(hostile_models.all_of("ONNX", does="SIGFPE", when="run"))
+    options = ("--model-load-timeout", "4000")
+    with start(*options) as serving, serving.wire() as wire, serving.wire() as other:
+        assert wire.read(*divide.store("other")) == "OK"  # ONNX Runtime is imported
+        began = time.monotonic()
+        wire.send(*hostile.store("endless"))
+        store(other, "quick", DOUBLE)
+        assert other.read(*divide.store("another")) == "OK"
+        others = time.monotonic() - began
+        error = wire.reply().decode()
+        seconds = time.monotonic() - began
+
+    print(f"{error!r} after {seconds:.2f} s; two others were stored within {others:.2f} s")
+    assert "took longer than 4 s" in error
+    assert others < seconds
+    assert 4.0 <= seconds < 4.0 + NOISE
+
+
 # --------------------------------------------------------------------------- ends of the server
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - it is only looked at
 
