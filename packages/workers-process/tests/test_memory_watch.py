@@ -48,9 +48,9 @@ def test_a_process_that_is_gone_takes_nothing():
     ("now", "cause"),
     [
         (Usage(asked=1300, own=1200, shared=0, threads=4), ""),
-        (Usage(asked=1300, own=700, shared=500, threads=4), ""),
-        (Usage(asked=1300, own=700, shared=501, threads=4), beyond(1000)),
-        (Usage(asked=300, own=100, shared=1101, threads=4), beyond(1000)),
+        (Usage(asked=1300, own=1200, shared=250, threads=4), ""),
+        (Usage(asked=1300, own=1200, shared=251, threads=4), beyond(1000)),
+        (Usage(asked=300, own=100, shared=1351, threads=4), beyond(1000)),
         (
             Usage(asked=300, own=200, shared=0, threads=MOST_THREADS + 1),
             "it started more than 4096 threads",

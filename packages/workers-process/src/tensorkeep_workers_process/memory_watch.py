@@ -16,6 +16,8 @@ from tensorkeep_workers_process.memory_limit import SETTING, beyond
 MOST_THREADS: Final = 4096
 """Threads of one worker; frameworks start a few for each core."""
 
+# Its own may reach the limit, where the kernel holds it; tensors on their way come on top.
+_IN_ALL: Final = 1.25
 _NEARLY: Final = 0.75  # of a limit: what died then may have died of it
 _MEGABYTE: Final = 1_000_000
 _BLOCK: Final = 512  # bytes that `st_blocks` counts
@@ -80,7 +82,7 @@ def excess(first: Usage, now: Usage, limit: int) -> str:
         now: What it takes now.
         limit: Bytes that it may take.
     """
-    if now.own - first.own + now.shared > limit:
+    if now.own - first.own + now.shared > _IN_ALL * limit:
         return beyond(limit)
     if now.threads > MOST_THREADS:
         return f"it started more than {MOST_THREADS} threads"
