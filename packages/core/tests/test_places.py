@@ -110,27 +110,44 @@ def test_what_is_given_as_an_object_runs_here_for_no_other_process_could_load_it
     assert isolation.options is None
 
 
-@pytest.mark.parametrize("isolate", ["auto", "all", "FAKE"])
-def test_without_workers_everything_runs_here_and_the_log_says_so_once(isolate, caplog):
-    def start(_options):
-        raise RuntimeError("this is no Linux")
+def fail_to_start(_options):
+    raise RuntimeError("this is no Linux")
 
-    kind = SimpleNamespace(name="processes", load=lambda: start)
-    for kinds, why in (([kind], "processes: this is no Linux"), ([], "no package that brings")):
-        caplog.clear()
-        backends = Backends(
-            installed=lambda: [SimpleNamespace(name="FAKE", load=FakeBackend)],
-            worker_kinds=lambda kinds=kinds: kinds,
-            judges=lambda: (),
-        )
-        found = Places(backends, EngineConfig(isolate=isolate))
-        for _ in range(2):
-            placement = found.of_model(SPEC, BLOB)
-            assert not placement.isolated
-            assert why in placement.reason
-        assert why in found.unavailable
-        (warning,) = caplog.records
-        assert why in warning.getMessage()
+
+FAILING = SimpleNamespace(name="processes", load=lambda: fail_to_start)
+
+
+def without_workers(kinds, isolate):
+    backends = Backends(
+        installed=lambda: [SimpleNamespace(name="FAKE", load=FakeBackend)],
+        worker_kinds=lambda: kinds,
+        judges=lambda: (),
+    )
+    return Places(backends, EngineConfig(isolate=isolate))
+
+
+@pytest.mark.parametrize(
+    ("kinds", "why"), [([FAILING], "processes: this is no Linux"), ([], "no package that brings")]
+)
+def test_without_workers_everything_runs_here_and_the_log_says_so_once(kinds, why, caplog):
+    found = without_workers(kinds, "auto")
+    for _ in range(2):
+        placement = found.of_model(SPEC, BLOB)
+        assert not placement.isolated
+        assert why in placement.reason
+    assert why in found.unavailable
+    (warning,) = caplog.records
+    assert why in warning.getMessage()
+
+
+@pytest.mark.parametrize("isolate", ["all", "FAKE"])
+def test_without_workers_what_is_isolated_by_name_is_refused(isolate):
+    found = without_workers([FAILING], isolate)
+    for _ in range(2):
+        with pytest.raises(BackendUnavailable, match=r"to be isolated.*this is no Linux"):
+            found.of_model(SPEC, BLOB)
+        with pytest.raises(BackendUnavailable, match=r"to be isolated.*this is no Linux"):
+            found.of_script("FAKE")
 
 
 def test_a_backend_that_is_not_installed_is_named_wherever_it_was_to_run():

@@ -101,6 +101,11 @@ class Isolate:
         """Whether nothing is isolated, whatever there is."""
         return self.mode == _NONE
 
+    @property
+    def insists(self) -> bool:
+        """Whether what is to be isolated must not run in this process instead."""
+        return self.mode != _AUTO
+
     def settled(self, backend: str) -> Placement | None:
         """Returns where everything of a backend runs; None when it hangs on the model."""
         match self.mode:

@@ -1,7 +1,7 @@
 """The two places where backends run, in this process and in workers outside, and what is where.
 
 Workers are started when something is first to run there. Where there are none, everything runs in
-this process, and the log says so.
+this process, and the log says so; what somebody asked to be isolated by name, or all, is refused.
 """
 
 from __future__ import annotations
@@ -107,7 +107,11 @@ class Places:
         return self._possible(name, of_model(self._setting, name, judge))
 
     def _possible(self, name: str, wanted: Placement) -> Placement:
-        """Returns a placement, or this process where there are no workers outside for it."""
+        """Returns a placement, or this process where there are no workers outside for it.
+
+        Raises:
+            BackendUnavailable: There are none, and who set what is isolated wants nothing else.
+        """
         if not wanted.isolated:
             return wanted
         if not self._backends.can_be_isolated(name):
@@ -115,6 +119,12 @@ class Places:
         try:
             self._started()
         except WorkersUnavailable as error:
+            if self._setting.insists:
+                why = (
+                    "it is to be isolated, and there are no workers outside this process:"
+                    f" {error.reason}"
+                )
+                raise BackendUnavailable(name, why) from error
             return Placement(isolated=False, reason=error.reason)
         return wanted
 
@@ -163,11 +173,12 @@ class Places:
                 self._workers = self._backends.start_workers(_options(self._config))
             except WorkersUnavailable as error:
                 self._unavailable = error.reason
-                _log.warning(
-                    "models and scripts run on threads of this process, which one that crashes"
-                    " ends: there are no workers outside it (%s)",
-                    error.reason,
-                )
+                if not self._setting.insists:
+                    _log.warning(
+                        "models and scripts run on threads of this process, which one that crashes"
+                        " ends: there are no workers outside it (%s)",
+                        error.reason,
+                    )
                 raise
             return self._workers
 
