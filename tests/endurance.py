@@ -246,8 +246,8 @@ class Load:
 
     def _count_hostile(self, text: str, name: str) -> None:
         kinds = {
-            "ended its worker process": "crashes",
             "not run until": "refused after three crashes",
+            "ended its worker process": "crashes",
             "took longer": "ended for time",
             "memory": "ended for memory",
             "alloc": "ended for memory",
