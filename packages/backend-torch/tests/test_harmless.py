@@ -331,15 +331,15 @@ def test_a_large_archive_is_looked_at_without_reading_its_weights(archives):
     assert why_isolated(CPU, blob) == ""
 
 
-@pytest.mark.parametrize("what", ["composed", "damaged"])
-def test_what_is_called_harmless_ends_no_process(what, tmp_path):
+@pytest.mark.parametrize(("what", "name"), [("composed", "composed"), ("damaged", "scripted")])
+def test_what_is_called_harmless_ends_no_process(what, name, tmp_path):
     program = Path(__file__).with_name("attack_torch.py")
     figures = tmp_path / "figures"
-    command = [sys.executable, program, what, "--count", "10", "--seed", "suite", "--out", figures]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    for name, found in json.loads(figures.read_text()).items():
-        assert found["killers"] == [], name
-        assert found["run"], name
+    command = [sys.executable, program, what, "--only", name, "--count", "10", "--seed", "suite"]
+    subprocess.run([*command, "--out", figures], check=True, stdout=subprocess.DEVNULL)
+    found = json.loads(figures.read_text())[name]
+    assert found["killers"] == []
+    assert found["run"]
 
 
 def test_the_list_has_no_operator_whose_safety_hangs_on_values():
