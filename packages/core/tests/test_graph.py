@@ -10,7 +10,7 @@ from tensorkeep.graph import Graph, GraphRun, Operation
 from tensorkeep.model import LoadedModel, Model, ModelSpec
 from tensorkeep.tensor import Tensor
 
-MODEL = Model(ModelSpec("FAKE"), b"", LoadedModel(None, ("x",), ("y",)), None)
+MODEL = Model(ModelSpec("FAKE"), b"", LoadedModel(None, ("x",), ("y",)), None)  # type: ignore[arg-type] # nothing is run
 TENSOR = Tensor.from_numpy(np.ones(1, np.float32))
 
 

@@ -99,7 +99,7 @@ def test_a_deleted_model_does_not_stay_because_a_client_once_used_it(wire, fake,
 
 
 # ---------------------------------------------------------------------- alone
-MODEL = Model(ModelSpec("FAKE"), b"", LoadedModel(None, ("x",), ("y",)), None)
+MODEL = Model(ModelSpec("FAKE"), b"", LoadedModel(None, ("x",), ("y",)), None)  # type: ignore[arg-type] # nothing is run
 TENSOR = Tensor.from_values(DType.INT8, (1,), [1])
 
 
