@@ -238,7 +238,7 @@ def test_whether_something_still_uses_the_arena_is_known():
     kept = reader.lend()[10:20]
     assert not reader.returned()
     kept[0] = 1  # it stays mapped
-    assert reader.lend() is None
+    assert reader.lend() is not None  # runs that were sent before the server knows
 
     del kept
     file = new_file(100_000)

@@ -93,8 +93,6 @@ def test_large_tensors_come_back_as_they_went_also_behind_small_ones(fake, run, 
         for turn in range(4):
             started = [client.start(model, floats(size, turn), name=size) for size in (count, 2)]
             assert started == [True, True]
-            refused = client.start(model, floats(count, 9.0))
-            assert not refused  # the memory for inputs is in use
             await client.until(2 * turn + 2)
         return client.ends
 
@@ -103,6 +101,42 @@ def test_large_tensors_come_back_as_they_went_also_behind_small_ones(fake, run, 
         large, small = ends[2 * turn : 2 * turn + 2]
         assert large == (count, [[float(turn)] * count])
         assert small == (2, [[float(turn)] * 2])
+
+
+def test_several_large_inputs_are_on_their_way_at_once_and_none_is_overwritten(fake, run):
+    model = fake.create(b'{"op": "multiply", "by": 2}')
+
+    async def main():
+        client = Client(fake, asyncio.get_running_loop())
+        started, ahead = 0, 0
+        while len(client.ends) < 60:
+            count = (20_000, 50_000, 100_000)[started % 3]
+            if started < 60 and client.start(model, floats(count, started), name=started):
+                started += 1
+                ahead = max(ahead, started - len(client.ends))
+            else:
+                await client.until(len(client.ends) + 1)
+        return client.ends, ahead
+
+    ends, ahead = run(main())
+    for number, (name, (values,)) in enumerate(ends):
+        assert name == number
+        assert set(values) == {2.0 * number}
+    assert ahead > 2
+
+
+def test_inputs_that_a_framework_keeps_are_not_overwritten_by_those_behind(attack, run):
+    model = attack.create(b"run keep")
+
+    async def main():
+        client = Client(attack, asyncio.get_running_loop())
+        for _ in range(3):
+            started = [client.start(model, floats(100_000, number)) for number in range(3)]
+            assert started[0]
+            await client.until(sum(started) + len(client.ends))
+        return client.ends
+
+    assert all(not isinstance(end, Exception) for _, end in run(main()))
 
 
 def test_what_takes_long_to_hand_over_is_refused(fake, run):

@@ -40,10 +40,37 @@ def room(sizes: Iterable[int]) -> int:
     return sum([aligned(size) for size in sizes if size > SMALL])
 
 
-def put(memory: NDArray[np.uint8], tensors: Sequence[Tensor | None]) -> list[Cell | None]:
-    """Writes tensors, of which there is room for all; other threads run meanwhile."""
+def place(taken: Sequence[tuple[int, int]], wanted: int, size: int) -> int | None:
+    """Returns where in an arena there is room; None where there is none.
+
+    It is taken around and around, and freed in the order in which it was taken.
+
+    Args:
+        taken: What is taken, from where to where, the oldest first.
+        wanted: Bytes that are wanted, at least one.
+        size: Bytes that the arena has.
+    """
+    if not taken:
+        return 0 if wanted <= size else None
+    (oldest, _), (newest, end) = taken[0], taken[-1]
+    if newest < oldest:  # it has gone around
+        return end if end + wanted <= oldest else None
+    if end + wanted <= size:
+        return end
+    return 0 if wanted <= oldest else None
+
+
+def put(
+    memory: NDArray[np.uint8], tensors: Sequence[Tensor | None], offset: int = 0
+) -> list[Cell | None]:
+    """Writes tensors, of which there is room for all; other threads run meanwhile.
+
+    Args:
+        memory: The memory of an arena.
+        tensors: The tensors.
+        offset: Where the first is written.
+    """
     cells: list[Cell | None] = []
-    offset = 0
     for tensor in tensors:
         if tensor is None:
             cells.append(None)
@@ -59,7 +86,7 @@ def put(memory: NDArray[np.uint8], tensors: Sequence[Tensor | None]) -> list[Cel
 
 
 class Arena:
-    """The server's side of it: of one worker, for one call at a time.
+    """The server's side of it, of one worker.
 
     Attributes:
         memory: The memory; nothing until room was made.
@@ -123,7 +150,4 @@ class ArenaReader:
 
     def returned(self) -> bool:
         """Returns whether nothing uses what was lent; otherwise another file has to come."""
-        if self._lease is None or self._lease() is None:
-            return True
-        self._mapping = None
-        return False
+        return self._lease is None or self._lease() is None

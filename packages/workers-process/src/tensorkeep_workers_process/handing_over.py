@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
-from tensorkeep_workers_process.arena import LARGEST, Arena, put, room
+from tensorkeep_workers_process.arena import LARGEST, SOON_COPIED, Arena, put, room
 from tensorkeep_workers_process.channel import close_all
 from tensorkeep_workers_process.tensor_cells import from_worker, in_files
 
@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 
     from tensorkeep.tensor import Tensor
     from tensorkeep_workers_process import messages
+
+
+_AHEAD: Final = 4
+"""Runs whose inputs of the usual size find room in an arena: all but one wait for the first."""
 
 
 class Given(NamedTuple):
@@ -44,20 +48,32 @@ class HandingOver:
         self._results = Arena()  # for outputs
         self._wanted = 0  # bytes of outputs for which there was no room
 
-    def give(self, tensors: Sequence[Tensor], *, behind: bool = False) -> Given:
+    @property
+    def room_for_inputs(self) -> int:
+        """Bytes of the arena for inputs."""
+        return len(self._arena.memory)
+
+    def give(
+        self, tensors: Sequence[Tensor], *, behind: bool = False, offset: int | None = None
+    ) -> Given:
         """Returns inputs as cells, and what else goes with them: files that the caller closes.
 
         Args:
             tensors: The inputs.
             behind: Whether outputs of a run before this one may still lie in the arena for outputs.
+            offset: Where in the arena for inputs there is room for them; None where nothing of it
+                is in use.
         """
         wanted = room([tensor.nbytes for tensor in tensors])
         files: list[int] = []
         try:
-            arena = _new_in(self._arena, wanted if wanted <= LARGEST else 0, files)
+            arena = 0
+            if offset is None and wanted <= LARGEST:
+                several = _AHEAD * wanted if wanted <= SOON_COPIED else wanted
+                arena = _new_in(self._arena, several, files)
             results = 0 if behind else _new_in(self._results, self._wanted, files)
             if wanted <= LARGEST:
-                cells = put(self._arena.memory, tensors)
+                cells = put(self._arena.memory, tensors, offset or 0)
             else:
                 cells, sealed = in_files(tensors)
                 files += sealed

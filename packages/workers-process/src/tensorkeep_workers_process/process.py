@@ -299,6 +299,11 @@ class Process:
         """The descriptor that can be read when it has sent something."""
         return self._channel.socket.fileno()
 
+    @property
+    def room_for_inputs(self) -> int:
+        """Bytes of the arena for inputs."""
+        return self._tensors.room_for_inputs
+
     def start_run(
         self,
         runnable: int,
@@ -306,14 +311,16 @@ class Process:
         run: RunContext,
         *,
         behind: bool,
+        offset: int | None,
     ) -> int:
         """Sends a run without waiting; see `reply`.
 
         Args:
             runnable: Number of the model.
-            inputs: Its inputs, which fit into the arena; it has to be free if they need it.
+            inputs: Its inputs.
             run: Where and for how long.
             behind: Whether others were sent before it whose replies have not been taken.
+            offset: Where in the arena there is room for them; None where nothing of it is in use.
 
         Returns:
             The number of the call. It may still be to be sent, with others: see `flush`.
@@ -322,7 +329,7 @@ class Process:
             BlockingIOError: It has been sent much that it has not read.
         """
         number = self._calls = self._calls + 1
-        given = self._tensors.give(inputs, behind=behind)
+        given = self._tensors.give(inputs, behind=behind, offset=offset)
         most = 0 if behind else SOON_COPIED
         message = messages.Run(
             number, runnable, given.cells, _where(run), given.arena, given.results, most

@@ -11,7 +11,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tensorkeep.isolation import NotBegun
-from tensorkeep_workers_process.arena import SMALL, SOON_COPIED
+from tensorkeep_workers_process.arena import SOON_COPIED, place, room
 from tensorkeep_workers_process.messages import NoMessage
 
 if TYPE_CHECKING:
@@ -52,13 +52,13 @@ class _Sent:
     Attributes:
         number: Number of the call.
         run: Its context.
-        in_arena: Whether its inputs lie in the arena.
+        place: From where to where its inputs lie in the arena; None where they do not.
         done: What is told of its end; None once it was withdrawn.
     """
 
     number: int
     run: RunContext
-    in_arena: bool
+    place: tuple[int, int] | None
     done: Done | None
 
 
@@ -86,21 +86,26 @@ class ProcessRunner:
     ) -> bool:
         """See `tensorkeep.isolation.Runner.start`."""
         sizes = [tensor.nbytes for tensor in inputs]
-        in_arena = max(sizes, default=0) > SMALL
         if self._dying or sum(sizes) > SOON_COPIED:
             return False
-        if in_arena and any(sent.in_arena for sent in self._sent):
-            return False  # it is free again soon
         runnable: int = model.native.number
         worker = self._worker_for(runnable)
         if worker is None:
             return False
+        wanted = room(sizes)
+        offset = None
+        taken = [sent.place for sent in self._sent if sent.place is not None] if wanted else []
+        if taken:
+            offset = place(taken, wanted, worker.room_for_inputs)
+            if offset is None:
+                return False  # there is room again when those before it are done
         try:
-            number = worker.start_run(runnable, inputs, run, behind=bool(self._sent))
+            number = worker.start_run(runnable, inputs, run, behind=bool(self._sent), offset=offset)
         except BlockingIOError:
             self._release_if_idle()
             return False
-        self._sent.append(_Sent(number, run, in_arena, done))
+        first = offset or 0
+        self._sent.append(_Sent(number, run, (first, first + wanted) if wanted else None, done))
         if len(self._sent) == 1:
             worker.flush()  # the worker waits for it
             self._begin_first()
