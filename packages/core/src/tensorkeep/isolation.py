@@ -55,7 +55,7 @@ class WorkerStatus:
     Attributes:
         backend: The backend that it serves.
         pid: Its process; 0 where it has none.
-        runs: Runs and builds that it has done.
+        runs: Runs that it has done.
         models: Models and scripts that it holds now.
         memory: Bytes that it takes now; 0 where that is not known.
     """

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 from array import array
+from contextlib import suppress
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
@@ -134,6 +135,11 @@ class Channel:
         except OSError as error:
             raise EOFError from error
         raise EOFError
+
+    def end(self) -> None:
+        """Ends the connection for both ends; who waits for a message gets `EOFError`."""
+        with suppress(OSError):  # it has ended
+            self.socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Closes this end."""

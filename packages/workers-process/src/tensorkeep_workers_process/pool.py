@@ -100,15 +100,15 @@ class Pool:
             del self._busy[worker.number]
             self._lock.notify_all()
             old = self.is_old(worker)
-            if not (worker.ended.is_set() or old or self._closed):
+            gone = worker.gone
+            if not (gone or old or self._closed):
                 worker.since = monotonic()
                 self._idle[worker.number] = worker
                 self._tell_of_freed(worker)
                 return
             self._freed.pop(worker.number, None)
-            ended = worker.ended.is_set()
-            self._counts["recycled"] += old and not ended
-        if ended:
+            self._counts["recycled"] += old and not gone
+        if gone:
             worker.close()
         else:
             worker.retire()

@@ -63,7 +63,7 @@ class Process:
         holds: The models and scripts that it holds, and the bytes of each, in the order of their
             last use; guarded by whoever places calls.
         figures: The backend's figures, as it told them last.
-        runs: Runs and builds that it has done.
+        runs: Runs that it has done.
         since: Since when it waits for work.
         exhausted: Whether something failed for want of memory: what has it may never let go of it.
         retired: Whether its end is what was wanted.
@@ -126,6 +126,11 @@ class Process:
             timer.cancel()
 
     @property
+    def gone(self) -> bool:
+        """Whether it has ended, or is ending because something took too long."""
+        return self.ended.is_set() or bool(self._too_long)
+
+    @property
     def for_time(self) -> bool:
         """Whether it was ended because something took too long."""
         return bool(self._too_long)
@@ -157,7 +162,7 @@ class Process:
         if violation:
             self._cause = f"it sent what is no message: {violation}"
             self._kill()
-        if not self.ended.wait(_PATIENCE):
+        if not self._too_long and not self.ended.wait(_PATIENCE):
             if is_running(self.pid):
                 self._cause = self._cause or "it closed its connection"
                 self._kill()
@@ -199,6 +204,9 @@ class Process:
             self._too_long = reason
         self.look()
         self._kill()
+        with self._lock:  # who waits is told at once: to free much memory takes the system long
+            if not self._closed:
+                self._channel.end()
 
     def _cancel(self, number: int, run: RunContext) -> None:
         """Cancels a call: gently at first."""
@@ -255,7 +263,6 @@ class Process:
             built = self._expect(messages.Built, number)
             if not (script or built.axis):
                 raise NoMessage("a model without what is known of its axes")
-        self.runs += 1
         return built
 
     def run(
@@ -469,7 +476,8 @@ class Process:
                 run.on_cancel(None)
             if not sound and not self.ended.is_set():  # what it would send now belongs to no call
                 self._kill()
-                self.ended.wait(_PATIENCE)
+                if not self._too_long:
+                    self.ended.wait(_PATIENCE)
 
     def _send(self, message: messages.ToWorker, files: Sequence[int] = (), flags: int = 0) -> None:
         """Sends a message, with files, which are closed then."""
