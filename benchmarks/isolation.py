@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 from figures import Load
 from load import Timing, benchmark
-from networks import Network, networks
+from networks import NAMES, Network, network
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -82,21 +82,21 @@ def serving(kind: str) -> Iterator[Server]:
             stop(process)
 
 
-def store(server: Server, backend: str, network: Network, batch: int) -> list[str]:
+def store(server: Server, backend: str, model: Network, batch: int) -> list[str]:
     """Store a network and its input, and return the command that runs it.
 
     Raises:
         BenchError: The server answered with an error.
     """
-    key, x = f"{backend}-{network.name}", f"{backend}-{network.name}-x"
+    key, x = f"{backend}-{model.name}", f"{backend}-{model.name}-x"
     batching = ("BATCHSIZE", batch) if batch else ()
-    shape = network.x.shape
+    shape = model.x.shape
     run = ["AI.MODELEXECUTE", key, "INPUTS", "1", x, "OUTPUTS", "1", f"{key}-y"]
     with server.connect() as wire:
         wire.socket.settimeout(120)
         for command in (
-            ("AI.MODELSTORE", key, backend, "CPU", *batching, *network.words, "BLOB", network.blob),
-            ("AI.TENSORSET", x, "FLOAT", *shape, "BLOB", network.x.tobytes()),
+            ("AI.MODELSTORE", key, backend, "CPU", *batching, *model.words, "BLOB", model.blob),
+            ("AI.TENSORSET", x, "FLOAT", *shape, "BLOB", model.x.tobytes()),
             run,
         ):
             reply = wire.ask(*command)
@@ -153,7 +153,7 @@ def main() -> None:
     """Measure, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--backend", action="append", choices=[*_MODULES], help="default: all")
-    parser.add_argument("--network", action="append", help="default: all")
+    parser.add_argument("--network", action="append", choices=NAMES, help="default: all")
     parser.add_argument("--clients", action="append", type=int, help="default: 1, 16 and 50")
     parser.add_argument("--batch", type=int, default=0, help="BATCHSIZE of the models")
     parser.add_argument("--reps", type=int, default=5)
@@ -161,20 +161,16 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="file for programs")
     asked = parser.parse_args()
     backends = asked.backend or [name for name in _MODULES if find_spec(_MODULES[name])]
-    todo = [
-        (backend, network)
-        for backend in backends
-        for network in networks(backend)
-        if not asked.network or network.name in asked.network
-    ]
+    todo = [(backend, name) for backend in backends for name in asked.network or NAMES]
     figures = []
     with ExitStack() as stack:
         servers = [stack.enter_context(serving(kind)) for kind in (THREADS, PROCESSES)]
-        for backend, network in track(todo, "measuring", console=Console(stderr=True)):
-            commands = [store(server, backend, network, asked.batch) for server in servers]
+        for backend, name in track(todo, "measuring", console=Console(stderr=True)):
+            made = network(backend, name)
+            commands = [store(server, backend, made, asked.batch) for server in servers]
             for clients in asked.clients or _CLIENTS:
                 found = compare(servers, commands[0], clients, asked.reps, asked.secs)
-                figures.append(Figure(backend, network.name, clients, *found))
+                figures.append(Figure(backend, name, clients, *found))
     Console(width=120).print(table(figures))
     if asked.json:
         asked.json.write_text(json.dumps([asdict(each) for each in figures], indent=1) + "\n")

@@ -46,14 +46,16 @@ class Network:
     x: Array
 
 
-def networks(backend: str) -> list[Network]:
-    """Return the networks of a backend: TORCH, TF or TFLITE."""
-    words = _NAMES if backend == "TF" else ()
-    made = [_digits(backend)]
-    for name, (make, shape) in _NETWORKS.items():
-        x = np.random.default_rng(1).standard_normal(shape, np.float32)
-        made.append(Network(name, _MAKERS[backend](make, x), words, x))
-    return made
+NAMES: Final = ("digits", "cnn", "picture", "transformer")
+
+
+def network(backend: str, name: str) -> Network:
+    """Return a network for a backend: TORCH, TF or TFLITE."""
+    if name == "digits":
+        return _digits(backend)
+    make, shape = _NETWORKS[name]
+    x = np.random.default_rng(1).standard_normal(shape, np.float32)
+    return Network(name, _MAKERS[backend](make, x), _NAMES if backend == "TF" else (), x)
 
 
 def _digits(backend: str) -> Network:

@@ -203,6 +203,26 @@ def test_how_long_others_wait_is_measured_beside_a_server_that_does_nothing(tmp_
         assert row["within"] is (row["worst_ms"] - row["idle_ms"] <= 20)
 
 
+def test_threads_and_processes_are_compared_side_by_side(tmp_path):
+    found = tmp_path / "kinds.json"
+    program = [sys.executable, str(BENCHMARKS / "isolation.py"), "--json", str(found)]
+    chosen = ["--backend", "TFLITE", "--network", "digits", "--clients", "2"]
+
+    done = subprocess.run(
+        [*program, *chosen, "--reps", "1", "--secs", "0.1"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "processes/s" in done.stdout
+    (figure,) = json.loads(found.read_text(encoding="utf-8"))
+    assert (figure["backend"], figure["network"], figure["clients"]) == ("TFLITE", "digits", 2)
+    assert set(figure["rates"]) == {"threads", "processes"}
+    assert figure["ratio"] > 0
+
+
 def test_of_several_tries_the_one_that_kept_others_waiting_least_counts(module_of):
     module = module_of("responsiveness")
     tries = [
