@@ -4,6 +4,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tensorkeep import slot as module
 from tensorkeep.batch_axis import KNOWN, POSSIBLE
@@ -197,12 +199,13 @@ def test_members_of_a_shared_run_that_failed_run_alone_before_what_came_later(be
     bench.hand("a+b", model)
     bench.hand("c", model)
     bench.runners["A"].finish(result)
-    assert bench.outcomes == []
-
+    assert bench.slot.take_back() == 0
     bench.runners["A"].finish()
+    assert bench.outcomes == []  # in the order in which they were handed
+
     assert [failed is None for _, failed in bench.thread.batches] == [False]
     bench.thread.finish()
-    assert sorted(map(str, bench.outcomes)) == ["['a', 'b']", "['c']"]
+    assert bench.outcomes == [["a", "b"], ["c"]]
 
 
 def test_members_run_alone_when_the_outputs_do_not_have_the_expected_rows(bench):
@@ -263,3 +266,68 @@ def test_nothing_is_waited_for_while_the_thread_is_at_work(bench):
     bench.slot.wait(10)
 
     assert bench.outcomes == []
+
+
+def test_what_waits_behind_a_shared_run_that_failed_can_be_taken_back(bench):
+    model = bench.model()
+    bench.hand("a+b", model)
+    bench.hand("c", model)
+    bench.runners["A"].finish(RunFailed("no"))
+    bench.hand("d", bench.script())
+
+    assert bench.slot.take_back() == 1
+    bench.runners["A"].finish()
+    bench.thread.finish()
+    assert bench.outcomes == [["a", "b"], ["c"]]
+
+
+def test_what_the_thread_has_not_begun_can_be_taken_back(bench):
+    for name in "abc":
+        bench.hand(name, bench.script())
+    bench.hand("d", bench.model())
+
+    assert bench.slot.take_back() == 3
+    bench.thread.finish()
+    assert bench.outcomes == [["a"]]
+
+
+STEPS = ["model A", "model B", "pair", "script", "end A", "end B", "fail A", "end thread", "back"]
+
+
+@given(st.lists(st.sampled_from(STEPS), max_size=60))
+def test_each_batch_ends_once_and_in_order_unless_it_was_taken_back(steps):
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        bench = Bench(monkeypatch)
+        model = {name: bench.model(name) for name in "AB"}
+        script = bench.script()
+        expected = []
+
+        for number, step in enumerate(steps):
+            names = [chr(0x100 + 2 * number), chr(0x101 + 2 * number)]
+            match step.split():
+                case ["back"]:
+                    ended = len(bench.outcomes)
+                    count = bench.slot.take_back()
+                    assert count <= len(expected) - ended
+                    del expected[len(expected) - count :]
+                case ["end" | "fail", _]:
+                    end(bench, step)
+                case [kind, *which]:
+                    handed = names if kind == "pair" else names[:1]
+                    runnable = script if kind == "script" else model[which[0] if which else "A"]
+                    bench.hand("+".join(handed), runnable)
+                    expected.append(handed)
+        for _ in range(3 * len(steps)):
+            for step in ("end A", "end B", "end thread"):
+                end(bench, step)
+        assert bench.outcomes == expected
+
+
+def end(bench, step):
+    """Ends what goes on somewhere, if anything does."""
+    how, where = step.split()
+    if where == "thread":
+        if bench.thread.batches:
+            bench.thread.finish()
+    elif bench.runners[where].runs:
+        bench.runners[where].finish(RunFailed("no") if how == "fail" else None)

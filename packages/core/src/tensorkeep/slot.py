@@ -8,8 +8,10 @@ between threads. Everything else is done by the thread.
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass, field
+from enum import Enum
 from time import monotonic
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from tensorkeep.errors import TensorkeepError
 from tensorkeep.execution import inputs_of_one_run, lost, outcomes_of_one_run
@@ -32,20 +34,34 @@ if TYPE_CHECKING:
     from tensorkeep.worker import Worker
 
 
-class _Batch(NamedTuple):
-    """A batch that the slot was handed.
+class _Where(Enum):
+    """Where a batch is."""
+
+    WAITING = "waiting for what goes on elsewhere"
+    OUTSIDE = "in a worker outside, without the thread"
+    THREAD = "with the thread"
+    DONE = "done, behind one that is not"
+
+
+@dataclass(slots=True, eq=False)
+class _Batch:
+    """A batch that the slot was handed, and whose outcomes it has not given back.
 
     Attributes:
         runs: Its runs.
         context: Their context.
-        failed: What a shared run of them failed with, where they have had one.
+        where: Where it is.
         by_thread: Whether the thread is to do it.
+        failed: What a shared run of it failed with, where it has had one.
+        outcomes: Its outcomes, once it is done.
     """
 
     runs: Sequence[Run]
     context: RunContext
-    failed: Exception | None = None
+    where: _Where = _Where.WAITING
     by_thread: bool = False
+    failed: Exception | None = None
+    outcomes: list[Outcome] = field(default_factory=list)
 
 
 class Slot:
@@ -68,37 +84,47 @@ class Slot:
     ) -> None:
         self._outbox = outbox
         self._thread = ThreadWorker(name, Outbox(loop, self._take_from_thread))
-        self._on_thread = 0  # batches that the thread has
         self._find_runner = runner
         self._runners: dict[Backend, Runner | None] = {}
-        self._running: Runner | None = None  # that has the batches of `_started`
-        self._started: deque[_Batch] = deque()
-        self._began = 0.0  # when the first of them was begun
-        self._waiting: deque[_Batch] = deque()  # for what goes on elsewhere
+        self._batches: deque[_Batch] = deque()  # in the order in which they were handed
+        self._waiting = 0  # how many of them wait
+        self._on_thread: deque[_Batch] = deque()  # those with the thread
+        self._outside: deque[_Batch] = deque()  # those outside
+        self._running: Runner | None = None  # that has those
+        self._began = 0.0  # when the first of those was begun
 
     # ------------------------------------------------------------------ as any worker
     def hand(self, batch: Sequence[Run], context: RunContext) -> None:
         """See `worker.Worker.hand`."""
         handed = _Batch(batch, context)
+        self._batches.append(handed)
         if self._waiting or not self._begin(handed):
-            self._waiting.append(handed)
+            self._waiting += 1
 
     def wait(self, seconds: float) -> None:
         """See `worker.Worker.wait`."""
-        if self._started and self._running is not None:
+        if self._outside and self._running is not None:
             self._running.wait(seconds)
 
     def take_back(self) -> int:
         """See `worker.Worker.take_back`."""
-        count = len(self._waiting)
-        self._waiting.clear()
-        from_thread = self._thread.take_back()
-        self._on_thread -= from_thread
-        if self._running is not None:
+        before = len(self._batches)
+        while self._batches:
+            last = self._batches[-1]
+            if last.where is not _Where.WAITING or last.failed is not None:
+                break
+            self._batches.pop()
+            self._waiting -= 1
+        if self._batches and self._batches[-1].where is _Where.THREAD:
+            for _ in range(self._thread.take_back()):
+                self._on_thread.pop()
+                self._batches.pop()
+        elif self._batches and self._batches[-1].where is _Where.OUTSIDE:
+            assert self._running is not None  # noqa: S101 - it has them
             for _ in range(self._running.withdraw()):
-                self._started.pop()
-                count += 1
-        return count + from_thread
+                self._outside.pop()
+                self._batches.pop()
+        return before - len(self._batches)
 
     def stop(self) -> None:
         """See `worker.Worker.stop`."""
@@ -116,14 +142,15 @@ class Slot:
         """Begins a batch, or has it begin behind others; returns whether it could."""
         runner = None if batch.by_thread else self._runner_for(batch.runs[0].runnable)
         if runner is not None:
-            if self._on_thread or (self._started and runner is not self._running):
+            if self._on_thread or (self._outside and runner is not self._running):
                 return False
             if self._start(batch, runner):
                 return True
-        if self._started:
+        if self._outside:
             return False
+        batch.where = _Where.THREAD
+        self._on_thread.append(batch)
         self._thread.hand(batch.runs, batch.context, batch.failed)
-        self._on_thread += 1
         return True
 
     def _start(self, batch: _Batch, runner: Runner) -> bool:
@@ -131,14 +158,12 @@ class Slot:
         runnable = batch.runs[0].runnable
         assert isinstance(runnable, Model)  # noqa: S101 - see _runner_for
         inputs = inputs_of_one_run(batch.runs)
-        if inputs is None:
+        if inputs is None or not runner.start(runnable.loaded, inputs, batch.context, self._done):
             return False
-        if not self._started:
+        if not self._outside:
             self._running, self._began = runner, monotonic()
-        self._started.append(batch)
-        if not runner.start(runnable.loaded, inputs, batch.context, self._done):
-            self._started.pop()
-            return False
+        batch.where = _Where.OUTSIDE
+        self._outside.append(batch)
         return True
 
     def _runner_for(self, runnable: Runnable) -> Runner | None:
@@ -151,35 +176,48 @@ class Slot:
         return self._runners[backend]
 
     def _begin_waiting(self) -> None:
-        while self._waiting and self._begin(self._waiting[0]):
-            self._waiting.popleft()
+        """Begins what waits, in order, as far as that is possible."""
+        if not self._waiting:
+            return
+        for batch in [each for each in self._batches if each.where is _Where.WAITING]:
+            if not self._begin(batch):
+                return
+            self._waiting -= 1
 
     # ------------------------------------------------------------------ what comes back
     def _done(self, result: Sequence[Tensor | None] | Exception) -> None:
         """Takes what became of the first batch that was started without the thread."""
-        batch = self._started.popleft()
+        batch = self._outside.popleft()
         now = monotonic()
         seconds, self._began = now - self._began, now
         if isinstance(result, NotBegun):
-            self._again(batch._replace(by_thread=True))
+            self._do_again(batch)
             return
         try:
             outcomes = outcomes_of_one_run(batch.runs, result, batch.context, seconds)
         except (TensorkeepError, UnexpectedRowsError) as error:
-            self._again(batch._replace(failed=error, by_thread=True))
+            batch.failed = error
+            self._do_again(batch)
             return
         except Exception as error:  # noqa: BLE001 - `lost` logs it; who waits must hear of it
             outcomes = lost(batch.runs, error)
-        self._outbox.give(outcomes, self)
-        self._begin_waiting()
+        self._end(batch, outcomes)
 
-    def _again(self, batch: _Batch) -> None:
-        """Has a batch done by the thread, before all that were handed after it."""
-        first = sum(each.by_thread for each in self._waiting)
-        self._waiting.insert(first, batch)
+    def _do_again(self, batch: _Batch) -> None:
+        """Has a batch done by the thread."""
+        batch.by_thread, batch.where = True, _Where.WAITING
+        self._waiting += 1
         self._begin_waiting()
 
     def _take_from_thread(self, outcomes: list[Outcome], _: Worker, done: bool) -> None:  # noqa: FBT001 - a callback
-        self._on_thread -= done
-        self._outbox.give(outcomes, self, done=done)
+        if done:
+            self._end(self._on_thread.popleft(), outcomes)
+        else:
+            self._outbox.give(outcomes, self, done=False)
+
+    def _end(self, batch: _Batch, outcomes: list[Outcome]) -> None:
+        """Gives back the outcomes of a batch, once all before it have theirs."""
+        batch.where, batch.outcomes = _Where.DONE, outcomes
+        while self._batches and self._batches[0].where is _Where.DONE:
+            self._outbox.give(self._batches.popleft().outcomes, self)
         self._begin_waiting()
