@@ -101,14 +101,31 @@ class WrongType(TensorkeepError, TypeError):
 
 
 class KeyMissing(TensorkeepError, LookupError):
-    """There is no value under a key that an operation needs."""
+    """There is no value under a key that an operation needs.
 
-    def __init__(self, key: bytes = b"") -> None:
+    Attributes:
+        key: The key.
+        kind: What was looked for under it, such as `Tensor` or `Model`; None for any value.
+    """
+
+    def __init__(self, key: bytes = b"", kind: type | None = None) -> None:
         super().__init__(f"there is no key {key!r}")
         self.key = key
+        self.kind = kind
 
 
-# --------------------------------------------------------------------------- backends
+class StoreError(TensorkeepError):
+    """A store cannot do what it was asked for, or its engine refuses it.
+
+    Attributes:
+        line: The whole error line for a client, with its code word.
+    """
+
+    def __init__(self, line: str) -> None:
+        super().__init__(line)
+        self.line = line
+
+
 class BackendUnavailable(TensorkeepError):
     """A backend cannot be used.
 

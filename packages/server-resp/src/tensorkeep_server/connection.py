@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final, cast
 from tensorkeep_server.calls import call
 from tensorkeep_server.encoding import encode
 from tensorkeep_server.errors import CommandError, Refused, error_reply
+from tensorkeep_server.hangups import hang_up
 from tensorkeep_server.inbox import Inbox
 from tensorkeep_server.later import Later
 from tensorkeep_server.output_limit import Arrears
@@ -484,6 +485,8 @@ class Connection(asyncio.BufferedProtocol):
         self._inbox.clear()
         self._let_go()
         try:
+            if self._registered and not self._lost:  # else the number is none, or another socket's
+                hang_up(self._descriptor)
             self._transport.abort()
         except Exception:  # noqa: BLE001 - logged; at least nothing is kept for it
             _log.exception("a connection could not be closed")

@@ -59,6 +59,7 @@ def _device_unavailable(error: core.DeviceUnavailable) -> str:
 # First match wins, so a subclass stands before its base.
 _LINES: Final[tuple[tuple[type[Exception], Callable[[Any], str]], ...]] = (
     (CommandError, lambda error: error.line),
+    (core.StoreError, lambda error: error.line),
     (core.WrongType, lambda _: WRONG_TYPE),
     (core.KeyMissing, lambda _: "ERR no such key"),
     (core.UnknownDType, lambda _: "ERR invalid data type"),

@@ -7,7 +7,10 @@ bytes that the client could not send yet, such a client is then read a little fu
 
 from __future__ import annotations
 
+import os
 import select
+import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -48,3 +51,17 @@ def _ended(descriptors: Iterable[int]) -> set[int]:
         poll.register(descriptor, _ENDED)
     # That a connection broke is told unasked; bytes that came are not asked about.
     return {descriptor for descriptor, _ in poll.poll(0)}
+
+
+def hang_up(descriptor: int) -> None:
+    """Ends a connection towards its client at once; a transport does so in a turn of its own.
+
+    Otherwise a client that another one has ended (CLIENT KILL) could send a command before it
+    learns of it: the connection would break then, instead of being closed.
+
+    Args:
+        descriptor: Number of its socket, negative for none.
+    """
+    if descriptor >= 0:
+        with suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as sock:  # it may be gone
+            sock.shutdown(socket.SHUT_RDWR)

@@ -1,0 +1,230 @@
+"""The contract of a store: where keys and their values live, and who does the commands on them.
+
+A store is a plugin (entry points `tensorkeep.stores`, by the scheme of its URL). There are two
+kinds. A local store keeps its values in this process: they are at hand at once, and the commands on
+plain data are functions that the store brings. A remote store stands for an engine elsewhere: each
+value takes a round trip, and the commands on plain data are done by the engine.
+
+The commands that a front end has of its own are written once, for both: each says which values it
+reads (`Wanted`), and then works on `Values`. What it changes there is done at once in a local
+store, and by `Session.write` in a remote one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypeVar
+
+if TYPE_CHECKING:
+    from tensorkeep.engine import Engine
+    from tensorkeep.model import Model, ModelSpec, Script, ScriptSpec
+    from tensorkeep.tensor import Blob
+
+_T = TypeVar("_T")
+
+Argument: TypeAlias = bytes | bytearray | memoryview
+"""One word of a request."""
+
+Result: TypeAlias = Callable[[], _T]
+"""What returns a result that is there by now, or raises the error that came instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is stored of a model or script, whether it is built in this process or not.
+
+    Attributes:
+        spec: What the user said.
+        inputs: Names of the inputs that the backend found; of a script none.
+        outputs: Names of the outputs that the backend found; of a script none.
+        content: The model's blob or the script's source, in one piece or more.
+    """
+
+    spec: ModelSpec | ScriptSpec
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    content: Sequence[Blob]
+
+
+class Wanted(NamedTuple):
+    """A value that a command reads.
+
+    Attributes:
+        key: Its key.
+        kind: `Tensor`, `Model` or `Script`: what is under the key is handed out as such; `Record`:
+            what is stored of a model or script, which is not built for it.
+    """
+
+    key: bytes
+    kind: type
+
+
+class Values(Protocol):
+    """Values under the keys of one database, as one command sees them.
+
+    Of a remote store only what was `Wanted` can be read; nobody has looked at the other keys.
+    """
+
+    def get(self, key: bytes) -> object | None:
+        """Returns the value under a key, None when there is none."""
+
+    def typed(self, key: bytes, kind: type[_T]) -> _T:
+        """Returns the value under a key, which must be of one kind (see `Wanted`).
+
+        Raises:
+            KeyMissing: There is no such key; the error carries the kind.
+            WrongType: The value is of another kind.
+        """
+
+    def expect(self, key: bytes, kind: type) -> None:
+        """Makes sure that a key is free or holds a value of one kind, which may be replaced.
+
+        A remote store looks when it writes: then it is `Session.write` that raises, and of all
+        changes none is made.
+
+        Raises:
+            WrongType: The value is of another kind.
+        """
+
+    def set(
+        self, key: bytes, value: object, expires_at: float | None = None, event: str | None = None
+    ) -> None:
+        """Stores a tensor, model or script, replacing any other value and its expiry.
+
+        Args:
+            key: The key.
+            value: Its value.
+            expires_at: Unix time in seconds when it vanishes, None for never.
+            event: What this is called towards clients that are told of events.
+        """
+
+    def drop(self, key: bytes, kind: type[_T]) -> _T | None:
+        """Removes a key whose value must be of one kind.
+
+        Returns:
+            The value; None where only the engine has it.
+
+        Raises:
+            KeyMissing: There is no such key; as with `expect`, `Session.write` may be what raises.
+            WrongType: The value is of another kind.
+        """
+
+
+class Downstream(Protocol):
+    """A client's connection, as a session of a remote store sees it."""
+
+    def send(self, data: bytes) -> None:
+        """Sends bytes to the client as they are, behind all that it was sent before."""
+
+    def lose(self, reason: str) -> None:
+        """Closes the client's connection, whose state at the engine is lost, behind all of that."""
+
+
+class Step(NamedTuple):
+    """A command of the front end within a transaction of the engine's.
+
+    Attributes:
+        wanted: What it reads, at the moment of EXEC.
+        values: What it changes, from `Session.values`; None if it changes nothing.
+        make: Makes the encoded reply when EXEC was done, from what returns the values that were
+            read or raises the error of reading or writing them. Not called if nothing was done.
+    """
+
+    wanted: Sequence[Wanted]
+    values: Values | None
+    make: Callable[[Result[Values]], bytes]
+
+
+class Session(Protocol):
+    """One client's way to a remote store, with the client's rights and in its database.
+
+    All callbacks come on the loop's thread, at once or later, once each and in the order of the
+    calls. `done` gets a `Result`; the errors that it raises are `KeyMissing`, `WrongType`,
+    `StoreError` with the line for the client, and those of `Engine.create_model`.
+
+    Attributes:
+        version: Version of the protocol that the client speaks, 2 or 3.
+        database: Number of the selected database.
+        muted: Whether the reply to the next command is not to be sent (CLIENT REPLY).
+        in_transaction: Whether commands are being queued (MULTI).
+    """
+
+    version: int
+    database: int
+    muted: bool
+    in_transaction: bool
+
+    def values(self) -> Values:
+        """Returns values of which none was read, to take changes."""
+
+    def read(self, wanted: Sequence[Wanted], done: Callable[[Result[Values]], None]) -> None:
+        """Reads values in one round trip, at one moment; builds models that are not built yet."""
+
+    def write(self, values: Values, done: Callable[[Result[None]], None]) -> None:
+        """Makes all changes that were made to values, or none, in one round trip."""
+
+    def relay(self, request: Sequence[Argument], done: Callable[[], None]) -> None:
+        """Has the engine do a command; the reply goes to the client as it comes.
+
+        Several may be on their way. Before one of the front end's own commands, wait for all.
+
+        Args:
+            request: The command's name and arguments; large ones must not change before `done`.
+            done: Called when the whole reply has been sent.
+        """
+
+    def ask(self, request: Sequence[Argument], done: Callable[[Result[Any]], None]) -> None:
+        """Has the engine do a command; the reply is handed over, for who makes another of it.
+
+        It is what hiredis makes of RESP3: bytes, int, float, bool, None, lists, dicts, sets.
+        An error is raised as `StoreError`. In a transaction it must not be called.
+        """
+
+    def enqueue(self, step: Step, done: Callable[[Result[None]], None]) -> None:
+        """Puts a command of the front end's own into the transaction that the client has begun."""
+
+    def close(self) -> None:
+        """Ends the connection to the engine: the client is gone. No callback comes any more."""
+
+
+class RemoteStore(Protocol):
+    """A store whose values are an engine's."""
+
+    async def start(self) -> None:
+        """Reaches the engine.
+
+        Raises:
+            StoreError: It cannot be reached, refuses the password, or is too old.
+        """
+
+    async def close(self) -> None:
+        """Lets go of the engine; one that the store has started is ended."""
+
+    def session(self, downstream: Downstream) -> Session:
+        """Begins the session of a client that has connected."""
+
+    def catalog(
+        self,
+        kind: type[Model | Script],
+        session: Session,
+        done: Callable[[Result[Sequence[tuple[bytes, str]]]], None],
+    ) -> None:
+        """Lists the keys of all models or scripts of the session's database, with their tags."""
+
+    def info(self) -> Mapping[str, Mapping[str, str | int | float]]:
+        """Returns sections for INFO: how the engine is reached, and how it has been."""
+
+
+class Host(NamedTuple):
+    """What a store is given.
+
+    Attributes:
+        engine: Builds models and scripts, and knows those that are built.
+        directory: Where a store that starts its own engine keeps its data; empty for none.
+        options: What else was said of the store, such as `fsync` and `store_program`.
+    """
+
+    engine: Engine
+    directory: str
+    options: Mapping[str, str]
