@@ -120,6 +120,12 @@ class Downstream(Protocol):
     def lose(self, reason: str) -> None:
         """Closes the client's connection, whose state at the engine is lost, behind all of that."""
 
+    def pause(self) -> None:
+        """Says that the engine takes no more for now: nothing is to be relayed until `resume`."""
+
+    def resume(self) -> None:
+        """Says that the engine takes more again."""
+
 
 class Step(NamedTuple):
     """A command of the front end within a transaction of the engine's.
@@ -146,14 +152,27 @@ class Session(Protocol):
     Attributes:
         version: Version of the protocol that the client speaks, 2 or 3.
         database: Number of the selected database.
-        muted: Whether the reply to the next command is not to be sent (CLIENT REPLY).
         in_transaction: Whether commands are being queued (MULTI).
     """
 
     version: int
     database: int
-    muted: bool
     in_transaction: bool
+
+    def mutes(self) -> bool:
+        """Tells whether the reply to a command of the front end's own is left out (CLIENT REPLY).
+
+        It is called once for each, when all that was relayed before is done; SKIP counts by it.
+        """
+
+    def pause(self) -> None:
+        """Hears that the client does not read what it was sent: no more is sent until `resume`.
+
+        What was read from the engine already may still come.
+        """
+
+    def resume(self) -> None:
+        """Hears that the client reads again."""
 
     def values(self) -> Values:
         """Returns values of which none was read, to take changes."""
