@@ -24,13 +24,14 @@ CORE, *OTHERS = PACKAGES = [
     "packages/backend-tf",
     "packages/backend-tflite",
     "packages/backend-torch",
+    "packages/store-memory",
     "packages/store-valkey",
     "packages/workers-process",
 ]
 EXAMPLE = "examples/backend-numpy"
 EXTRAS = ("server", "onnx")
 # The wheels that an extra brings, where they are not named as it is.
-BROUGHT = {"server": ("server", "workers_process")}
+BROUGHT = {"server": ("server", "memory", "workers_process")}
 # The others are large: TensorFlow is 250 MB to fetch and 1.3 GB on disk, torch 200 MB and 0.9 GB.
 # So only what runs tests, types or benchmarks installs them.
 ALL_EXTRAS = (*EXTRAS, "valkey", "tf", "tflite", "torch")
@@ -465,7 +466,7 @@ def install_checkout(session: nox.Session, *tools: str) -> None:
 def editable(extras: tuple[str, ...]) -> list[str]:
     """Return the folders of the core, with extras, and of the packages that the extras bring."""
     chosen = [path for path in OTHERS if re.sub("packages/(backend|store)-", "", path) in extras]
-    server = ["packages/server-resp", "packages/workers-process"]
+    server = ["packages/server-resp", "packages/store-memory", "packages/workers-process"]
     return [f"{CORE}[{','.join(extras)}]", *server, *chosen]
 
 

@@ -10,13 +10,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from tensorkeep_server.command import ADMIN, MODULE, WRITE
-from tensorkeep_server.commands import COMMANDS
+from tensorkeep.commands.command import ADMIN, MODULE, WRITE
+from tensorkeep_memory.store import MemoryStore
+from tensorkeep_server.commands import with_commands_of
+
+COMMANDS = with_commands_of(MemoryStore())
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from tensorkeep_server.command import Command, Difference
+    from tensorkeep.commands.command import Command, Difference
 
 SECTIONS: Final = {  # titles by group, in the order of the pages
     "module": "Tensors, models and scripts",

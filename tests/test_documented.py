@@ -13,8 +13,11 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
+from tensorkeep_memory.store import MemoryStore
 from tensorkeep_server.cli import app
-from tensorkeep_server.commands import COMMANDS
+from tensorkeep_server.commands import with_commands_of
+
+COMMANDS = with_commands_of(MemoryStore())
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
-from tensorkeep_server.args import parse_integer
+from tensorkeep.commands.args import parse_integer
 from tensorkeep_server.testing import WireError, _read, read_value
 
 FAR = 4102444800  # the year 2100

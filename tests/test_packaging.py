@@ -48,7 +48,7 @@ def test_every_requirement_within_the_house_is_pinned_to_that_version(name):
 @pytest.mark.parametrize("name", set(PROJECTS) - {"tensorkeep"})
 def test_an_extra_of_the_core_brings_each_of_the_others(name):
     brought = name.removeprefix("tensorkeep-")
-    extra = "server" if brought == "workers-process" else brought
+    extra = "server" if brought in {"memory", "workers-process"} else brought
 
     lines = PROJECTS["tensorkeep"]["optional-dependencies"][extra]
     # perhaps with an extra of its own

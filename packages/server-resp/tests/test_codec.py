@@ -7,11 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tensorkeep_server import codec
-from tensorkeep_server.codec import LARGE, Limits, RequestParser, Unread
-from tensorkeep_server.encoding import LARGE_BULK, encode
-from tensorkeep_server.portions import Piece, take
-from tensorkeep_server.reply import (
+from tensorkeep.commands.reply import (
     NULL_ARRAY,
     OK,
     BigNumber,
@@ -22,6 +18,10 @@ from tensorkeep_server.reply import (
     Simple,
     Verbatim,
 )
+from tensorkeep_server import codec
+from tensorkeep_server.codec import LARGE, Limits, RequestParser, Unread
+from tensorkeep_server.encoding import LARGE_BULK, encode
+from tensorkeep_server.portions import Piece, take
 
 # Whole, so that the splitter sees it; and in the smallest pieces, so that only the reader that
 # reads step by step does.

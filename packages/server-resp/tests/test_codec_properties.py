@@ -1,17 +1,14 @@
 """Whatever the requests, the pieces in which they arrive, or the garbage between them."""
 
 from itertools import cycle
+from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 import hiredis
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tensorkeep_server import codec
-from tensorkeep_server.codec import LARGE, Limits, Request, RequestParser, Unread
-from tensorkeep_server.encoding import LARGE_BULK, encode
-from tensorkeep_server.portions import Piece, take
-from tensorkeep_server.reply import (
+from tensorkeep.commands.reply import (
     NULL_ARRAY,
     BigNumber,
     Error,
@@ -22,6 +19,13 @@ from tensorkeep_server.reply import (
     Simple,
     Verbatim,
 )
+from tensorkeep_server import codec
+from tensorkeep_server.codec import LARGE, Limits, RequestParser, Unread
+from tensorkeep_server.encoding import LARGE_BULK, encode
+from tensorkeep_server.portions import Piece, take
+
+if TYPE_CHECKING:
+    from tensorkeep.commands.args import Request
 
 
 class Connection:

@@ -11,9 +11,9 @@ from threading import Thread
 import pytest
 
 from tensorkeep.backends import Backends
+from tensorkeep.commands.reply import Simple
 from tensorkeep_server.codec import Limits
 from tensorkeep_server.inbox import Inbox
-from tensorkeep_server.reply import Simple
 from tensorkeep_server.settings import Settings
 from tensorkeep_server.testing import Wire, port_of, request, running_server
 from tensorkeep_server.turn import Turn

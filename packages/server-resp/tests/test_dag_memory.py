@@ -6,9 +6,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tensorkeep.commands.args import Args
 from tensorkeep.model import LoadedModel, Model, ModelSpec, Script, ScriptSpec
 from tensorkeep.tensor import DType, Tensor
-from tensorkeep_server.args import Args
 from tensorkeep_server.dag_memory import DagMemory
 from tensorkeep_server.dag_plan import Dialect, read_dag
 

@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tensorkeep.commands.args import Args
+from tensorkeep.commands.errors import CommandError
 from tensorkeep.device import Device
 from tensorkeep.model import LoadedModel, Model, ModelSpec
-from tensorkeep_server.args import Args
 from tensorkeep_server.dag_plan import Dialect, read_dag
-from tensorkeep_server.errors import CommandError
 
 NO_INPUT = "ERR INPUT key cannot be found in DAG"
 NO_PERSIST = "ERR PERSIST key cannot be found in DAG"

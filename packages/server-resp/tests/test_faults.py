@@ -17,18 +17,20 @@ from threading import Event, Thread
 
 import pytest
 
+from tensorkeep.commands.command import CommandTable
 from tensorkeep.config import EngineConfig
 from tensorkeep.engine import Engine
-from tensorkeep.keyspace import Keyspace
 from tensorkeep.testing.manual_loop import ManualLoop
-from tensorkeep_server.command import CommandTable
-from tensorkeep_server.commands import COMMANDS
+from tensorkeep_memory.store import MemoryStore
+from tensorkeep_server.commands import with_commands_of
 from tensorkeep_server.connection import RECEIVE_SIZE, Connection
 from tensorkeep_server.later import Later
-from tensorkeep_server.settings import DATABASES, Settings
+from tensorkeep_server.settings import Settings
 from tensorkeep_server.state import Server
 from tensorkeep_server.testing import Wire, port_of, request
 from tensorkeep_server.turn import Turn
+
+COMMANDS = with_commands_of(MemoryStore())
 
 FAULTS = (RuntimeError, MemoryError, OSError, KeyError)
 
@@ -108,7 +110,7 @@ def a_server(loop):
         shut_down=lambda _: None,
         run_id="0" * 40,
         address="",
-        databases=tuple(Keyspace(time.time) for _ in range(DATABASES)),
+        store=MemoryStore(),
         clients={},
         model_chunk_size=1000,
         max_clients=1000,

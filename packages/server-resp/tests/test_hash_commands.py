@@ -4,8 +4,8 @@ import time
 
 import pytest
 
+from tensorkeep import leftovers
 from tensorkeep_server.testing import WireError
-from tensorkeep_server.values import leftovers
 
 NULL = b"$-1\r\n"
 SYNTAX = b"-ERR syntax error\r\n"

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from tensorkeep import leftovers
 from tensorkeep.tensor import DType, Tensor
+from tensorkeep_memory.commands import databases
+from tensorkeep_memory.values import kinds
 from tensorkeep_server import app
-from tensorkeep_server.commands.data import databases
-from tensorkeep_server.values import kinds, leftovers
 
 ARITY = "-ERR wrong number of arguments for '%s' command\r\n"
 NULL = b"$-1\r\n"

@@ -4,9 +4,12 @@ import re
 
 import pytest
 
+from tensorkeep_memory.store import MemoryStore
 from tensorkeep_server.codec import LARGE
-from tensorkeep_server.commands import COMMANDS
+from tensorkeep_server.commands import with_commands_of
 from tensorkeep_server.testing import request
+
+COMMANDS = with_commands_of(MemoryStore())
 
 # They end the connection or the server, or change what all later replies look like.
 LEFT_OUT = {

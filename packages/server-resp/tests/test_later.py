@@ -2,9 +2,9 @@
 
 import logging
 
-from tensorkeep_server.errors import CommandError
+from tensorkeep.commands.errors import CommandError
+from tensorkeep.commands.reply import Error
 from tensorkeep_server.later import Later
-from tensorkeep_server.reply import Error
 
 
 def test_the_reply_is_made_when_it_is_asked_for_and_not_before():

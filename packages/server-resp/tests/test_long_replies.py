@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tensorkeep.commands.reply import BLOCK, OK, InVersion, LongArray, LongMap, Map, Set
 from tensorkeep_server.encoding import encode, plain
 from tensorkeep_server.portions import PORTION, Piece, take
-from tensorkeep_server.reply import BLOCK, OK, InVersion, LongArray, LongMap, Map, Set
 from tensorkeep_server.testing import Wire, port_of, request
 
 MANY = 100_000

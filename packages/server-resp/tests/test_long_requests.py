@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from tensorkeep_server.args import Args
+from tensorkeep.commands.args import Args
 from tensorkeep_server.testing import Wire, port_of, request
 from tensorkeep_server.wire_tensor import LONG_REQUEST, read_tensor, read_tensor_in_steps
 

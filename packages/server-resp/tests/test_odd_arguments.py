@@ -12,10 +12,13 @@ from collections import Counter
 
 import pytest
 
-from tensorkeep_server.command import MODULE
-from tensorkeep_server.commands import COMMANDS
+from tensorkeep.commands.command import MODULE
+from tensorkeep_memory.store import MemoryStore
+from tensorkeep_server.commands import with_commands_of
 from tensorkeep_server.syntax import read_syntax
 from tensorkeep_server.testing import Wire, port_of
+
+COMMANDS = with_commands_of(MemoryStore())
 
 REQUESTS = int(os.environ.get("ODD_REQUESTS", "5000"))
 PER_CONNECTION = 50  # then the keys are made anew

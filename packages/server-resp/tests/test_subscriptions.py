@@ -3,7 +3,7 @@
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from tensorkeep_server.glob import compile_glob
+from tensorkeep.commands.glob import compile_glob
 from tensorkeep_server.subscriptions import Subscriptions
 
 

@@ -2,8 +2,11 @@
 
 import pytest
 
-from tensorkeep_server.commands import COMMANDS
+from tensorkeep_memory.store import MemoryStore
+from tensorkeep_server.commands import with_commands_of
 from tensorkeep_server.syntax import Parameter, read_syntax
+
+COMMANDS = with_commands_of(MemoryStore())
 
 
 def value(name, token="", **flags):

@@ -114,6 +114,20 @@ class KeyMissing(TensorkeepError, LookupError):
         self.kind = kind
 
 
+class StoreUnavailable(TensorkeepError):
+    """No store can be opened for a URL.
+
+    Attributes:
+        scheme: The URL's scheme.
+        reason: Why.
+    """
+
+    def __init__(self, scheme: str, reason: str) -> None:
+        super().__init__(f"the store {scheme!r} is not available: {reason}")
+        self.scheme = scheme
+        self.reason = reason
+
+
 class StoreError(TensorkeepError):
     """A store cannot do what it was asked for, or its engine refuses it.
 

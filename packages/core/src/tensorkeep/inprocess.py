@@ -5,7 +5,6 @@ An engine on a thread of its own, reached from any thread by plain calls or as f
 
 from __future__ import annotations
 
-import time
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from threading import Lock
@@ -16,9 +15,8 @@ import numpy as np
 from tensorkeep.batching import UNBATCHED
 from tensorkeep.device import Device
 from tensorkeep.engine import Engine
-from tensorkeep.errors import EngineClosed, InvalidValue, RunFailed
+from tensorkeep.errors import EngineClosed, InvalidValue, KeyMissing, RunFailed, WrongType
 from tensorkeep.graph import run_of
-from tensorkeep.keyspace import Keyspace
 from tensorkeep.loop import QueueLoop
 from tensorkeep.model import Model, ModelSpec
 from tensorkeep.tensor import Tensor
@@ -56,7 +54,7 @@ class Tensorkeep:
     ) -> None:
         self._loop = QueueLoop()
         self._engine = Engine(self._loop, config, backends)
-        self._keys = Keyspace(time.time)
+        self._values: dict[bytes, object] = {}
         self._lock = Lock()  # guards the two below
         self._closed = False
         self._futures: set[Future[Any]] = set()
@@ -105,7 +103,7 @@ class Tensorkeep:
             KeyMissing: There is no such key.
             WrongType: The key holds something else.
         """
-        return self._call(lambda: self._keys.typed(_name(key), Tensor))
+        return self._call(lambda: self._typed(_name(key), Tensor))
 
     # ------------------------------------------------------------------ models
     def submit_model_store(  # noqa: PLR0913 - the options of a model, by keyword
@@ -180,13 +178,12 @@ class Tensorkeep:
                 msg = f"outputs must be {len(results)} keys, not {len(names)}"
                 raise InvalidValue(msg)
             for name in names:
-                if not isinstance(self._keys.get(name), Tensor | None):
-                    self._keys.typed(name, Tensor)
+                self._expect(name, Tensor)
             for name, result in zip(names, results, strict=True):
-                self._keys.set(name, result)
+                self._values[name] = result
 
         def tensors() -> list[Tensor]:
-            return [self._keys.typed(_name(name), Tensor) for name in inputs]
+            return [self._typed(_name(name), Tensor) for name in inputs]
 
         return self._run(key, tensors, store, timeout)
 
@@ -249,11 +246,11 @@ class Tensorkeep:
     # ------------------------------------------------------------------ keys
     def delete(self, key: str) -> bool:
         """Removes a key; returns whether it was there."""
-        return self._call(lambda: self._keys.delete(_name(key)))
+        return self._call(lambda: self._values.pop(_name(key), None) is not None)
 
     def keys(self) -> list[str]:
         """Returns all keys."""
-        return self._call(lambda: [_text(key) for key in self._keys])
+        return self._call(lambda: [_text(key) for key in self._values])
 
     # ------------------------------------------------------------------ to the engine's thread
     def _post(self, future: Future[Any], callback: Callable[..., object], *args: object) -> None:
@@ -279,19 +276,27 @@ class Tensorkeep:
         return future.result()
 
     # ------------------------------------------------------------------ on the engine's thread
+    def _typed(self, name: bytes, kind: type[_T]) -> _T:
+        value = self._values.get(name)
+        if isinstance(value, kind):
+            return value
+        raise KeyMissing(name, kind) if value is None else WrongType(name)
+
+    def _expect(self, name: bytes, kind: type) -> None:
+        if not isinstance(self._values.get(name), kind | None):
+            raise WrongType(name)
 
     def _store(self, key: str, kind: type, value: object) -> None:
         name = _name(key)
-        if not isinstance(self._keys.get(name), kind | None):
-            self._keys.typed(name, kind)
-        self._keys.set(name, value)
+        self._expect(name, kind)
+        self._values[name] = value
 
     def _store_model(self, key: str, model: Model) -> None:
         self._store(key, Model, model)
         self._engine.enter(_name(key), model)
 
     def _request(self, key: str, inputs: list[Tensor], timeout: float | None) -> GraphRun:
-        model = self._keys.typed(_name(key), Model)
+        model = self._typed(_name(key), Model)
         if not model.loaded.takes(len(inputs)):
             expected = len(model.loaded.inputs)
             msg = f"inputs must be {expected} tensors, not {len(inputs)}"

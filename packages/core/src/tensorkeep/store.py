@@ -14,17 +14,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from tensorkeep.commands.args import Argument
+    from tensorkeep.commands.command import Command
     from tensorkeep.engine import Engine
     from tensorkeep.model import Model, ModelSpec, Script, ScriptSpec
     from tensorkeep.tensor import Blob
+    from tensorkeep.watch import Watch
 
 _T = TypeVar("_T")
 
-Argument: TypeAlias = bytes | bytearray | memoryview
-"""One word of a request."""
+NEW: Final = "new"
+"""The event of a key that was not there, or whose value was replaced without regard to the old."""
 
 Result: TypeAlias = Callable[[], _T]
 """What returns a result that is there by now, or raises the error that came instead."""
@@ -109,6 +114,56 @@ class Values(Protocol):
             KeyMissing: There is no such key; as with `expect`, `Session.write` may be what raises.
             WrongType: The value is of another kind.
         """
+
+
+class LocalKeys(Values, Protocol):
+    """The keys of one database of a local store.
+
+    Attributes:
+        watches: Who watches which key, see `Watch`.
+        listener: Is told what has happened to which key, once it has; None for nobody.
+    """
+
+    watches: dict[bytes, set[Watch]]
+    listener: Callable[[str, bytes], None] | None
+
+    def get(self, key: bytes, *, touch: bool = True) -> object | None:
+        """Returns the value under a key, None when there is none.
+
+        Args:
+            key: The key.
+            touch: Whether this counts as use of it.
+        """
+
+    def __len__(self) -> int:
+        """Returns the number of keys, with those that expired and were not yet removed."""
+
+    @property
+    def volatile(self) -> int:
+        """The number of keys that will expire."""
+
+    def remove_expired(self, limit: int) -> list[bytes]:
+        """Removes keys whose time has come, at most so many, and returns them."""
+
+
+class LocalStore(Protocol):
+    """A store whose values are kept in this process.
+
+    Attributes:
+        databases: The keys, by number of the database.
+        commands: The commands on plain data, whose handlers are given the front end's client: it
+            has `keys`, `database`, `version`, and `server` with `databases`, `most_bytes` and
+            `one_moment`.
+    """
+
+    databases: tuple[LocalKeys, ...]
+    commands: tuple[Command, ...]
+
+    def one_moment(self) -> AbstractContextManager[None]:
+        """Lets time stand still for all keys, so that none expires in the middle of something."""
+
+    def memory_of(self, key: bytes, value: object) -> int:
+        """Returns about how many bytes a key and its value take, the value's data included."""
 
 
 class Downstream(Protocol):

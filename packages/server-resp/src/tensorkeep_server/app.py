@@ -11,21 +11,21 @@ import sys
 import time
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
+from tensorkeep.commands.command import CommandTable
 from tensorkeep.engine import Engine
-from tensorkeep.keyspace import Keyspace
-from tensorkeep_server.command import CommandTable
-from tensorkeep_server.commands import COMMANDS
+from tensorkeep.leftovers import sweep
+from tensorkeep.store import Host
+from tensorkeep.stores import open_store
+from tensorkeep_server.commands import with_commands_of
 from tensorkeep_server.connection import RECEIVE_SIZE, TOO_MANY_CLIENTS, Connection
 from tensorkeep_server.file_limit import clients_possible
 from tensorkeep_server.garbage import collect_now_and_then
 from tensorkeep_server.hangups import look_after
 from tensorkeep_server.listening import Listener, close_unix, open_tcp, open_unix
-from tensorkeep_server.settings import DATABASES
 from tensorkeep_server.state import Server
 from tensorkeep_server.turn import Turn
-from tensorkeep_server.values.leftovers import sweep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from tensorkeep.backend import Backend
     from tensorkeep.backends import Backends
     from tensorkeep.errors import TensorkeepError
+    from tensorkeep.store import LocalStore
     from tensorkeep_server.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -91,14 +92,16 @@ async def serve(
     for number in ignored:
         _catch([number], partial(_log.info, "%s is ignored", signal.Signals(number).name))
     sys.setswitchinterval(settings.switch_interval)
+    engine = Engine(loop, replace(settings.engine, cores=_usable_cores()), backends)
+    store = cast("LocalStore", open_store(settings.store, Host(engine, "", {})))
     server = Server(
         settings=settings,
-        engine=Engine(loop, replace(settings.engine, cores=_usable_cores()), backends),
-        commands=CommandTable(COMMANDS),
+        engine=engine,
+        commands=CommandTable(with_commands_of(store)),
         shut_down=shut_down,
         run_id=secrets.token_hex(20),
         address="",
-        databases=tuple(Keyspace(time.time) for _ in range(DATABASES)),
+        store=store,
         clients={},
         model_chunk_size=settings.model_chunk_size,
         max_clients=_max_clients(settings.max_clients),

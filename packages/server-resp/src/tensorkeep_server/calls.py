@@ -11,7 +11,7 @@ from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
-from tensorkeep_server.command import ADMIN, SKIP_SLOWLOG, Command
+from tensorkeep.commands.command import ADMIN, SKIP_SLOWLOG, Command
 from tensorkeep_server.later import Later
 from tensorkeep_server.monitor_line import monitor_line
 from tensorkeep_server.slow_log import shortened
@@ -19,9 +19,8 @@ from tensorkeep_server.slow_log import shortened
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tensorkeep_server.args import Args
-    from tensorkeep_server.codec import Argument, Request
-    from tensorkeep_server.reply import Reply
+    from tensorkeep.commands.args import Args, Argument, Request
+    from tensorkeep.commands.reply import Reply
     from tensorkeep_server.state import Client
 
 _SECRET: Final = b"(redacted)"
@@ -86,15 +85,17 @@ def _note_time(
 
 def _call_observed(client: Client, command: Command, args: Args) -> Reply | Later:
     server = client.server
+    reply: Reply | Later
     outer, server.doing = server.doing, command
     try:
-        return command.handle(client, command.parse(args))
+        reply = command.handle(client, command.parse(args))
     finally:
         server.doing = outer
         # EXEC shows itself behind what it does, unless it does nothing.
         shows_itself = command.name == "exec" and client.transaction is not None
         if ADMIN not in command.flags and not shows_itself:
             show_monitors(client, _without_secrets(command, args.items))
+    return reply
 
 
 def show_monitors(client: Client, request: Sequence[Argument]) -> None:

@@ -15,11 +15,12 @@ Where there is no such memory, the request is read to its end all the same, and 
 """
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Final, TypeAlias
+from typing import Final
 
 import numpy as np
+
+from tensorkeep.commands.args import Argument, Request
 
 # From this size on, a bulk gets memory of its own. Below, copying costs less than one more read
 # from the socket.
@@ -64,16 +65,6 @@ _WORD: Final = re.compile(
 _PLAIN_LINE: Final = re.compile(rb"[^\"'\v\f]*")
 _ESCAPE: Final = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|(.))", re.DOTALL)
 _ESCAPED: Final = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"a": b"\a"}
-
-Argument: TypeAlias = bytes | memoryview
-"""`bytes`; from `LARGE` bytes on, a read-only view of memory that nobody else holds.
-
-`bytes(argument)` gives bytes of either, and copies only a view. A view cannot be looked up in a
-dictionary; the first argument of a request is always `bytes`.
-"""
-
-Request: TypeAlias = Sequence[Argument]
-"""The arguments of one request, at least one, the command's name first."""
 
 
 class Unread(list[Argument]):

@@ -19,24 +19,25 @@ from math import inf
 from time import perf_counter
 from typing import TYPE_CHECKING, Final, cast
 
+from tensorkeep.commands.errors import CommandError, Refused
+from tensorkeep.commands.reply import Error, Several
 from tensorkeep_server.calls import call
 from tensorkeep_server.encoding import encode
-from tensorkeep_server.errors import CommandError, Refused, error_reply
+from tensorkeep_server.errors import error_reply
 from tensorkeep_server.hangups import hang_up
 from tensorkeep_server.inbox import Inbox
 from tensorkeep_server.later import Later
 from tensorkeep_server.output_limit import Arrears
 from tensorkeep_server.portions import is_long, take
 from tensorkeep_server.refusals import NEVER_QUEUED, check_subscriber, is_http, queue, refuse
-from tensorkeep_server.reply import Error, Several
 from tensorkeep_server.state import Client
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tensorkeep_server.codec import Request
+    from tensorkeep.commands.args import Request
+    from tensorkeep.commands.reply import Reply
     from tensorkeep_server.portions import Piece
-    from tensorkeep_server.reply import Reply
     from tensorkeep_server.state import Server
     from tensorkeep_server.turn import Turn
 

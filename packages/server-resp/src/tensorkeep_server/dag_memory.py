@@ -19,7 +19,7 @@ from tensorkeep.tensor import Tensor
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tensorkeep_server.codec import Argument
+    from tensorkeep.commands.args import Argument
     from tensorkeep_server.dag_plan import Origins, Plan
 
 _KEPT: Final = 8  # requests that are remembered of one client

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
+from tensorkeep.commands.args import Args, keyword, parse_integer, text
+from tensorkeep.commands.errors import CommandError
+from tensorkeep.errors import KeyMissing
 from tensorkeep.graph import Graph, Operation
-from tensorkeep_server.args import Args, keyword, parse_integer, text
-from tensorkeep_server.errors import CommandError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from tensorkeep.commands.args import Argument
     from tensorkeep.hookspecs import ScriptCall
     from tensorkeep.model import Runnable
     from tensorkeep.tensor import DType, Tensor
-    from tensorkeep_server.codec import Argument
     from tensorkeep_server.wire_tensor import Form
 
 _S = TypeVar("_S")
@@ -134,7 +135,7 @@ def read_dag(
     ready = ready or {}
     try:
         return _read(args, dialect, store, ready)
-    except CommandError:
+    except (CommandError, KeyMissing):
         # Like every keyword, a separator ends at a NUL; but data may begin like that as well. So
         # what goes on after the NUL is only taken for a separator where nothing else makes sense.
         if all(item[:3] != b"|>\0" for item in items):

@@ -14,10 +14,7 @@ from itertools import chain
 from math import copysign
 from typing import Any, Final
 
-from tensorkeep.errors import CommandFailed
-from tensorkeep.hookspecs import CommandReply
-from tensorkeep_server.portions import Piece, Portions
-from tensorkeep_server.reply import (
+from tensorkeep.commands.reply import (
     BLOCK,
     RESP2,
     BigNumber,
@@ -36,6 +33,9 @@ from tensorkeep_server.reply import (
     Version,
     one_line,
 )
+from tensorkeep.errors import CommandFailed
+from tensorkeep.hookspecs import CommandReply
+from tensorkeep_server.portions import Piece, Portions
 
 # The size from which a bulk is handed on as its own buffer. Below, joining it with its neighbours
 # costs less than more entries in the list of a gathering write (about 1 us for 16 KiB).

@@ -10,7 +10,10 @@ import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from tensorkeep import errors as core
-from tensorkeep_server.reply import Error
+from tensorkeep.commands.errors import WRONG_TYPE, CommandError
+from tensorkeep.commands.reply import Error
+from tensorkeep.model import Model, Script
+from tensorkeep.tensor import Tensor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +23,6 @@ _log = logging.getLogger(__name__)
 NOT_LOADED: Final = "Could not load backend"
 INTERNAL: Final = "ERR internal error, see the server's log"
 NO_MEMORY: Final = "OOM not enough memory for this command"
-WRONG_TYPE: Final = "WRONGTYPE Operation against a key holding the wrong kind of value"
 
 # What the original's backends said when CUDA was asked for and not there; sic, without `ERR` where
 # they had none. Any other backend gets the general text.
@@ -32,20 +34,12 @@ _NO_GPU: Final = {
 }
 
 
-class CommandError(Exception):
-    """A command cannot be done; the client gets the line as it is.
-
-    Attributes:
-        line: The whole error line, with its code word such as `ERR` if it has one.
-    """
-
-    def __init__(self, line: str) -> None:
-        super().__init__(line)
-        self.line = line
-
-
-class Refused(CommandError):
-    """A command is not even tried: there is no such command, or it cannot be given like this."""
+# What is said of a key that is not there, by what was looked for under it.
+_MISSING: Final[dict[type | None, str]] = {
+    Tensor: "ERR tensor key is empty or in a different shard",
+    Model: "ERR model key is empty",
+    Script: "ERR script key is empty",
+}
 
 
 def _device_unavailable(error: core.DeviceUnavailable) -> str:
@@ -61,7 +55,7 @@ _LINES: Final[tuple[tuple[type[Exception], Callable[[Any], str]], ...]] = (
     (CommandError, lambda error: error.line),
     (core.StoreError, lambda error: error.line),
     (core.WrongType, lambda _: WRONG_TYPE),
-    (core.KeyMissing, lambda _: "ERR no such key"),
+    (core.KeyMissing, lambda error: _MISSING.get(error.kind, "ERR no such key")),
     (core.UnknownDType, lambda _: "ERR invalid data type"),
     (core.InvalidShape, lambda _: "ERR invalid or negative value found in tensor shape"),
     (core.BlobLengthMismatch, lambda _: "ERR data length does not match tensor shape and type"),

@@ -14,7 +14,8 @@ from tensorkeep_server.codec import RequestParser
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tensorkeep_server.codec import Limits, ProtocolError, Request
+    from tensorkeep.commands.args import Request
+    from tensorkeep_server.codec import Limits, ProtocolError
 
 PORTION: Final = 16 * 1024
 """Bytes that are parsed at once: where requests are as small as they can be, in about 3 ms.

@@ -10,7 +10,7 @@ from tensorkeep_server.errors import error_reply
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from tensorkeep_server.reply import Reply
+    from tensorkeep.commands.reply import Reply
 
 _log = logging.getLogger(__name__)
 

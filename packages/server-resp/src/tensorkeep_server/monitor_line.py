@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tensorkeep_server.codec import Argument
+    from tensorkeep.commands.args import Argument
 
 _MOST_BYTES: Final = 1024  # of one argument
 _MOST_IN_ALL: Final = 64 * 1024

@@ -8,7 +8,7 @@ from collections.abc import Generator
 from types import GeneratorType
 from typing import Any, Final, TypeAlias, cast
 
-from tensorkeep_server.reply import Blob
+from tensorkeep.commands.reply import Blob
 
 PORTION: Final = 64 * 1024
 """Bytes of a long reply that are made at a time: about 1 ms of work, for numbers."""

@@ -8,17 +8,17 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from tensorkeep_server.command import READONLY
+from tensorkeep.commands.command import READONLY
+from tensorkeep.commands.reply import Push
 from tensorkeep_server.encoding import encode
 from tensorkeep_server.notifications import is_silent, messages
 from tensorkeep_server.portions import take
-from tensorkeep_server.reply import Push
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from tensorkeep.commands.reply import Blob, Reply, Version
     from tensorkeep_server.portions import Piece
-    from tensorkeep_server.reply import Blob, Reply, Version
     from tensorkeep_server.state import Client, Server
 
 

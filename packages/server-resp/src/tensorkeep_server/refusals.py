@@ -7,17 +7,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tensorkeep_server.args import keyword
+from tensorkeep.commands.args import keyword
+from tensorkeep.commands.command import NO_MULTI
+from tensorkeep.commands.errors import Refused
+from tensorkeep.commands.reply import RESP2, Error, Simple
 from tensorkeep_server.codec import Unread
-from tensorkeep_server.command import NO_MULTI
-from tensorkeep_server.errors import NO_MEMORY, Refused
-from tensorkeep_server.reply import RESP2, Error, Simple
+from tensorkeep_server.errors import NO_MEMORY
 
 if TYPE_CHECKING:
-    from tensorkeep_server.args import Args
-    from tensorkeep_server.codec import Request
-    from tensorkeep_server.command import Command
-    from tensorkeep_server.reply import Reply
+    from tensorkeep.commands.args import Args, Request
+    from tensorkeep.commands.command import Command
+    from tensorkeep.commands.reply import Reply
     from tensorkeep_server.state import Client, Transaction
 
 NEVER_QUEUED: Final = frozenset({"multi", "exec", "discard", "watch", "quit", "reset"})

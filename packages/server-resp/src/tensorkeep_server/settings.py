@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tensorkeep.config import EngineConfig
+from tensorkeep.stores import DEFAULT_STORE
 from tensorkeep_server.codec import Limits
 
 DEFAULT_CHUNK_SIZE: Final = 511 * 1024 * 1024  # RedisAI's: below Redis' limit for one argument
 LEAST_CHUNK_SIZE: Final = 256  # a piece takes about as many bytes of memory, whatever it holds
-DATABASES: Final = 16  # Redis' default
 KEEPALIVE: Final = 300  # seconds after which peers that vanished are looked for; Redis' default
 MEGABYTE: Final = 1_000_000  # what RedisAI's memory limit counts in
 
@@ -26,6 +26,7 @@ class Settings:
         bind: Addresses to listen on.
         port: TCP port; 0 takes a free one, None listens on the Unix socket only.
         unix_socket: Path of a Unix socket to listen on as well, empty for none.
+        store: URL of the store, where keys and their values are.
         load: Backends to load before the server is ready.
         engine: Settings of the engine.
         model_chunk_size: Bytes of the pieces in which MODELGET hands out a blob; at least
@@ -41,6 +42,7 @@ class Settings:
     bind: tuple[str, ...] = ("127.0.0.1",)
     port: int | None = 6379
     unix_socket: str = ""
+    store: str = DEFAULT_STORE
     load: tuple[str, ...] = ()
     engine: EngineConfig = field(default_factory=lambda: EngineConfig(isolate="auto"))
     model_chunk_size: int = DEFAULT_CHUNK_SIZE

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tensorkeep_server.codec import Request
+    from tensorkeep.commands.args import Request
 
 _MICROSECOND: Final = 1e-6
 _MOST_ARGUMENTS: Final = 32  # as in Redis, like all below

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from tensorkeep.keyspace import Watch
+from tensorkeep.watch import Watch
 from tensorkeep_server.dag_memory import DagMemory
 from tensorkeep_server.notifications import MISSES
 from tensorkeep_server.output_limit import DEFAULT_LIMIT, OutputLimit
@@ -23,12 +22,13 @@ from tensorkeep_server.subscriptions import Subscriptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
+    from tensorkeep.commands.args import Args
+    from tensorkeep.commands.command import Command, CommandTable
+    from tensorkeep.commands.reply import Blob, Error, Version
     from tensorkeep.engine import Engine
-    from tensorkeep.keyspace import Keyspace
-    from tensorkeep_server.args import Args
-    from tensorkeep_server.command import Command, CommandTable
-    from tensorkeep_server.reply import Blob, Error, Version
+    from tensorkeep.store import LocalKeys, LocalStore
     from tensorkeep_server.settings import Settings
 
 
@@ -49,7 +49,7 @@ class Server:
         shut_down: Ends the server; whether running work is waited for is the argument.
         run_id: 40 hexadecimal digits, new at each start.
         address: Where the server listens, for people.
-        databases: The keyspaces, by number.
+        store: Where keys and their values are.
         clients: The connected clients by id.
         model_chunk_size: Bytes of the pieces in which MODELGET hands out a blob.
         max_clients: Connections beyond it are refused.
@@ -78,7 +78,7 @@ class Server:
     shut_down: Callable[[bool], None]
     run_id: str
     address: str
-    databases: tuple[Keyspace, ...]
+    store: LocalStore
     clients: dict[int, Client]
     model_chunk_size: int
     max_clients: int
@@ -115,18 +115,19 @@ class Server:
         self.warned_at[of] = now
         return True
 
-    @contextmanager
-    def one_moment(self) -> Iterator[None]:
-        """Lets time stand still for all keys, so that none expires in the middle of something."""
-        clocks = [keys.clock for keys in self.databases]
-        now = clocks[0]()
-        for keys in self.databases:
-            keys.clock = lambda: now
-        try:
-            yield
-        finally:
-            for keys, clock in zip(self.databases, clocks, strict=True):
-                keys.clock = clock
+    def one_moment(self) -> AbstractContextManager[None]:
+        """See `LocalStore.one_moment`."""
+        return self.store.one_moment()
+
+    @property
+    def databases(self) -> tuple[LocalKeys, ...]:
+        """The keys, by number of the database."""
+        return self.store.databases
+
+    @property
+    def most_bytes(self) -> int:
+        """The most bytes that one value may have."""
+        return self.settings.limits.max_bulk
 
     def count_error(self, error: Error) -> None:
         """Counts an error by its code word; a line without one counts as `ERR`."""
@@ -183,7 +184,7 @@ class Client:
 
     id: int
     server: Server
-    keys: Keyspace
+    keys: LocalKeys
     address: str
     local_address: str
     close: Callable[[str], None]

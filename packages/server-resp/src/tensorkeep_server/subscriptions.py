@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from tensorkeep_server.glob import compile_glob
+from tensorkeep.commands.glob import compile_glob
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator

@@ -9,18 +9,18 @@ from array import array
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from tensorkeep.commands.args import Args, keyword, parse_integer
+from tensorkeep.commands.errors import CommandError
+from tensorkeep.commands.numerals import parse_doubles, parse_integers
+from tensorkeep.commands.reply import BLOCK, BigNumber, LongArray
 from tensorkeep.tensor import NUL, DType, Tensor, element_count
-from tensorkeep_server.args import Args, keyword, parse_integer
-from tensorkeep_server.errors import CommandError
-from tensorkeep_server.numerals import parse_doubles, parse_integers
 from tensorkeep_server.portions import PORTION
-from tensorkeep_server.reply import BLOCK, BigNumber, LongArray
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Sequence
 
-    from tensorkeep_server.codec import Argument
-    from tensorkeep_server.reply import Reply
+    from tensorkeep.commands.args import Argument
+    from tensorkeep.commands.reply import Reply
 
 _DTYPES: Final[dict[Argument, DType]] = {dtype.name.encode(): dtype for dtype in DType}
 

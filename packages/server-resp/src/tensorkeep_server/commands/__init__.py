@@ -24,24 +24,6 @@ from tensorkeep_server.commands.connections import (
     session,
     transactions,
 )
-from tensorkeep_server.commands.data import (
-    counters,
-    databases,
-    expiry,
-    hash_counters,
-    hashes,
-    keys,
-    list_elements,
-    lists,
-    objects,
-    set_algebra,
-    sets,
-    sorted_set_algebra,
-    sorted_set_ranges,
-    sorted_sets,
-    strings,
-    substrings,
-)
 from tensorkeep_server.commands.operations import (
     cluster,
     config,
@@ -54,9 +36,10 @@ from tensorkeep_server.commands.operations import (
 )
 
 if TYPE_CHECKING:
-    from tensorkeep_server.command import Command
+    from tensorkeep.commands.command import Command
+    from tensorkeep.store import LocalStore
 
-COMMANDS: Final[tuple[Command, ...]] = (
+_OF_SERVER: Final[tuple[Command, ...]] = (
     *session.COMMANDS,
     *client.COMMANDS,
     *introspection.COMMANDS,
@@ -66,23 +49,9 @@ COMMANDS: Final[tuple[Command, ...]] = (
     *monitoring.COMMANDS,
     *modules.COMMANDS,
     *cluster.COMMANDS,
-    *keys.COMMANDS,
-    *expiry.COMMANDS,
-    *databases.COMMANDS,
-    *objects.COMMANDS,
+)
+_OF_MODELS: Final[tuple[Command, ...]] = (
     *memory.COMMANDS,
-    *strings.COMMANDS,
-    *substrings.COMMANDS,
-    *counters.COMMANDS,
-    *lists.COMMANDS,
-    *list_elements.COMMANDS,
-    *hashes.COMMANDS,
-    *hash_counters.COMMANDS,
-    *sets.COMMANDS,
-    *set_algebra.COMMANDS,
-    *sorted_sets.COMMANDS,
-    *sorted_set_ranges.COMMANDS,
-    *sorted_set_algebra.COMMANDS,
     *transactions.COMMANDS,
     *pubsub.COMMANDS,
     *tensors.COMMANDS,
@@ -96,3 +65,8 @@ COMMANDS: Final[tuple[Command, ...]] = (
     *catalog.COMMANDS,
     *ai_config.COMMANDS,
 )
+
+
+def with_commands_of(store: LocalStore) -> tuple[Command, ...]:
+    """Returns all commands of a server whose data is in a local store."""
+    return (*_OF_SERVER, *store.commands, *_OF_MODELS)

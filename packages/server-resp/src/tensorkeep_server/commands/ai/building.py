@@ -9,20 +9,20 @@ import logging
 from typing import TYPE_CHECKING, TypeVar
 
 from tensorkeep.bounded_log import shown
+from tensorkeep.commands.reply import OK, Error
 from tensorkeep.errors import BackendNotInstalled, BackendUnavailable, TensorkeepError
-from tensorkeep.keyspace import NEW
 from tensorkeep.model import Model, Script
 from tensorkeep.sharing import output_named
-from tensorkeep_server.errors import WRONG_TYPE, error_reply, how_to_install
+from tensorkeep.store import NEW
+from tensorkeep_server.errors import error_reply, how_to_install
 from tensorkeep_server.later import Later
-from tensorkeep_server.reply import OK, Error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tensorkeep.commands.reply import Reply
     from tensorkeep.engine import Engine
     from tensorkeep.model import Runnable
-    from tensorkeep_server.reply import Reply
     from tensorkeep_server.state import Client
 
 _log = logging.getLogger(__name__)
@@ -54,8 +54,7 @@ def store_when_built(
             # Judged last, as in the original: the key may have changed meanwhile, and in a
             # transaction also which database is selected.
             keys = client.keys
-            if not isinstance(keys.get(key), kind | None):
-                return Error(WRONG_TYPE)
+            keys.expect(key, kind)
             keys.set(key, runnable, None, NEW)
             engine.enter(key, runnable)
             _tell(engine, key, runnable)

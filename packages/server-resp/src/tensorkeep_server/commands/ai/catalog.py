@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from tensorkeep.commands.command import MODULE, READONLY, Command, Difference, command
+from tensorkeep.commands.errors import CommandError
+from tensorkeep.commands.reply import OK
 from tensorkeep.model import Model, Script
-from tensorkeep_server.command import MODULE, READONLY, Command, Difference, command
 from tensorkeep_server.commands.ai.models import encoded
-from tensorkeep_server.errors import CommandError
-from tensorkeep_server.reply import OK
 from tensorkeep_server.scan_order import scan_order
 
 if TYPE_CHECKING:
-    from tensorkeep_server.args import Args
-    from tensorkeep_server.reply import Reply
+    from tensorkeep.commands.args import Args
+    from tensorkeep.commands.reply import Reply
     from tensorkeep_server.state import Client
 
 

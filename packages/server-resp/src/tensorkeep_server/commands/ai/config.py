@@ -5,18 +5,18 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from tensorkeep_server.args import Args, parse_integer, text
-from tensorkeep_server.command import MODULE, WRITE, Command, Difference, command
+from tensorkeep.commands.args import Args, parse_integer, text
+from tensorkeep.commands.command import MODULE, WRITE, Command, Difference, command
+from tensorkeep.commands.errors import CommandError
+from tensorkeep.commands.reply import OK, Error
 from tensorkeep_server.commands.ai.models import encoded, read_backend
-from tensorkeep_server.errors import CommandError
 from tensorkeep_server.later import Later
-from tensorkeep_server.reply import OK, Error
 from tensorkeep_server.settings import LEAST_CHUNK_SIZE
 from tensorkeep_server.state import BACKENDS_PATH
 
 if TYPE_CHECKING:
+    from tensorkeep.commands.reply import Reply
     from tensorkeep.errors import TensorkeepError
-    from tensorkeep_server.reply import Reply
     from tensorkeep_server.state import Client
 
 _log = logging.getLogger(__name__)

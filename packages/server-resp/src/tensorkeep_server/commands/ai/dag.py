@@ -10,11 +10,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final, cast
 
-from tensorkeep.errors import TensorkeepError
-from tensorkeep.graph import GraphRun
-from tensorkeep.keyspace import NEW
-from tensorkeep_server.args import Args, keyword, parse_integer
-from tensorkeep_server.command import (
+from tensorkeep.commands.args import Args, keyword, parse_integer
+from tensorkeep.commands.command import (
     DENYOOM,
     MODULE,
     MOVABLE,
@@ -24,6 +21,12 @@ from tensorkeep_server.command import (
     Difference,
     command,
 )
+from tensorkeep.commands.errors import CommandError
+from tensorkeep.commands.reply import OK, Error, Simple
+from tensorkeep.errors import TensorkeepError
+from tensorkeep.graph import GraphRun
+from tensorkeep.store import NEW
+from tensorkeep.tensor import Tensor
 from tensorkeep_server.commands.ai.deprecated_models import read_model_run
 from tensorkeep_server.commands.ai.deprecated_scripts import read_script_run
 from tensorkeep_server.commands.ai.execute import (
@@ -36,15 +39,13 @@ from tensorkeep_server.commands.ai.models import stored_model
 from tensorkeep_server.commands.ai.script_execute import read_script_execute, script_call
 from tensorkeep_server.commands.ai.scripts import stored_script
 from tensorkeep_server.commands.ai.tensors import (
-    check_target,
     let_go,
     most_bytes,
     stored_tensor,
 )
 from tensorkeep_server.dag_plan import SEPARATOR, Dialect, Draft, read_dag
-from tensorkeep_server.errors import CommandError, error_reply
+from tensorkeep_server.errors import error_reply
 from tensorkeep_server.later import Later, in_steps
-from tensorkeep_server.reply import OK, Error, Simple
 from tensorkeep_server.wire_tensor import (
     LONG_REQUEST,
     read_form,
@@ -56,13 +57,12 @@ from tensorkeep_server.wire_tensor import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
 
+    from tensorkeep.commands.args import Argument
+    from tensorkeep.commands.reply import Reply
     from tensorkeep.model import Model
-    from tensorkeep.tensor import Tensor
-    from tensorkeep_server.codec import Argument
     from tensorkeep_server.commands.ai.execute import ModelExecute
     from tensorkeep_server.commands.ai.script_execute import ScriptExecute
     from tensorkeep_server.dag_plan import Place, Plan, Reader, Ready
-    from tensorkeep_server.reply import Reply
     from tensorkeep_server.state import Client
     from tensorkeep_server.wire_tensor import Form
 
@@ -310,7 +310,7 @@ def _persist(client: Client, plan: Plan, run: GraphRun) -> Error | None:
     tensors = [(key, cast("Tensor", run.values[slot])) for key, slot in plan.persisted]
     for key, _ in tensors:
         try:
-            check_target(client, key)
+            client.keys.expect(key, Tensor)
         except TensorkeepError as error:
             return error_reply(error)
     for key, tensor in tensors:

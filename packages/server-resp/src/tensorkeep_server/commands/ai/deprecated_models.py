@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tensorkeep.batching import Batching
+from tensorkeep.commands.args import Args, keyword, text
+from tensorkeep.commands.command import DENYOOM, MODULE, MOVABLE, WRITE, Command, command
+from tensorkeep.commands.errors import CommandError
 from tensorkeep.device import Device
 from tensorkeep.errors import InvalidDevice
 from tensorkeep.model import ModelSpec
-from tensorkeep_server.args import Args, keyword, text
-from tensorkeep_server.command import DENYOOM, MODULE, MOVABLE, WRITE, Command, command
 from tensorkeep_server.commands.ai.building import refuse_device
 from tensorkeep_server.commands.ai.execute import (
     OF_RUNS,
@@ -34,15 +35,14 @@ from tensorkeep_server.commands.ai.models import (
     read_pieces,
     stored_model,
 )
-from tensorkeep_server.errors import CommandError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from tensorkeep.commands.args import Argument
+    from tensorkeep.commands.reply import Reply
     from tensorkeep.model import Model
-    from tensorkeep_server.codec import Argument
     from tensorkeep_server.later import Later
-    from tensorkeep_server.reply import Reply
     from tensorkeep_server.state import Client
 
 _LONGEST_DEVICE: Final = 10

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tensorkeep_server.args import Args, keyword, text
-from tensorkeep_server.command import DENYOOM, MODULE, MOVABLE, WRITE, Command, Difference, command
+from tensorkeep.commands.args import Args, keyword, text
+from tensorkeep.commands.command import (
+    DENYOOM,
+    MODULE,
+    MOVABLE,
+    WRITE,
+    Command,
+    Difference,
+    command,
+)
+from tensorkeep.commands.errors import CommandError
 from tensorkeep_server.commands.ai.execute import (
     OF_RUNS,
     OF_SINGLE_RUNS,
@@ -27,14 +36,13 @@ from tensorkeep_server.commands.ai.scripts import (
     script_store,
     stored_script,
 )
-from tensorkeep_server.errors import CommandError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tensorkeep_server.codec import Argument
+    from tensorkeep.commands.args import Argument
+    from tensorkeep.commands.reply import Reply
     from tensorkeep_server.later import Later
-    from tensorkeep_server.reply import Reply
     from tensorkeep_server.state import Client
 
 

@@ -4,25 +4,35 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from tensorkeep.commands.args import Args, keyword, parse_integer, text
+from tensorkeep.commands.command import (
+    DENYOOM,
+    MODULE,
+    MOVABLE,
+    WRITE,
+    Command,
+    Difference,
+    command,
+)
+from tensorkeep.commands.errors import CommandError
+from tensorkeep.commands.reply import OK, Simple
 from tensorkeep.errors import RunExpired
 from tensorkeep.graph import run_of
-from tensorkeep.keyspace import NEW
-from tensorkeep_server.args import Args, keyword, parse_integer, text
-from tensorkeep_server.command import DENYOOM, MODULE, MOVABLE, WRITE, Command, Difference, command
+from tensorkeep.store import NEW
+from tensorkeep.tensor import Tensor
 from tensorkeep_server.commands.ai.models import OfModel, stored_model
-from tensorkeep_server.commands.ai.tensors import check_target, stored_tensor
-from tensorkeep_server.errors import CommandError, error_reply
+from tensorkeep_server.commands.ai.tensors import stored_tensor
+from tensorkeep_server.errors import error_reply
 from tensorkeep_server.later import Later
-from tensorkeep_server.reply import OK, Simple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from tensorkeep.commands.args import Argument
+    from tensorkeep.commands.reply import Reply
     from tensorkeep.engine import Engine
     from tensorkeep.graph import GraphRun
     from tensorkeep.model import Model
-    from tensorkeep_server.codec import Argument
-    from tensorkeep_server.reply import Reply
     from tensorkeep_server.state import Client
 
 TIMED_OUT: Final = Simple("TIMEDOUT")
@@ -185,7 +195,7 @@ def store_outputs(client: Client, names: Sequence[bytes], graph: GraphRun) -> Re
     outputs = graph.values[graph.graph.given :]
     for name, output in zip(names, outputs, strict=True):
         if output is not None:
-            check_target(client, name)
+            client.keys.expect(name, Tensor)
     for name, output in zip(names, outputs, strict=True):
         if output is not None:
             client.keys.set(name, output, None, NEW)

@@ -10,16 +10,17 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from tensorkeep.commands.command import NOSCRIPT
+from tensorkeep.commands.errors import CommandError, Refused
+from tensorkeep.commands.reply import RESP2
 from tensorkeep.errors import CommandFailed, TensorkeepError
-from tensorkeep.keyspace import Watch
+from tensorkeep.watch import Watch
 from tensorkeep_server.calls import call
-from tensorkeep_server.command import NOSCRIPT
 from tensorkeep_server.commands.ai.execute import wrong_count
 from tensorkeep_server.commands.ai.models import stored_model
 from tensorkeep_server.encoding import plain
-from tensorkeep_server.errors import CommandError, Refused, error_reply
+from tensorkeep_server.errors import error_reply
 from tensorkeep_server.later import Later
-from tensorkeep_server.reply import RESP2
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

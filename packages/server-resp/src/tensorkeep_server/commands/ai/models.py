@@ -5,25 +5,32 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tensorkeep.batching import Batching
+from tensorkeep.commands.args import Args, keyword, text
+from tensorkeep.commands.command import (
+    DENYOOM,
+    MODULE,
+    READONLY,
+    WRITE,
+    Command,
+    Difference,
+    command,
+)
+from tensorkeep.commands.errors import CommandError
+from tensorkeep.commands.numerals import parse_count
+from tensorkeep.commands.reply import BLOCK, OK, LongArray
 from tensorkeep.device import Device
 from tensorkeep.errors import InvalidDevice
 from tensorkeep.model import Model, ModelSpec
-from tensorkeep_server.args import Args, keyword, text
-from tensorkeep_server.command import DENYOOM, MODULE, READONLY, WRITE, Command, Difference, command
 from tensorkeep_server.commands.ai.building import store_when_built
-from tensorkeep_server.errors import CommandError
-from tensorkeep_server.numerals import parse_count
-from tensorkeep_server.reply import BLOCK, OK, LongArray
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from tensorkeep_server.codec import Argument
+    from tensorkeep.commands.args import Argument
+    from tensorkeep.commands.reply import Reply
     from tensorkeep_server.later import Later
-    from tensorkeep_server.reply import Reply
     from tensorkeep_server.state import Client, Server
 
-NO_MODEL: Final = "ERR model key is empty"
 NO_BLOB: Final = "ERR Insufficient arguments, missing model BLOB"
 UNKNOWN_BACKEND: Final = "ERR unsupported backend"
 INVALID_DEVICE: Final = "ERR Invalid DEVICE"
@@ -288,9 +295,9 @@ def parse_model_del(args: Args) -> bytes:
 
 def model_del(client: Client, key: bytes) -> Reply:
     """Deletes a model; what runs of it goes on."""
-    model = stored_model(client, key)
-    client.keys.delete(key, event=None)
-    client.server.engine.retire(key, model)
+    model = client.keys.drop(key, Model)
+    if model is not None:
+        client.server.engine.retire(key, model)
     return OK
 
 
@@ -299,14 +306,9 @@ def stored_model(client: Client, key: bytes) -> Model:
     """Returns the model under a key of the client's database.
 
     Raises:
-        CommandError: There is no such key.
+        KeyMissing: There is no such key.
         WrongType: It holds something else.
     """
-    value = client.keys.get(key)
-    if type(value) is Model:
-        return value
-    if value is None:
-        raise CommandError(NO_MODEL)
     return client.keys.typed(key, Model)
 
 

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from tensorkeep.commands.args import Args, keyword, parse_integer, text
+from tensorkeep.commands.command import (
+    DENYOOM,
+    MODULE,
+    MOVABLE,
+    WRITE,
+    Command,
+    Difference,
+    command,
+)
+from tensorkeep.commands.errors import CommandError
 from tensorkeep.graph import call_of
 from tensorkeep.hookspecs import ScriptCall
-from tensorkeep_server.args import Args, keyword, parse_integer, text
-from tensorkeep_server.command import DENYOOM, MODULE, MOVABLE, WRITE, Command, Difference, command
 from tensorkeep_server.commands.ai.execute import (
     OF_RUNS,
     OF_SINGLE_RUNS,
@@ -19,15 +28,14 @@ from tensorkeep_server.commands.ai.execute import (
 from tensorkeep_server.commands.ai.from_scripts import ClientAccess
 from tensorkeep_server.commands.ai.scripts import c_string, stored_script
 from tensorkeep_server.commands.ai.tensors import stored_tensor
-from tensorkeep_server.errors import CommandError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from tensorkeep.commands.args import Argument
+    from tensorkeep.commands.reply import Reply
     from tensorkeep.model import Script
-    from tensorkeep_server.codec import Argument
     from tensorkeep_server.later import Later
-    from tensorkeep_server.reply import Reply
     from tensorkeep_server.state import Client
 
 

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from tensorkeep.commands.args import Args, keyword, parse_integer, text
+from tensorkeep.commands.command import (
+    DENYOOM,
+    MODULE,
+    READONLY,
+    WRITE,
+    Command,
+    Difference,
+    command,
+)
+from tensorkeep.commands.errors import CommandError
+from tensorkeep.commands.numerals import parse_double
+from tensorkeep.commands.reply import OK
 from tensorkeep.device import Device
 from tensorkeep.errors import InvalidDevice
 from tensorkeep.model import Script, ScriptSpec
-from tensorkeep_server.args import Args, keyword, parse_integer, text
-from tensorkeep_server.command import DENYOOM, MODULE, READONLY, WRITE, Command, Difference, command
 from tensorkeep_server.commands.ai.building import refuse_device, store_when_built
 from tensorkeep_server.commands.ai.models import OF_BUILDING, OF_DEVICES, encoded
-from tensorkeep_server.errors import CommandError
-from tensorkeep_server.numerals import parse_double
-from tensorkeep_server.reply import OK
 
 if TYPE_CHECKING:
+    from tensorkeep.commands.reply import Reply
     from tensorkeep_server.later import Later
-    from tensorkeep_server.reply import Reply
     from tensorkeep_server.state import Client
 
 NO_SOURCE: Final = "ERR Insufficient arguments, missing script SOURCE"
@@ -155,9 +163,9 @@ def parse_script_del(args: Args) -> bytes:
 
 def script_del(client: Client, key: bytes) -> Reply:
     """Deletes a script; what runs of it goes on."""
-    script = stored_script(client, key)
-    client.keys.delete(key, event=None)
-    client.server.engine.retire(key, script)
+    script = client.keys.drop(key, Script)
+    if script is not None:
+        client.server.engine.retire(key, script)
     return OK
 
 
@@ -166,14 +174,9 @@ def stored_script(client: Client, key: bytes) -> Script:
     """Returns the script under a key of the client's database.
 
     Raises:
-        CommandError: There is no such key.
+        KeyMissing: There is no such key.
         WrongType: It holds something else.
     """
-    value = client.keys.get(key)
-    if type(value) is Script:
-        return value
-    if value is None:
-        raise CommandError("ERR script key is empty")
     return client.keys.typed(key, Script)
 
 

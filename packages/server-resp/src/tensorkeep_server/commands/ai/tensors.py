@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from tensorkeep.keyspace import NEW
+from tensorkeep.commands.command import (
+    DENYOOM,
+    MODULE,
+    READONLY,
+    WRITE,
+    Command,
+    Difference,
+    command,
+)
+from tensorkeep.commands.reply import OK
+from tensorkeep.leftovers import leave
+from tensorkeep.store import NEW
 from tensorkeep.tensor import Tensor
-from tensorkeep_server.command import DENYOOM, MODULE, READONLY, WRITE, Command, Difference, command
-from tensorkeep_server.errors import CommandError
 from tensorkeep_server.later import Later, in_steps
-from tensorkeep_server.reply import OK
-from tensorkeep_server.values.leftovers import leave
 from tensorkeep_server.wire_tensor import (
     LONG_REQUEST,
     read_form,
@@ -22,12 +29,9 @@ from tensorkeep_server.wire_tensor import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tensorkeep_server.args import Args
-    from tensorkeep_server.codec import Argument
-    from tensorkeep_server.reply import Reply
+    from tensorkeep.commands.args import Args, Argument
+    from tensorkeep.commands.reply import Reply
     from tensorkeep_server.state import Client
-
-NO_TENSOR: Final = "ERR tensor key is empty or in a different shard"
 
 
 # --------------------------------------------------------------------------- AI.TENSORSET
@@ -51,7 +55,7 @@ def parse_tensor_set(args: Args) -> TensorSet:
 
 def tensor_set(client: Client, request: TensorSet) -> Reply | Later:
     """Stores a tensor, replacing a tensor and its expiry."""
-    check_target(client, request.key)
+    client.keys.expect(request.key, Tensor)
     later = prepare_tensor_set(client, request)
     if later is not None:
         return later
@@ -68,7 +72,7 @@ def prepare_tensor_set(client: Client, request: TensorSet) -> Later | None:
     def done(result: Callable[[], Tensor]) -> None:
         def store() -> Reply:
             let_go(content)
-            check_target(client, request.key)  # it may be another one now
+            client.keys.expect(request.key, Tensor)  # it may be another one now
             return _store(client, request.key, result())
 
         later.resolve(store)
@@ -118,26 +122,10 @@ def stored_tensor(client: Client, key: bytes) -> Tensor:
     """Returns the tensor under a key of the client's database.
 
     Raises:
-        CommandError: There is no such key.
+        KeyMissing: There is no such key.
         WrongType: It holds something else.
     """
-    value = client.keys.get(key)
-    if type(value) is Tensor:
-        return value
-    if value is None:
-        raise CommandError(NO_TENSOR)
     return client.keys.typed(key, Tensor)
-
-
-def check_target(client: Client, key: bytes) -> None:
-    """Makes sure that a tensor may be stored under a key.
-
-    Raises:
-        WrongType: The key holds something else than a tensor.
-    """
-    value = client.keys.get(key)
-    if value is not None and type(value) is not Tensor:
-        client.keys.typed(key, Tensor)
 
 
 _OF_TENSORS: Final = (

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from tensorkeep_server.args import SYNTAX, Args, keyword, text
-from tensorkeep_server.command import (
+from tensorkeep.commands.args import SYNTAX, Args, keyword, text
+from tensorkeep.commands.command import (
     ADMIN,
     LOADING,
     NOSCRIPT,
@@ -18,16 +18,16 @@ from tensorkeep_server.command import (
     nothing,
     only_subcommands,
 )
+from tensorkeep.commands.errors import CommandError
+from tensorkeep.commands.reply import OK, Verbatim
 from tensorkeep_server.commands.connections import client_kill, tracking
 from tensorkeep_server.commands.connections.client_kill import kind_of, take_kind
 from tensorkeep_server.commands.connections.session import PRINTABLE, check_name
-from tensorkeep_server.errors import CommandError
-from tensorkeep_server.reply import OK, Verbatim
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tensorkeep_server.reply import Reply
+    from tensorkeep.commands.reply import Reply
     from tensorkeep_server.state import Client
 
 _PLAIN: Final = (NOSCRIPT, LOADING, STALE)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from tensorkeep_server.args import SYNTAX, Args, keyword, parse_integer, text
-from tensorkeep_server.command import ADMIN, LOADING, NOSCRIPT, STALE, Command, command
-from tensorkeep_server.errors import CommandError
-from tensorkeep_server.reply import OK
+from tensorkeep.commands.args import SYNTAX, Args, keyword, parse_integer, text
+from tensorkeep.commands.command import ADMIN, LOADING, NOSCRIPT, STALE, Command, command
+from tensorkeep.commands.errors import CommandError
+from tensorkeep.commands.reply import OK
 
 if TYPE_CHECKING:
-    from tensorkeep_server.reply import Reply
+    from tensorkeep.commands.reply import Reply
     from tensorkeep_server.state import Client
 
 _FLAGS: Final = (ADMIN, NOSCRIPT, LOADING, STALE)

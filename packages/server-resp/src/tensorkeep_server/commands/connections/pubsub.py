@@ -10,8 +10,8 @@ from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from tensorkeep_server.args import Args
-from tensorkeep_server.command import (
+from tensorkeep.commands.args import Args
+from tensorkeep.commands.command import (
     FAST,
     LOADING,
     NOSCRIPT,
@@ -23,16 +23,16 @@ from tensorkeep_server.command import (
     nothing,
     only_subcommands,
 )
-from tensorkeep_server.errors import CommandError
-from tensorkeep_server.glob import compile_glob
+from tensorkeep.commands.errors import CommandError
+from tensorkeep.commands.glob import compile_glob
+from tensorkeep.commands.reply import Push, Several
 from tensorkeep_server.publishing import publish, publish_in_shard
-from tensorkeep_server.reply import Push, Several
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tensorkeep_server.codec import Argument
-    from tensorkeep_server.reply import Reply
+    from tensorkeep.commands.args import Argument
+    from tensorkeep.commands.reply import Reply
     from tensorkeep_server.state import Client
     from tensorkeep_server.subscriptions import Subscriptions, Topics
 

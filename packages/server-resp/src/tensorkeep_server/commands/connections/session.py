@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from tensorkeep_server.args import SYNTAX, Args, keyword, text
-from tensorkeep_server.command import (
+from tensorkeep.commands.args import SYNTAX, Args, keyword, text
+from tensorkeep.commands.command import (
     ALLOW_BUSY,
     FAST,
     LOADING,
@@ -20,19 +20,18 @@ from tensorkeep_server.command import (
     command,
     nothing,
 )
+from tensorkeep.commands.databases import read_database
+from tensorkeep.commands.errors import CommandError
+from tensorkeep.commands.reply import OK, RESP2, Map, Simple
 from tensorkeep_server.commands.operations.modules import modules
-from tensorkeep_server.errors import CommandError
 from tensorkeep_server.identity import REDIS_VERSION
-from tensorkeep_server.reply import OK, RESP2, Map, Simple
-from tensorkeep_server.settings import DATABASES
 
 if TYPE_CHECKING:
-    from tensorkeep_server.reply import Reply, Version
+    from tensorkeep.commands.reply import Reply, Version
     from tensorkeep_server.state import Client
 
 _PONG: Final = Simple("PONG")
 _RESET: Final = Simple("RESET")
-_INT32: Final = range(-(2**31), 2**31)
 _VERSIONS: Final[dict[int, Version]] = {2: 2, 3: 3}
 _ANY_TIME: Final = (NOSCRIPT, LOADING, STALE, FAST, NO_AUTH, ALLOW_BUSY)
 
@@ -154,18 +153,6 @@ def _authenticate(user: bytes) -> None:
 
 
 # --------------------------------------------------------------------------- SELECT, RESET, QUIT
-def parse_select(args: Args) -> int:
-    """Parses SELECT index."""
-    index = args.take_integer()
-    if index not in _INT32:
-        raise CommandError(
-            "ERR value is out of range, value must between -2147483648 and 2147483647"
-        )
-    if not 0 <= index < DATABASES:
-        raise CommandError("ERR DB index is out of range")
-    return index
-
-
 def select(client: Client, index: int) -> Reply:
     """Selects a database."""
     client.select(index)
@@ -238,7 +225,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
     ),
     command(
         "select",
-        parse_select,
+        read_database,
         select,
         summary="Selects the database that this connection uses.",
         group="connection",

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tensorkeep_server.args import Args
-from tensorkeep_server.command import (
+from tensorkeep.commands.args import Args
+from tensorkeep.commands.command import (
     LOADING,
     NOSCRIPT,
     STALE,
@@ -17,11 +17,11 @@ from tensorkeep_server.command import (
     command,
     nothing,
 )
-from tensorkeep_server.errors import CommandError
-from tensorkeep_server.reply import OK, Map, Set
+from tensorkeep.commands.errors import CommandError
+from tensorkeep.commands.reply import OK, Map, Set
 
 if TYPE_CHECKING:
-    from tensorkeep_server.reply import Reply
+    from tensorkeep.commands.reply import Reply
     from tensorkeep_server.state import Client
 
 _FLAGS: Final = (NOSCRIPT, LOADING, STALE)

@@ -10,10 +10,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from tensorkeep.keyspace import Watch
-from tensorkeep_server.args import Args
-from tensorkeep_server.calls import call, show_monitors
-from tensorkeep_server.command import (
+from tensorkeep.commands.args import Args
+from tensorkeep.commands.command import (
     ALLOW_BUSY,
     FAST,
     LOADING,
@@ -24,15 +22,18 @@ from tensorkeep_server.command import (
     command,
     nothing,
 )
-from tensorkeep_server.errors import CommandError, error_reply
+from tensorkeep.commands.errors import CommandError
+from tensorkeep.commands.reply import NULL_ARRAY, OK, Error, InVersion
+from tensorkeep.watch import Watch
+from tensorkeep_server.calls import call, show_monitors
+from tensorkeep_server.errors import error_reply
 from tensorkeep_server.later import Later
-from tensorkeep_server.reply import NULL_ARRAY, OK, Error, InVersion
 from tensorkeep_server.state import Transaction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tensorkeep_server.reply import Reply
+    from tensorkeep.commands.reply import Reply
     from tensorkeep_server.state import Client
 
 _ANY_TIME: Final = (NOSCRIPT, LOADING, STALE, FAST, ALLOW_BUSY)
@@ -130,11 +131,11 @@ def _begin(client: Client, command: Command, args: Args) -> Later | None:
     if command.prepare is None:
         return None
     try:
-        return command.prepare(client, command.parse(Args(args.items, args.at)))
+        later: Later | None = command.prepare(client, command.parse(Args(args.items, args.at)))
     except Exception as error:  # noqa: BLE001 - the table names it, or logs it
         refusal = error_reply(error)
-    later = Later()
-    later.resolve(lambda: refusal)
+        later = Later()
+        later.resolve(lambda: refusal)
     return later
 
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tensorkeep_server.command import (
+from tensorkeep.commands.command import (
     STALE,
     Command,
     command,
     container,
     only_subcommands,
 )
-from tensorkeep_server.errors import CommandError
+from tensorkeep.commands.errors import CommandError
 
 if TYPE_CHECKING:
-    from tensorkeep_server.args import Args
-    from tensorkeep_server.reply import Reply
+    from tensorkeep.commands.args import Args
+    from tensorkeep.commands.reply import Reply
     from tensorkeep_server.state import Client
 
 _NO_CLUSTER: Final = "ERR This instance has cluster support disabled"

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from tensorkeep_server.args import SYNTAX, parse_integer, text
-from tensorkeep_server.command import (
+from tensorkeep.commands.args import SYNTAX, parse_integer, text
+from tensorkeep.commands.command import (
     ADMIN,
     LOADING,
     NOSCRIPT,
@@ -22,21 +22,22 @@ from tensorkeep_server.command import (
     nothing,
     only_subcommands,
 )
-from tensorkeep_server.errors import CommandError
+from tensorkeep.commands.databases import DATABASES
+from tensorkeep.commands.errors import CommandError
+from tensorkeep.commands.glob import compile_glob
+from tensorkeep.commands.reply import OK, Map
 from tensorkeep_server.file_limit import clients_possible
-from tensorkeep_server.glob import compile_glob
 from tensorkeep_server.notifications import read_classes, show_classes
 from tensorkeep_server.output_limit import read_limits, show_limits
 from tensorkeep_server.publishing import announce_events
-from tensorkeep_server.reply import OK, Map
-from tensorkeep_server.settings import DATABASES, KEEPALIVE
+from tensorkeep_server.settings import KEEPALIVE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tensorkeep_server.args import Args
+    from tensorkeep.commands.args import Args
+    from tensorkeep.commands.reply import Reply
     from tensorkeep_server.output_limit import OutputLimit
-    from tensorkeep_server.reply import Reply
     from tensorkeep_server.state import Client, Server
 
 _ADMIN: Final = (ADMIN, NOSCRIPT, LOADING, STALE)

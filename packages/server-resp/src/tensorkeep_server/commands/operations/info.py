@@ -9,20 +9,20 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from tensorkeep_server.args import text
-from tensorkeep_server.command import (
+from tensorkeep.commands.args import text
+from tensorkeep.commands.command import (
     LOADING,
     STALE,
     Command,
     Difference,
     command,
 )
+from tensorkeep.commands.reply import Verbatim
 from tensorkeep_server.info import CpuTimes, Process, info_text
-from tensorkeep_server.reply import Verbatim
 
 if TYPE_CHECKING:
-    from tensorkeep_server.args import Args
-    from tensorkeep_server.reply import Reply
+    from tensorkeep.commands.args import Args
+    from tensorkeep.commands.reply import Reply
     from tensorkeep_server.state import Client
 
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tensorkeep_server.args import SYNTAX, Args, text
-from tensorkeep_server.command import (
+from tensorkeep.commands.args import SYNTAX, Args, text
+from tensorkeep.commands.command import (
     ADMIN,
     FAST,
     LOADING,
@@ -23,17 +23,17 @@ from tensorkeep_server.command import (
     container,
     nothing,
 )
-from tensorkeep_server.errors import CommandError
-from tensorkeep_server.glob import compile_glob
-from tensorkeep_server.reply import Map, Set, Simple
+from tensorkeep.commands.errors import CommandError
+from tensorkeep.commands.glob import compile_glob
+from tensorkeep.commands.reply import Map, Set, Simple
 from tensorkeep_server.syntax import read_syntax
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from tensorkeep_server.codec import Request
-    from tensorkeep_server.command import CommandTable
-    from tensorkeep_server.reply import Reply
+    from tensorkeep.commands.args import Request
+    from tensorkeep.commands.command import CommandTable
+    from tensorkeep.commands.reply import Reply
     from tensorkeep_server.state import Client
     from tensorkeep_server.syntax import Parameter
 

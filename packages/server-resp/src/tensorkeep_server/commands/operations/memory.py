@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tensorkeep_server.args import SYNTAX
-from tensorkeep_server.command import (
+from tensorkeep.commands.args import SYNTAX
+from tensorkeep.commands.command import (
     READONLY,
     Command,
     Difference,
@@ -14,14 +14,13 @@ from tensorkeep_server.command import (
     nothing,
     only_subcommands,
 )
+from tensorkeep.commands.errors import CommandError
+from tensorkeep.commands.reply import OK, Map, Verbatim
 from tensorkeep_server.commands.operations.info import this_process
-from tensorkeep_server.errors import CommandError
-from tensorkeep_server.reply import OK, Map, Verbatim
-from tensorkeep_server.values.kinds import memory_of
 
 if TYPE_CHECKING:
-    from tensorkeep_server.args import Args
-    from tensorkeep_server.reply import Reply
+    from tensorkeep.commands.args import Args
+    from tensorkeep.commands.reply import Reply
     from tensorkeep_server.state import Client
 
 _CHANGING: Final = "nondeterministic_output"
@@ -53,7 +52,7 @@ def usage(client: Client, key: bytes) -> Reply:
     here it counts. A model counts as the blob that it was stored as.
     """
     value = client.keys.get(key, touch=False)
-    return None if value is None else memory_of(key, value)
+    return None if value is None else client.server.store.memory_of(key, value)
 
 
 def statistics(client: Client, _: None) -> Reply:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tensorkeep_server.command import (
+from tensorkeep.commands.command import (
     ADMIN,
     NOSCRIPT,
     Command,
@@ -13,11 +13,11 @@ from tensorkeep_server.command import (
     nothing,
     only_subcommands,
 )
+from tensorkeep.commands.reply import Map
 from tensorkeep_server.identity import AI_VERSION_NUMBER
-from tensorkeep_server.reply import Map
 
 if TYPE_CHECKING:
-    from tensorkeep_server.reply import Reply
+    from tensorkeep.commands.reply import Reply
     from tensorkeep_server.state import Client
 
 

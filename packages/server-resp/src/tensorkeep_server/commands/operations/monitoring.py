@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tensorkeep_server.args import Args
-from tensorkeep_server.command import (
+from tensorkeep.commands.args import Args
+from tensorkeep.commands.command import (
     ADMIN,
     LOADING,
     NOSCRIPT,
@@ -17,11 +17,11 @@ from tensorkeep_server.command import (
     nothing,
     only_subcommands,
 )
-from tensorkeep_server.errors import CommandError
-from tensorkeep_server.reply import OK, Verbatim
+from tensorkeep.commands.errors import CommandError
+from tensorkeep.commands.reply import OK, Verbatim
 
 if TYPE_CHECKING:
-    from tensorkeep_server.reply import Reply
+    from tensorkeep.commands.reply import Reply
     from tensorkeep_server.state import Client
 
 _LOOKING: Final = (ADMIN, LOADING, STALE)

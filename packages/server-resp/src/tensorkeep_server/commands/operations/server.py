@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from tensorkeep_server.args import SYNTAX
-from tensorkeep_server.command import (
+from tensorkeep.commands.args import SYNTAX
+from tensorkeep.commands.command import (
     ADMIN,
     ALLOW_BUSY,
     FAST,
@@ -20,12 +20,12 @@ from tensorkeep_server.command import (
     command,
     nothing,
 )
-from tensorkeep_server.errors import CommandError
+from tensorkeep.commands.errors import CommandError
 from tensorkeep_server.later import Later
 
 if TYPE_CHECKING:
-    from tensorkeep_server.args import Args
-    from tensorkeep_server.reply import Reply
+    from tensorkeep.commands.args import Args
+    from tensorkeep.commands.reply import Reply
     from tensorkeep_server.state import Client
 
 

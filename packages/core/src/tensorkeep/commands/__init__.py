@@ -1,0 +1,1 @@
+"""What commands are made of, whoever does them: arguments, replies, errors, and the table."""

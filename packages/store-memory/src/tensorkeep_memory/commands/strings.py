@@ -1,0 +1,421 @@
+"""Commands on whole strings: SET, GET and the like.
+
+A string is `bytes`, a short one that was made of others a subclass of it (see `growing`), or a view
+of memory that does not change: as it was received when it is large, or of the room in which it
+grows. So it is its own snapshot, and no reply needs a copy.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from tensorkeep.commands.args import SYNTAX, Args
+from tensorkeep.commands.command import DENYOOM, FAST, READONLY, WRITE, Command, command
+from tensorkeep.commands.errors import CommandError
+from tensorkeep.commands.reply import OK
+from tensorkeep.errors import WrongType
+from tensorkeep_memory.commands.expiry import persist, read_deadline
+
+if TYPE_CHECKING:
+    from tensorkeep.commands.args import Argument
+    from tensorkeep.commands.reply import Reply
+    from tensorkeep_memory.client import Client
+    from tensorkeep_memory.keyspace import Keyspace
+
+# What the options on time count in, in milliseconds, and whether from now on.
+_TIMES: Final = {
+    b"EX": (1000, True),
+    b"PX": (1, True),
+    b"EXAT": (1000, False),
+    b"PXAT": (1, False),
+}
+_CONDITIONS: Final = frozenset({b"NX", b"XX"})
+_SET_WORDS: Final = frozenset({*_CONDITIONS, b"GET", b"KEEPTTL"})
+_GET_EX_WORDS: Final = frozenset({b"PERSIST"})
+
+
+# --------------------------------------------------------------------------- arguments
+class Options(NamedTuple):
+    """Options of SET and GETEX.
+
+    Attributes:
+        condition: `NX`, `XX` or nothing.
+        answers: Whether SET is to answer the old value.
+        expiry: One of the words for a time, `KEEPTTL`, `PERSIST` or nothing.
+        time: What follows a word for a time; not looked at yet.
+    """
+
+    condition: bytes
+    answers: bool
+    expiry: bytes
+    time: bytes
+
+
+class Set(NamedTuple):
+    """SET key value [option…].
+
+    Attributes:
+        key: The key.
+        value: Its new value.
+        options: None for none, as nearly always.
+    """
+
+    key: bytes
+    value: Argument
+    options: Options | None
+
+
+class GetEx(NamedTuple):
+    """GETEX key [option…]."""
+
+    key: bytes
+    options: Options
+
+
+class SetUntil(NamedTuple):
+    """SETEX key time value; the time was not looked at yet."""
+
+    key: bytes
+    time: bytes
+    value: Argument
+
+
+class Pair(NamedTuple):
+    """A key and a value for it, or to be appended to its own."""
+
+    key: bytes
+    value: Argument
+
+
+def parse_set(args: Args) -> Set:
+    """Parses SET."""
+    key, value = args.take(), args.take_blob()
+    if not len(args):
+        return Set(key, value, None)
+    return Set(key, value, _read_options(args, _SET_WORDS))
+
+
+def parse_get_ex(args: Args) -> GetEx:
+    """Parses GETEX."""
+    return GetEx(args.take(), _read_options(args, _GET_EX_WORDS))
+
+
+def _read_options(args: Args, words: frozenset[bytes]) -> Options:
+    """Reads options in any order; any may be repeated, and the last time counts.
+
+    Args:
+        args: Stands at the first option.
+        words: The options besides those that say a time.
+    """
+    condition = expiry = time = b""
+    answers = False
+    while len(args):
+        word = args.take_keyword()
+        if word in _TIMES and len(args) and expiry in {b"", word}:
+            expiry, time = word, args.take()
+        elif word not in words:
+            raise CommandError(SYNTAX)
+        elif word == b"GET":
+            answers = True
+        elif word in _CONDITIONS and condition in {b"", word}:
+            condition = word
+        elif word not in _CONDITIONS and expiry in {b"", word}:
+            expiry = word
+        else:
+            raise CommandError(SYNTAX)
+    return Options(condition, answers, expiry, time)
+
+
+def parse_set_until(args: Args) -> SetUntil:
+    """Parses SETEX and PSETEX."""
+    return SetUntil(args.take(), args.take(), args.take_blob())
+
+
+def parse_pair(args: Args) -> Pair:
+    """Parses a key and a value."""
+    return Pair(args.take(), args.take_blob())
+
+
+def parse_pairs(args: Args, *, name: str) -> list[Pair]:
+    """Parses keys, each with its value."""
+    if len(args) % 2:
+        raise CommandError(f"ERR wrong number of arguments for '{name}' command")
+    return [parse_pair(args) for _ in range(len(args) // 2)]
+
+
+# --------------------------------------------------------------------------- reading
+def get(client: Client, key: bytes) -> Argument | None:
+    """Returns the string under a key, None when there is none.
+
+    Raises:
+        WrongType: The key holds something else.
+    """
+    value = client.keys.get(key)
+    if value is None or type(value) is bytes or type(value) is memoryview:
+        return value
+    if isinstance(value, bytes):
+        return bytes(value)
+    raise WrongType(key)
+
+
+def get_many(client: Client, keys: list[bytes]) -> Reply:
+    """Returns the strings under keys, nothing for each that holds none."""
+    found: list[Reply] = []
+    for key in keys:
+        try:
+            found.append(get(client, key))
+        except WrongType:
+            found.append(None)
+    return found
+
+
+def get_and_delete(client: Client, key: bytes) -> Reply:
+    """Returns a string and removes its key."""
+    value = get(client, key)
+    if value is not None:
+        client.keys.delete(key)
+    return value
+
+
+def get_and_expire(client: Client, request: GetEx) -> Reply:
+    """Returns a string, and sets or takes away when its key vanishes."""
+    if not request.options.expiry:
+        return get(client, request.key)
+    with client.server.one_moment():  # what was read must not expire before its time is moved
+        return _get_and_expire(client, request)
+
+
+def _get_and_expire(client: Client, request: GetEx) -> Reply:
+    key, options = request
+    value = get(client, key)
+    if value is None:
+        return None
+    deadline = _deadline(client, options, "getex")
+    if deadline is None:
+        persist(client, key)
+    elif deadline <= client.keys.time():
+        client.keys.delete(key)
+    else:
+        client.keys.expire(key, deadline, "expire")
+    return value
+
+
+# --------------------------------------------------------------------------- writing
+def set_value(client: Client, request: Set) -> Reply:
+    """Stores a string in the place of any value, and with it the expiry that it is to have."""
+    key, value, options = request
+    keys = client.keys
+    if options is None:
+        keys.set(key, value, None, "set")
+        return OK
+    deadline = _deadline(client, options, "set")
+    old = get(client, key) if options.answers else None
+    there = key in keys
+    if options.condition and there != (options.condition == b"XX"):
+        return old
+    if options.expiry == b"KEEPTTL":
+        keys.replace(key, value, "set")
+    else:
+        _store(keys, key, value, deadline)
+    return old if options.answers else OK
+
+
+def _store(keys: Keyspace, key: bytes, value: Argument, deadline: float | None) -> None:
+    """Stores a string, and then sets when it vanishes: two things that happen to its key."""
+    keys.set(key, value, None, "set")
+    if deadline is not None:
+        keys.expire(key, deadline, "expire")
+
+
+def set_if_missing(client: Client, request: Pair) -> Reply:
+    """Stores a string unless the key is taken; returns whether it was stored."""
+    if request.key in client.keys:
+        return 0
+    client.keys.set(*request, None, "set")
+    return 1
+
+
+def set_until(client: Client, request: SetUntil, *, name: str, unit_ms: int) -> Reply:
+    """Stores a string that vanishes after some time."""
+    key, time, value = request
+    keys = client.keys
+    deadline = read_deadline(keys, time, name=name, unit_ms=unit_ms, relative=True)
+    _store(keys, key, value, deadline)
+    return OK
+
+
+def get_and_set(client: Client, request: Pair) -> Reply:
+    """Stores a string; returns the one that it replaces."""
+    old = get(client, request.key)
+    client.keys.set(*request, None, "set")
+    return old
+
+
+def set_many(client: Client, pairs: list[Pair]) -> Reply:
+    """Stores strings under keys."""
+    for key, value in pairs:
+        client.keys.set(key, value, None, "set")
+    return OK
+
+
+def set_many_if_missing(client: Client, pairs: list[Pair]) -> Reply:
+    """Stores strings unless one of the keys is taken; returns whether they were stored."""
+    if any(key in client.keys for key, _ in pairs):
+        return 0
+    set_many(client, pairs)
+    return 1
+
+
+def _deadline(client: Client, options: Options, name: str) -> float | None:
+    """Returns when a key is to vanish, None when nothing is said of it.
+
+    Raises:
+        CommandError: That time cannot be kept.
+    """
+    if options.expiry not in _TIMES:
+        return None
+    unit_ms, relative = _TIMES[options.expiry]
+    return read_deadline(client.keys, options.time, name=name, unit_ms=unit_ms, relative=relative)
+
+
+COMMANDS: Final[tuple[Command, ...]] = (
+    command(
+        "set",
+        parse_set,
+        set_value,
+        summary="Stores a string in the place of any value.",
+        group="string",
+        arity=-3,
+        flags=(WRITE, DENYOOM),
+        keys=(1, 1, 1),
+        syntax="key value [NX | XX] [GET] [EX seconds | PX milliseconds | EXAT"
+        " unix-time-seconds | PXAT unix-time-milliseconds | KEEPTTL]",
+    ),
+    command(
+        "get",
+        Args.take,
+        get,
+        summary="Returns a string.",
+        group="string",
+        arity=2,
+        flags=(READONLY, FAST),
+        keys=(1, 1, 1),
+        syntax="key",
+    ),
+    command(
+        "getset",
+        parse_pair,
+        get_and_set,
+        summary="Stores a string and returns the one that it replaces.",
+        group="string",
+        arity=3,
+        flags=(WRITE, DENYOOM, FAST),
+        keys=(1, 1, 1),
+        syntax="key value",
+    ),
+    command(
+        "getdel",
+        Args.take,
+        get_and_delete,
+        summary="Returns a string and removes its key.",
+        group="string",
+        arity=2,
+        flags=(WRITE, FAST),
+        keys=(1, 1, 1),
+        syntax="key",
+        since="6.2.0",
+    ),
+    command(
+        "getex",
+        parse_get_ex,
+        get_and_expire,
+        summary="Returns a string, and sets or takes away when its key vanishes.",
+        group="string",
+        arity=-2,
+        flags=(WRITE, FAST),
+        keys=(1, 1, 1),
+        syntax="key [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT"
+        " unix-time-milliseconds | PERSIST]",
+        since="6.2.0",
+    ),
+    command(
+        "mget",
+        Args.take_rest,
+        get_many,
+        summary="Returns several strings, nothing for each that is not there.",
+        group="string",
+        arity=-2,
+        flags=(READONLY, FAST),
+        keys=(1, -1, 1),
+        syntax="key [key ...]",
+        tips=("request_policy:multi_shard",),
+    ),
+    command(
+        "mset",
+        partial(parse_pairs, name="mset"),
+        set_many,
+        summary="Stores several strings.",
+        group="string",
+        arity=-3,
+        flags=(WRITE, DENYOOM),
+        keys=(1, -1, 2),
+        syntax="key value [key value ...]",
+        since="1.0.1",
+        tips=(
+            "request_policy:multi_shard",
+            "response_policy:all_succeeded",
+        ),
+    ),
+    command(
+        "msetnx",
+        partial(parse_pairs, name="msetnx"),
+        set_many_if_missing,
+        summary="Stores several strings unless one of the keys is taken.",
+        group="string",
+        arity=-3,
+        flags=(WRITE, DENYOOM),
+        keys=(1, -1, 2),
+        syntax="key value [key value ...]",
+        since="1.0.1",
+        tips=(
+            "request_policy:multi_shard",
+            "response_policy:agg_min",
+        ),
+    ),
+    command(
+        "setnx",
+        parse_pair,
+        set_if_missing,
+        summary="Stores a string unless the key is taken.",
+        group="string",
+        arity=3,
+        flags=(WRITE, DENYOOM, FAST),
+        keys=(1, 1, 1),
+        syntax="key value",
+    ),
+    command(
+        "setex",
+        parse_set_until,
+        partial(set_until, name="setex", unit_ms=1000),
+        summary="Stores a string that vanishes after some seconds.",
+        group="string",
+        arity=4,
+        flags=(WRITE, DENYOOM),
+        keys=(1, 1, 1),
+        syntax="key seconds value",
+        since="2.0.0",
+    ),
+    command(
+        "psetex",
+        parse_set_until,
+        partial(set_until, name="psetex", unit_ms=1),
+        summary="Stores a string that vanishes after some milliseconds.",
+        group="string",
+        arity=4,
+        flags=(WRITE, DENYOOM),
+        keys=(1, 1, 1),
+        syntax="key milliseconds value",
+        since="2.6.0",
+    ),
+)

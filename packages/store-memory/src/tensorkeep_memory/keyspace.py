@@ -1,0 +1,423 @@
+"""Keys and their values: what is stored, what has expired, and who watches it.
+
+One thread owns a keyspace. The clock is given, so that nothing here waits or asks for the time.
+Times are Unix times in seconds.
+
+Whoever changes a key says what that is called, and a listener is told. Some things only the
+keyspace knows: `new` is a key that was not there, `expired` one whose time has come, `rename_from`
+and `rename_to` are the two ends of a renaming, and `keymiss` is a key that was looked for in vain.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from tensorkeep.errors import KeyMissing, WrongType
+from tensorkeep.store import NEW
+from tensorkeep_memory.scan_index import ScanIndex
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tensorkeep.watch import Watch
+
+_T = TypeVar("_T")
+
+_FEW = 64  # below this many stale expiry times, tidying up costs more than it saves
+
+# What a keyspace holds, and two of them can exchange; not who watches it.
+_CONTENT: Final = ("_entries", "_index", "_expiring", "_volatile")
+
+
+@dataclass(slots=True)
+class Entry:
+    """What is known of one key.
+
+    Attributes:
+        value: The stored value; the keyspace does not care what it is.
+        touched: When it was last read or written.
+        expires_at: When it vanishes, None for never.
+    """
+
+    value: object
+    touched: float
+    expires_at: float | None = None
+
+
+class Keyspace:
+    """The keys of one database.
+
+    Args:
+        clock: Returns the Unix time in seconds.
+
+    Attributes:
+        clock: Returns the Unix time in seconds. Whoever wants time to stand still puts another one
+            here for that moment.
+        watches: Who watches which key. Each `Watch` enters and leaves by itself; there are nearly
+            never any, and then a change costs no more than a look at this.
+        listener: Is told what has happened to which key, once it has. There is nearly never one,
+            and then that costs no more than a look at this, too.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.clock = clock
+        self._entries: dict[bytes, Entry] = {}
+        self._index = ScanIndex()
+        # Expiry times, with stale ones among them: (expires_at, key).
+        self._expiring: list[tuple[float, bytes]] = []
+        self._volatile = 0
+        self.watches: dict[bytes, set[Watch]] = {}
+        self.listener: Callable[[str, bytes], None] | None = None
+
+    # ------------------------------------------------------------------ reading
+    def time(self) -> float:
+        """Returns the Unix time in seconds by which keys expire."""
+        return self.clock()
+
+    def get(self, key: bytes, *, touch: bool = True) -> object | None:
+        """Returns the value under a key, None when there is none."""
+        entry = self._entries.get(key)
+        if entry is None:
+            if self.listener is not None:
+                self.listener("keymiss", key)
+            return None
+        now = self.clock()
+        if entry.expires_at is not None and entry.expires_at <= now:
+            self.delete(key)
+            if self.listener is not None:
+                self.listener("keymiss", key)
+            return None
+        if touch:
+            entry.touched = now
+        return entry.value
+
+    def typed(self, key: bytes, kind: type[_T]) -> _T:
+        """Returns the value under a key, which must be of one type.
+
+        Raises:
+            KeyMissing: There is no such key.
+            WrongType: The value is of another type.
+        """
+        value = self.get(key)
+        if isinstance(value, kind):
+            return value
+        raise KeyMissing(key, kind) if value is None else WrongType(key)
+
+    def find(self, key: bytes, kind: type[_T]) -> _T | None:
+        """Returns the value under a key, which is of one type or missing.
+
+        Raises:
+            WrongType: The value is of another type.
+        """
+        value = self.get(key)
+        if value is None or isinstance(value, kind):
+            return value
+        raise WrongType(key)
+
+    def expect(self, key: bytes, kind: type) -> None:
+        """Makes sure that a key is free or holds a value of one type.
+
+        Raises:
+            WrongType: The value is of another type.
+        """
+        value = self.get(key)
+        if value is not None and not isinstance(value, kind):
+            raise WrongType(key)
+
+    def drop(self, key: bytes, kind: type[_T]) -> _T:
+        """Removes a key whose value must be of one type, without an event, and returns it.
+
+        Raises:
+            KeyMissing: There is no such key.
+            WrongType: The value is of another type.
+        """
+        value = self.typed(key, kind)
+        self.delete(key, event=None)
+        return value
+
+    def entry(self, key: bytes) -> Entry | None:
+        """Returns what is known of a key, without touching it."""
+        return None if self.get(key, touch=False) is None else self._entries[key]
+
+    def peek(self, key: bytes) -> object | None:
+        """Returns what is kept under a key, expired or not; nobody is told."""
+        entry = self._entries.get(key)
+        return None if entry is None else entry.value
+
+    def __contains__(self, key: bytes) -> bool:
+        return self.get(key, touch=False) is not None
+
+    def __len__(self) -> int:
+        """Returns the number of keys, with those that expired and were not yet removed."""
+        return len(self._entries)
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Iterates over a snapshot of the keys that have not expired."""
+        now = self.clock()
+        live = [
+            key
+            for key, entry in self._entries.items()
+            if entry.expires_at is None or entry.expires_at > now
+        ]
+        return iter(live)
+
+    @property
+    def volatile(self) -> int:
+        """The number of keys that will expire."""
+        return self._volatile
+
+    # ------------------------------------------------------------------ writing
+    def set(
+        self,
+        key: bytes,
+        value: object,
+        expires_at: float | None = None,
+        event: str | None = None,
+    ) -> None:
+        """Stores a value, replacing any other value and its expiry.
+
+        Args:
+            key: The key.
+            value: Its value.
+            expires_at: When it vanishes, None for never.
+            event: What this is called; None if it is only a part of what is going on.
+        """
+        entry = self._entries.get(key)
+        fresh = entry is None
+        if entry is None:
+            self._entries[key] = Entry(value, self.clock())
+            self._index.add(key)
+        else:
+            entry.value = value
+            entry.touched = now = self.clock()
+            if entry.expires_at is not None:
+                fresh = entry.expires_at <= now
+                if fresh and self.listener is not None:
+                    self.listener("expired", key)
+                entry.expires_at = None
+                self._volatile -= 1
+                self._tidy_expiring()
+        if self.watches:
+            self._tell_watches(key)
+        if expires_at is not None:
+            self.expire(key, expires_at)
+        if self.listener is not None:
+            if fresh and event != NEW:
+                self.listener(NEW, key)
+            if event is not None:
+                self.listener(event, key)
+
+    def replace(self, key: bytes, value: object, event: str | None = None) -> None:
+        """Stores a value that came of the one under a key, or the first one; the expiry stays.
+
+        Whoever looked at the key just before need not fear that it expires in between: then what
+        is stored here has expired, too.
+
+        Args:
+            key: The key.
+            value: Its value.
+            event: What this is called; None if it is only a part of what is going on.
+        """
+        entry = self._entries.get(key)
+        if entry is None:
+            self.set(key, value, event=event)
+            return
+        entry.value = value
+        entry.touched = self.clock()
+        self.changed(key, event)
+
+    def changed(self, key: bytes, event: str | None = None) -> None:
+        """Takes note that the value under a key was changed in place.
+
+        Args:
+            key: The key.
+            event: What this is called; None if it is only a part of what is going on.
+        """
+        if self.watches:
+            self._tell_watches(key)
+        if event is not None and self.listener is not None:
+            self.listener(event, key)
+
+    def delete(self, key: bytes, event: str | None = "del") -> bool:
+        """Removes a key.
+
+        Args:
+            key: The key.
+            event: What this is called, None if it is only a part of what is going on. A key that
+                has expired by now has expired, and was not deleted.
+
+        Returns:
+            Whether it was there and had not expired.
+        """
+        entry = self._entries.pop(key, None)
+        if entry is None:
+            return False
+        if self.watches:
+            self._tell_watches(key)
+        self._index.remove(key)
+        there = True
+        if entry.expires_at is not None:
+            self._volatile -= 1
+            self._tidy_expiring()
+            there = entry.expires_at > self.clock()
+        if self.listener is not None and (event is not None or not there):
+            self.listener(event if there and event is not None else "expired", key)
+        return there
+
+    def rename(self, source: bytes, target: bytes) -> None:
+        """Moves a value and its expiry to another key, replacing what is there.
+
+        Raises:
+            KeyMissing: There is no such source.
+        """
+        entry = self.entry(source)
+        if entry is None:
+            raise KeyMissing(source)
+        if source != target:
+            self.set(target, entry.value, entry.expires_at, NEW)
+            self.delete(source, "rename_from")
+            self.changed(target, "rename_to")
+
+    def clear(self) -> int:
+        """Removes every key; returns how many there were."""
+        return len(self.release()[0])
+
+    def release(self) -> tuple[dict[bytes, Entry], list[bytes], list[tuple[float, bytes]]]:
+        """Removes every key, and hands out what they took, for who frees many bit by bit."""
+        for key in tuple(self.watches):
+            if key in self:
+                self._tell_watches(key)
+        taken = (self._entries, self._index.release(), self._expiring)
+        self._entries, self._expiring, self._volatile = {}, [], 0
+        return taken
+
+    def swap(self, other: Keyspace) -> None:
+        """Exchanges all keys with another keyspace. Who watches a key goes on watching it here."""
+        if other is self:
+            return
+        for key in (*self.watches, *other.watches):
+            if key in self or key in other:
+                for keys in (self, other):
+                    keys._tell_watches(key)  # noqa: SLF001 - of the same class
+        mine, others = vars(self), vars(other)
+        for name in _CONTENT:
+            mine[name], others[name] = others[name], mine[name]
+
+    # ------------------------------------------------------------------ expiry
+    def expire(self, key: bytes, expires_at: float | None, event: str | None = None) -> None:
+        """Sets when a key vanishes.
+
+        Args:
+            key: The key.
+            expires_at: When it vanishes, None for never.
+            event: What this is called; None if it is only a part of what is going on.
+
+        Raises:
+            KeyMissing: There is no such key.
+        """
+        entry = self.entry(key)
+        if entry is None:
+            raise KeyMissing(key)
+        self._volatile += (expires_at is not None) - (entry.expires_at is not None)
+        entry.expires_at = expires_at
+        if expires_at is not None:
+            heappush(self._expiring, (expires_at, key))
+        self._tidy_expiring()
+        self.changed(key, event)
+
+    def next_expiry(self) -> float | None:
+        """Returns when a key may expire next, None when none will."""
+        return self._expiring[0][0] if self._expiring else None
+
+    def remove_expired(self, limit: int) -> list[bytes]:
+        """Removes keys whose time has come.
+
+        Args:
+            limit: Most keys to remove at once, so that other work gets its turn.
+
+        Returns:
+            The removed keys.
+        """
+        removed: list[bytes] = []
+        now = self.clock()
+        while self._expiring and self._expiring[0][0] <= now and len(removed) < limit:
+            expires_at, key = heappop(self._expiring)
+            entry = self._entries.get(key)
+            if entry is not None and entry.expires_at == expires_at:
+                self.delete(key)
+                removed.append(key)
+        return removed
+
+    # ------------------------------------------------------------------ walking
+    def scan(
+        self,
+        cursor: int,
+        count: int,
+        wanted: Callable[[list[bytes]], list[bytes]] | None = None,
+    ) -> tuple[int, list[bytes]]:
+        """Returns some keys and the cursor to go on with; 0 begins a scan and ends it.
+
+        A key that is there from the beginning of a scan to its end is returned exactly once. Keys
+        that are new meanwhile are not looked at, so that a scan ends whatever is done with them.
+        What is found to have expired is removed.
+
+        Args:
+            cursor: 0, or what the last call returned.
+            count: Keys to look at.
+            wanted: Returns those of some keys that are to be returned, None for all.
+        """
+        cursor, found = self._index.scan(cursor, count)
+        if wanted is not None:
+            found = wanted(found)
+        now = self.clock()
+        keys = []
+        for key in found:
+            expires_at = self._entries[key].expires_at
+            if expires_at is None or expires_at > now:
+                keys.append(key)
+            else:
+                self.delete(key)
+        return cursor, keys
+
+    def random_key(self) -> bytes | None:
+        """Returns any key that has not expired, None when there is none."""
+        while (key := self._index.pick()) is not None:
+            if key in self:
+                return key
+        return None
+
+    # ------------------------------------------------------------------ watching
+    def _tell_watches(self, key: bytes) -> None:
+        for watch in tuple(self.watches.get(key, ())):
+            watch.notice()
+
+    # ------------------------------------------------------------------ tidiness
+    def _tidy_expiring(self) -> None:
+        if len(self._expiring) <= 2 * self._volatile + _FEW:
+            return
+        # Only what is listed is looked at: most keys of a large keyspace may never expire.
+        kept = {
+            (expires_at, key)
+            for expires_at, key in self._expiring
+            if key in self._entries and self._entries[key].expires_at == expires_at
+        }
+        self._expiring = list(kept)
+        heapify(self._expiring)
+
+    def validate(self) -> None:
+        """Checks what must always hold; for tests.
+
+        Raises:
+            AssertionError: Something does not hold.
+        """
+        self._index.validate(self._entries)
+        volatile = {k: e.expires_at for k, e in self._entries.items() if e.expires_at is not None}
+        assert self._volatile == len(volatile)  # noqa: S101
+        assert {(at, key) for key, at in volatile.items()} <= set(self._expiring)  # noqa: S101
+        assert len(self._expiring) <= 2 * len(volatile) + _FEW  # noqa: S101
+        assert all(self.watches.values())  # noqa: S101
+
+    def __repr__(self) -> str:
+        return f"Keyspace({len(self._entries)} keys, {self._volatile} volatile)"

@@ -1,0 +1,45 @@
+"""The memory store: keys and their values in this process, gone when it ends."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from tensorkeep.commands.databases import DATABASES
+from tensorkeep_memory.commands import COMMANDS
+from tensorkeep_memory.keyspace import Keyspace
+from tensorkeep_memory.values.kinds import memory_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tensorkeep.commands.command import Command
+    from tensorkeep.store import Host
+
+
+class MemoryStore:
+    """See `tensorkeep.store.LocalStore`."""
+
+    def __init__(self) -> None:
+        self.databases: tuple[Keyspace, ...] = tuple(Keyspace(time.time) for _ in range(DATABASES))
+        self.commands: tuple[Command, ...] = COMMANDS
+        self.memory_of = memory_of
+
+    @contextmanager
+    def one_moment(self) -> Iterator[None]:
+        """See `LocalStore.one_moment`."""
+        clocks = [keys.clock for keys in self.databases]
+        now = clocks[0]()
+        for keys in self.databases:
+            keys.clock = lambda: now
+        try:
+            yield
+        finally:
+            for keys, clock in zip(self.databases, clocks, strict=True):
+                keys.clock = clock
+
+
+def open_store(_url: str, _host: Host) -> MemoryStore:
+    """Opens an empty store; the entry point of this distribution."""
+    return MemoryStore()
