@@ -28,6 +28,7 @@ from tensorkeep.model import ModelSpec, ScriptSpec
 from tensorkeep.tensor import DType, Tensor
 from tensorkeep.testing.fake_backend import FakeBackend
 from tensorkeep_workers_process.process import Process
+from tensorkeep_workers_process.testing import open_files
 
 MULTIPLY = b'{"op": "multiply", "by": 2}'
 
@@ -369,17 +370,13 @@ def test_the_log_of_a_plugin_is_in_the_log(attack, caplog):
 
 
 # ---------------------------------------------------------------------- nothing is left
-def descriptors():
-    return len([*Path("/proc/self/fd").iterdir()])
-
-
 def files_in_memory():
     return sorted(Path("/dev", "shm").iterdir())
 
 
 def test_neither_runs_nor_crashes_leave_descriptors_or_files(alone):
     good, bad = alone.create(b"run pid"), alone.create(b"run segv")
-    before, shared = descriptors(), files_in_memory()
+    before, shared = len(open_files()), files_in_memory()
 
     for turn in range(300):
         alone.run(good, tensor(10 if turn % 3 else 100_000 + turn))
@@ -387,7 +384,7 @@ def test_neither_runs_nor_crashes_leave_descriptors_or_files(alone):
             with pytest.raises(WorkerDied):
                 alone.run(bad, tensor(100_000))
 
-    wait_for(lambda: descriptors() <= before)
+    wait_for(lambda: len(open_files()) <= before)
     assert files_in_memory() == shared
 
 
@@ -412,7 +409,7 @@ def workers_in_memory():
 
 
 def test_nothing_is_left_once_they_are_closed(start_workers):
-    before = descriptors()
+    before = open_files()
     workers = start_workers()
     plugin = workers.plugin("FAKE")
     plugin.backend_info()
@@ -420,7 +417,7 @@ def test_nothing_is_left_once_they_are_closed(start_workers):
 
     workers.close()
 
-    assert descriptors() == before
+    assert open_files() <= before
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
     with pytest.raises(WorkerDied, match="the server is shutting down"):
         plugin.model_create(ModelSpec("FAKE"), MULTIPLY, BackendOptions())

@@ -1,4 +1,4 @@
-"""For tests of what a confined worker can do: runs code in a process that is confined as one is."""
+"""For tests: runs code in a process that is confined as a worker is; tells which files are open."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
+from pathlib import Path
 from textwrap import dedent
 from typing import Final
 
@@ -58,4 +60,18 @@ def confined(code: str, *, before: str = "", limit: int = 0) -> dict[str, str]:
     if ran.returncode:
         raise ChildProcessError(f"exit code {ran.returncode}: {ran.stdout}{ran.stderr}")
     found: dict[str, str] = json.loads(ran.stdout.splitlines()[-1])
+    return found
+
+
+def open_files() -> set[str]:
+    """Returns the open descriptors of this process, each with what it leads to.
+
+    What leads to `/proc` is left out: workers of other tests are looked at there all the time.
+    """
+    found = set()
+    for each in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):  # it has just been closed
+            target = str(each.readlink())
+            if not target.startswith("/proc/"):
+                found.add(f"{each.name} {target}")
     return found
