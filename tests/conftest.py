@@ -382,15 +382,11 @@ def ours():
 @pytest.fixture(scope="module")
 def theirs(tmp_path_factory, tool):
     """A real Redis, which knows nothing of us."""
-    program = tool("redis-server")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    folder = tmp_path_factory.mktemp("redis")
-    options = ["--port", str(port), "--save", "", "--appendonly", "no", "--dir", str(folder)]
-    process = subprocess.Popen([program, *options], stdout=subprocess.DEVNULL)
+    program, folder = tool("redis-server"), tmp_path_factory.mktemp("redis")
+    process, port = started_redis(program, folder)
     try:
         # Redis keeps a string of this length as `raw` and shares it with nothing.
-        side = Side(connectable(port), "string", (["SET"], ["x" * 100]))
+        side = Side(port, "string", (["SET"], ["x" * 100]))
         about = side.wire.read("INFO", "server")
         if b"redis_version:7.0." not in about:
             pytest.skip("redis-server is not 7.0, whose replies are the pattern")
@@ -398,17 +394,27 @@ def theirs(tmp_path_factory, tool):
         side.wire.close()
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(STOP_LIMIT)
 
 
-def connectable(port):
-    """Returns the port once somebody listens there."""
-    end = time.monotonic() + 10
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-        except ConnectionRefusedError:
-            assert time.monotonic() < end, "redis-server does not start"
+def started_redis(program, folder):
+    """Starts a redis-server; returns its process and its port.
+
+    It cannot choose a free port itself, and the one that is chosen for it may be taken by others
+    before it listens there: then it ends, and another one is tried.
+    """
+    end = time.monotonic() + START_LIMIT
+    while time.monotonic() < end:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        log_file = folder / f"{port}.log"
+        options = ("--save", "", "--appendonly", "no", "--dir", folder, "--logfile", log_file)
+        words = [program, "--port", str(port), "--bind", "127.0.0.1", *map(str, options)]
+        process = subprocess.Popen(words, stdout=subprocess.DEVNULL)
+        while process.poll() is None and time.monotonic() < end:
+            if log_file.exists() and "Ready to accept connections" in log_file.read_text():
+                return process, port
             time.sleep(0.01)
-        else:
-            return port
+        process.kill()
+        process.wait()
+    raise TimeoutError(f"redis-server does not start within {START_LIMIT} s")

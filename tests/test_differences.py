@@ -185,7 +185,7 @@ def test_a_script_that_would_hold_up_others_while_it_compiles_is_refused(wire, s
     refused = wire.read("AI.SCRIPTSTORE", "long", "CPU", "SOURCE", source)
 
     assert isinstance(refused, WireError)
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 4
     assert wire.read("EXISTS", "long") == 0
 
 

@@ -294,18 +294,17 @@ async def test_an_ended_connection_is_replaced(connect, serving):
         assert await client.execute_command(*RUN, "after") == b"OK"
 
 
-def test_a_blocked_client_does_not_stop_the_others_of_the_same_pool(serving, protocol, counting):
+def test_a_blocked_client_does_not_stop_the_others_of_the_same_pool(serving, protocol, digits):
     with serving.client(protocol=protocol) as client:
-        client.execute_command("AI.MODELSTORE", "slow", "ONNX", "CPU:7", "BLOB", counting)
-        client.execute_command("AI.TENSORSET", "turns", "INT64", 1, "VALUES", 400_000)
-        client.execute_command("AI.TENSORSET", "one", "FLOAT", 1)
+        digits.store(client, "pair", "BATCHSIZE", 2, "MINBATCHSIZE", 2)  # a run waits for another
         replies = []
-        run = ("AI.MODELEXECUTE", "slow", "INPUTS", 2, "turns", "one", "OUTPUTS", 1, "late")
+        run = ("AI.MODELEXECUTE", "pair", *RUN[2:], "late")
         thread = threading.Thread(target=lambda: replies.append(client.execute_command(*run)))
         thread.start()
         while not any("b" in each["flags"] for each in client.client_list()):
             time.sleep(0.01)
         assert client.ping()
         assert replies == []
+        assert client.execute_command(*run) == b"OK"
         thread.join()
     assert replies == [b"OK"]

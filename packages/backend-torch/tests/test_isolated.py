@@ -79,7 +79,7 @@ def _others_are_served(workers, good):
     yield
     began = time.monotonic()
     assert workers.run(good, [1])[0].values() == [2]
-    assert time.monotonic() - began < 5  # a worker that has to import torch takes a second
+    assert time.monotonic() - began < 20  # a worker that has to import torch takes a second
 
 
 @pytest.mark.parametrize(
@@ -123,10 +123,10 @@ def test_a_run_that_goes_on_is_ended_with_its_process(workers, body):
     thread.join(0.3)
     cancelled = time.monotonic()
     context.cancel("its time is over")
-    thread.join(5)
+    thread.join(30)
 
     assert not thread.is_alive()
-    assert time.monotonic() - cancelled < 1
+    assert time.monotonic() - cancelled < 5  # 0.1 on a quiet machine
     assert errors
     assert workers.call(script, "good")[0].values() == [1]
 

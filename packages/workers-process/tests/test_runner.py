@@ -248,16 +248,16 @@ def test_a_run_that_is_cancelled_ends_within_a_moment(attack, run, what):
 
 
 def test_time_begins_when_a_run_is_the_first(fake, run):
-    model = fake.create(b'{"op": "sleep", "seconds": 0.2}')
+    model = fake.create(b'{"op": "sleep", "seconds": 0.7}')
 
     async def main():
         client = Client(fake, asyncio.get_running_loop())
-        first, second = RunContext(CPU, 0.3), RunContext(CPU, 0.3)
+        first, second = RunContext(CPU, 1.3), RunContext(CPU, 1.3)
         assert client.start(model, floats(1), context=first)
         assert client.start(model, floats(1), context=second)
         assert second.deadline is None
         await client.until(1)
-        assert second.deadline > first.deadline + 0.1
+        assert second.deadline > first.deadline + 0.5
         return await client.until(2)
 
     assert [result for _, result in run(main())] == [[[1.0]], [[1.0]]]

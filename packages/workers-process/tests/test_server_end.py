@@ -30,7 +30,9 @@ given = [Tensor.zeros(DType.FLOAT, (8,))]
 def run():
     plugin.model_run(busy, given, RunContext(CPU))
 threading.Thread(target=run, daemon=True).start()
-time.sleep(0.1)
+((_, pool, _),) = workers._backends.values()
+while not pool._busy:
+    time.sleep(0.01)
 idle = plugin.model_create(ModelSpec("ATTACK"), b"run pid", BackendOptions())
 signal.signal(signal.SIGINT, lambda *_: None)
 signal.signal(signal.SIGTERM, lambda *_: None)
@@ -70,11 +72,12 @@ def serve():
 
 
 def are_gone(pids):
-    for _ in range(300):
-        if not any(is_there(pid) for pid in pids):
-            return True
+    end = time.monotonic() + 30
+    while any(is_there(pid) for pid in pids):
+        if time.monotonic() > end:
+            return False
         time.sleep(0.01)
-    return False
+    return True
 
 
 def is_there(pid):

@@ -5,6 +5,7 @@ import logging
 import os
 import threading
 import time
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from tensorkeep.errors import (
     ModelRejected,
     OutputIsNoTensor,
     WorkerDied,
+    WorkerTookTooLong,
     text_of,
 )
 from tensorkeep.hookspecs import RunContext, ScriptCall
@@ -141,11 +143,10 @@ def test_figures_are_those_of_all_workers(start_fake):
 
 
 def wait_for(condition):
-    for _ in range(500):
-        if condition():
-            return
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end, "it did not come true within 30 s"
         time.sleep(0.01)
-    raise AssertionError("it did not come true within 5 s")
 
 
 def test_a_run_has_the_device_as_it_was_spelled(attack):
@@ -179,35 +180,48 @@ def test_an_input_that_a_backend_changes_is_not_changed_here(attack, size):
 
 # ---------------------------------------------------------------------- which worker
 def test_calls_at_once_run_in_as_many_processes(alone):
-    model = alone.create(b"run nap")
-    alone.run(model)
-    pids = []
-    threads = [
-        threading.Thread(target=lambda: pids.append(alone.run(model)[0].values()[0]))
-        for _ in range(3)
-    ]
-    for each in threads:
-        each.start()
-    for each in threads:
-        each.join()
+    model = alone.create(b"run hang")
+    with ExitStack() as stack:
+        for _ in range(3):
+            stack.enter_context(running(alone, model))
+        wait_for(lambda: len(alone.pids()) == 3)
 
-    assert len({*pids}) == 3
-    assert {*pids} == alone.pids()
-    assert os.getpid() not in pids
+        assert os.getpid() not in alone.pids()
 
 
-def test_a_model_is_stored_beside_a_run(attack):
-    napping = attack.create(b"run nap")
-    thread = threading.Thread(target=lambda: attack.run(napping))
+def test_a_model_is_stored_and_run_beside_a_run(alone):
+    model = alone.create(b"run hang")
+    (busy,) = alone.pids()
+    with running(alone, model) as thread:
+        (pid,) = alone.run(alone.create(b"run pid"))[0].values()
+
+        assert thread.is_alive()
+        assert pid != busy
+
+
+@contextmanager
+def running(subject, model):
+    """Runs a model that never ends on a thread of its own, until the block ends."""
+    context = RunContext(CPU)
+
+    def run():
+        with suppress(WorkerTookTooLong):
+            subject.run(model, context=context)
+
+    before = busy_of(subject)
+    thread = threading.Thread(target=run)
     thread.start()
-    time.sleep(0.05)
+    wait_for(lambda: busy_of(subject) - before)
+    try:
+        yield thread
+    finally:
+        context.cancel("the test is over")
+        thread.join()
 
-    other = attack.create(b"run pid")
 
-    assert thread.is_alive()
-    thread.join()
-    (pid,) = attack.run(other)[0].values()
-    assert pid != attack.run(napping)[0].values()[0]
+def busy_of(subject):
+    """Returns the numbers of the workers that are doing something."""
+    return {each for _, pool, _ in subject.isolation._backends.values() for each in pool._busy}
 
 
 def test_a_model_that_crashes_takes_those_beside_it_away_for_no_longer_than_it_takes_to_build_them(
@@ -439,5 +453,5 @@ def test_closing_ends_what_runs(alone):
 
     alone.isolation.close()
 
-    thread.join(5)
+    thread.join(30)
     assert len(caught) == 1
