@@ -318,7 +318,8 @@ def test_plugins_lists_what_works_and_what_does_not(broken, frameworks):
     done = tensorkeep("plugins", "--json", timeout=PATIENCE, env=env)
     assert done.returncode == 0
     assert done.stderr == ""
-    found = {backend["name"]: backend for backend in json.loads(done.stdout)}
+    listed = json.loads(done.stdout)
+    found = {backend["name"]: backend for backend in listed["backends"]}
     for name, (framework, version) in frameworks.items():
         backend = found[name]
         assert backend["works"]
@@ -332,6 +333,8 @@ def test_plugins_lists_what_works_and_what_does_not(broken, frameworks):
     assert not found["BROKEN"]["works"]
     assert found["BROKEN"]["distribution"] == "broken-backend 1.5"
     assert "libfoo.so is missing" in found["BROKEN"]["reason"]
+    stores = {scheme: store for store in listed["stores"] for scheme in store["schemes"]}
+    assert stores["memory"]["works"]
 
 
 @pytest.mark.timeout(PATIENCE + 40)

@@ -74,3 +74,23 @@ def test_what_is_installed_carries_the_licence(name):
 @pytest.mark.parametrize("name", IMPORT_NAMES)
 def test_type_checkers_find_that_the_installed_package_is_typed(name):
     assert (files(name) / "py.typed").is_file()
+
+
+def test_what_is_said_of_a_store_that_is_missing_is_what_brings_it():
+    def points(project: dict, group: str) -> set[tuple[str, str]]:
+        return {*project.get("entry-points", {}).get(group, {}).items()}
+
+    core = PROJECTS["tensorkeep"]
+    said = {
+        (scheme, *value.removesuffix("]").split(" ["))
+        for scheme, value in points(core, "tensorkeep.stores_of_extras")
+    }
+    brought = {
+        (scheme, value, extra)
+        for extra, lines in core["optional-dependencies"].items()
+        for line in lines
+        if (name := re.split(r"[=\[]", line)[0]) in PROJECTS
+        for scheme, value in points(PROJECTS[name], "tensorkeep.stores")
+    }
+    assert said == brought
+    assert ("memory", "tensorkeep_memory.store:open_store", "server") in said

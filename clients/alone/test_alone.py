@@ -86,7 +86,7 @@ def test_no_other_framework_is_installed(installed):
 
 
 def test_the_backend_is_listed_with_version_and_devices_and_no_other(tensorkeep, installed):
-    found = json.loads(tensorkeep("plugins", "--json"))
+    found = json.loads(tensorkeep("plugins", "--json"))["backends"]
 
     assert [each["name"] for each in found] == ([BACKEND] if BACKEND else [])
     for each in found:
@@ -97,14 +97,21 @@ def test_the_backend_is_listed_with_version_and_devices_and_no_other(tensorkeep,
         assert "FLOAT" in each["devices"][0]["dtypes"]
 
 
+def test_the_memory_store_is_listed_and_no_other(tensorkeep):
+    (store,) = json.loads(tensorkeep("plugins", "--json"))["stores"]
+
+    assert (store["schemes"], store["works"]) == (["memory"], True)
+
+
 def test_the_list_for_people_says_the_same(tensorkeep):
     shown = tensorkeep("plugins")
 
     if not BACKEND:
-        assert shown == "No backend is installed.\n"
+        assert shown.startswith("No backend is installed.\n")
     for name in FRAMEWORKS:
         assert (f" {name} " in shown) is (name == BACKEND)
-    assert ("CPU (" in shown) is ("works" in shown) is bool(BACKEND)
+    assert ("CPU (" in shown) is bool(BACKEND)
+    assert shown.count(" works ") == 1 + bool(BACKEND)  # the memory store, too
 
 
 # ------------------------------------------------------------------ a server

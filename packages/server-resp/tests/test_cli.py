@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from tensorkeep.backends import Backends
+from tensorkeep.stores import StoreStatus
 from tensorkeep.testing.fake_backend import FakeBackend
 from tensorkeep.testing.fake_isolation import FakeIsolation
 from tensorkeep_server.cli import app, info, plugins
@@ -58,7 +59,7 @@ def installed(monkeypatch, fake):
 def test_plugins_tells_what_works_and_why_something_does_not(installed):
     result = run("plugins", "--json")
     assert result.exit_code == 0
-    broken, good = json.loads(result.output)
+    broken, good = json.loads(result.output)["backends"]
     assert broken["name"] == "BROKEN"
     assert not broken["works"]
     assert "lacks the required hooks" in broken["reason"]
@@ -81,7 +82,7 @@ def test_plugins_shows_what_is_isolated_and_the_sandbox(monkeypatch):
     isolation = FakeIsolation(sandbox="landlock")
     backends = isolation.backends(judge=object())
     monkeypatch.setattr(plugins, "Backends", lambda: backends)
-    (told,) = json.loads(run("plugins", "--json").output)
+    (told,) = json.loads(run("plugins", "--json").output)["backends"]
     assert (told["isolated"], told["sandbox"]) == ("all but harmless models", "landlock")
     assert isolation.closed
     shown = run("plugins").output
@@ -97,8 +98,45 @@ def test_plugins_says_why_nothing_can_be_isolated(monkeypatch):
 
 def test_plugins_says_when_there_is_none(monkeypatch):
     monkeypatch.setattr(plugins, "Backends", lambda: Backends(installed=lambda: ()))
-    assert run("plugins").output == "No backend is installed.\n"
-    assert json.loads(run("plugins", "--json").output) == []
+    monkeypatch.setattr(plugins.stores, "status", list)
+    assert run("plugins").output == "No backend is installed.\nNo store is installed.\n"
+    assert json.loads(run("plugins", "--json").output) == {"backends": [], "stores": []}
+
+
+def test_plugins_lists_stores_with_their_schemes_and_why_one_does_not_work(installed, monkeypatch):
+    found = [
+        StoreStatus(("good", "goods"), "good-store 1.0", ""),
+        StoreStatus(("bad",), "bad-store 2.0", "it cannot be loaded: [no] libfoo.so"),
+    ]
+    monkeypatch.setattr(plugins.stores, "status", lambda: found)
+    assert json.loads(run("plugins", "--json").output)["stores"] == [
+        {
+            "schemes": ["good", "goods"],
+            "distribution": "good-store 1.0",
+            "works": True,
+            "reason": "",
+        },
+        {
+            "schemes": ["bad"],
+            "distribution": "bad-store 2.0",
+            "works": False,
+            "reason": "it cannot be loaded: [no] libfoo.so",
+        },
+    ]
+    rows = [
+        [cell.strip() for cell in line.split("│")[1:-1]]
+        for line in run("plugins").output.splitlines()
+    ]
+    assert ["good:", "good-store 1.0", "works"] in rows
+    assert ["goods:", "", ""] in rows
+    assert ["bad:", "bad-store 2.0", "does not work: it cannot be loaded: [no] libfoo.so"] in rows
+
+
+def test_plugins_lists_the_memory_store(installed):
+    listed = json.loads(run("plugins", "--json").output)["stores"]
+    (memory,) = [each for each in listed if "memory" in each["schemes"]]
+    assert memory["works"]
+    assert memory["distribution"] == f"tensorkeep-memory {tensorkeep_version()}"
 
 
 # ------------------------------------------------------------------------- store-model

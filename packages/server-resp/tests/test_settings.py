@@ -28,6 +28,7 @@ SETTINGS = [
     ("port", "7000", "7000", {"port": 7000}),
     ("port", "0", "0", {"port": 0}),
     ("unix-socket", "x.sock", '"x.sock"', {"unix_socket": "x.sock"}),
+    ("store", "memory:x", '"memory:x"', {"store": "memory:x"}),
     ("model-chunk-size", "1000", "1000", {"model_chunk_size": 1000}),
     ("max-clients", "5", "5", {"max_clients": 5}),
     ("shutdown-grace", "0.5", "0.5", {"shutdown_grace": 0.5}),
@@ -312,6 +313,28 @@ def test_a_variable_that_is_no_setting_is_warned_of(told, caplog):
         "TENSORKEEP_PROT is no setting and has no effect, is TENSORKEEP_PORT meant?",
         "TENSORKEEP_QQ is no setting and has no effect",
     ]
+
+
+# ------------------------------------------------------------------------- the store
+def test_a_store_that_is_not_installed_is_refused_and_said_where_it_was_asked_for(elsewhere):
+    (elsewhere / "s.toml").write_text('store = "nothere:"\n')
+    why = "the store 'nothere' is not available: no installed package brings it (installed: "
+    for arguments, env, place in (
+        (("--store", "nothere://me:secret@host"), None, "'--store'"),
+        ((), {"TENSORKEEP_STORE": "nothere"}, "TENSORKEEP_STORE"),
+        (("--config", "s.toml"), None, "'store' in s.toml"),
+    ):
+        said = refused(*arguments, env=env)
+        assert f"Invalid value for {place}: {why}" in said
+        assert "secret" not in said
+
+
+def test_the_password_of_a_store_is_not_logged(told, caplog, monkeypatch):
+    monkeypatch.setattr(serve, "find_store", lambda _url: None)
+    with caplog.at_level(logging.INFO):
+        assert told("--store", "x://me:secret@host").store == "x://me:secret@host"
+    assert "Setting STORE parameter to: x://me:***@host" in caplog.text
+    assert "secret" not in caplog.text
 
 
 # ------------------------------------------------------------------------- the help

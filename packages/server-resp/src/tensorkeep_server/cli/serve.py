@@ -22,8 +22,9 @@ import typer
 
 from tensorkeep.backends import Backends
 from tensorkeep.config import EngineConfig
-from tensorkeep.errors import BackendUnavailable
+from tensorkeep.errors import BackendUnavailable, StoreError, StoreUnavailable
 from tensorkeep.placement import Isolate
+from tensorkeep.stores import find_store, without_password
 from tensorkeep_server import IMPORTED_AT, app
 from tensorkeep_server.cli.client import URL_VARIABLE
 from tensorkeep_server.cli.log_writing import LogWriter
@@ -85,6 +86,15 @@ def _isolated(context: typer.Context, text: str) -> str:
     return text
 
 
+def _store(context: typer.Context, url: str) -> str:
+    """Refuses the URL of a store that is not installed."""
+    try:
+        find_store(url)
+    except StoreUnavailable as error:
+        raise typer.BadParameter(str(error), param_hint=place(context, "store")) from error
+    return url
+
+
 def serve(  # noqa: PLR0913 - one parameter for each setting is the point
     context: typer.Context,
     *,
@@ -113,6 +123,14 @@ def serve(  # noqa: PLR0913 - one parameter for each setting is the point
     unix_socket: Annotated[
         str, _setting(help="Path of a Unix socket to listen on as well.")
     ] = _DEFAULTS.unix_socket,
+    store: Annotated[
+        str,
+        _setting(
+            metavar="<url>",
+            help="Where keys and their values are; `tensorkeep plugins` lists the schemes of the"
+            " stores that are installed.",
+        ),
+    ] = _DEFAULTS.store,
     load: Annotated[
         list[str] | None,
         _setting(
@@ -281,6 +299,7 @@ def serve(  # noqa: PLR0913 - one parameter for each setting is the point
         bind=tuple(bind or _DEFAULTS.bind),
         port=port if tcp else None,
         unix_socket=unix_socket,
+        store=_store(context, store),
         load=_installed(context, load or [], "load"),
         engine=EngineConfig(
             threads_per_queue=threads_per_queue,
@@ -332,6 +351,8 @@ def _log_changed(context: typer.Context) -> None:
         if source is None or source.name == "DEFAULT" or value == parameter.default:
             continue
         shown = ", ".join(value) if isinstance(value, list) else value
+        if name == "store":
+            shown = without_password(str(value))
         _log.info("Setting %s parameter to: %s", name.upper(), shown)
 
 
@@ -346,7 +367,7 @@ def _run(settings: Settings) -> None:
             at_rest = runner.run(
                 app.serve(settings, _say_ready, backends, signals=ends, ignored=ignored)
             )
-    except (OSError, BackendUnavailable) as error:
+    except (OSError, BackendUnavailable, StoreUnavailable, StoreError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         for handler in logging.getLogger().handlers:
             handler.flush()  # the line is the last of all: the log is written by another thread
