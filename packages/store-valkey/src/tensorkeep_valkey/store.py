@@ -2,23 +2,160 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NoReturn
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Final
 
 from tensorkeep.errors import StoreError
+from tensorkeep_valkey.addresses import parse
+from tensorkeep_valkey.engine_info import EngineInfo, read_info
+from tensorkeep_valkey.losses import Refuses, Unreachable
+from tensorkeep_valkey.session import RelaySession
+from tensorkeep_valkey.shared_connections import SharedConnections
+from tensorkeep_valkey.upstream import WANTS_PASSWORD, Upstream
 
 if TYPE_CHECKING:
-    from tensorkeep.store import Host
+    from collections.abc import Mapping
+
+    from tensorkeep.store import Downstream, Host
+    from tensorkeep_valkey.addresses import Address
+    from tensorkeep_valkey.shared_connection import Reply, SharedConnection
+
+_log = logging.getLogger(__name__)
+
+_LOOK_EVERY: Final = 2.0  # seconds between two looks at the engine
+_NEEDED: Final = "Redis 6.2 or newer, or any Valkey, is needed"
 
 
-def open_store(url: str, host: Host) -> NoReturn:
-    """Opens the store that a URL names.
+def open_store(url: str, host: Host) -> ValkeyStore:
+    """Opens the store that a URL names; nothing is connected yet.
 
     Args:
-        url: Where the engine is.
+        url: Where the engine is, see `addresses`.
         host: What the store is given.
 
     Raises:
         StoreError: The URL, or one of its options, means nothing.
     """
-    del url, host
-    raise StoreError("ERR this store is not there yet")
+    return ValkeyStore(parse(url), host)
+
+
+class ValkeyStore:
+    """A store whose values are those of an engine at some address.
+
+    Args:
+        address: Where the engine is.
+        host: What the store is given.
+    """
+
+    def __init__(self, address: Address, host: Host) -> None:
+        self._address = address
+        self._host = host
+        self._upstream: Upstream | None = None
+        self._shared: SharedConnections | None = None
+        self._engine = EngineInfo()
+        self._reached = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    # ------------------------------------------------------------------ begin and end
+    async def start(self) -> None:
+        """Reaches the engine and looks whether it will do.
+
+        Raises:
+            StoreError: It cannot be reached, refuses the password, or is too old.
+        """
+        upstream = self._upstream = Upstream(self._address)
+        self._shared = SharedConnections(upstream)
+        asked: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self.home().send([b"INFO"], asked.set_result)
+        reply = await asked
+        if isinstance(reply, StoreError):
+            await self.close()
+            raise self._unfit(reply)
+        self._seen(reply)
+        engine = self._engine
+        if engine.too_old:
+            await self.close()
+            raise StoreError(
+                f"ERR the engine at {upstream.shown} is too old, {engine.version}: {_NEEDED}"
+            )
+        _log.info(
+            "the data is in %s %s at %s", engine.name or "an engine", engine.version, upstream.shown
+        )
+        self._plan_look()
+
+    def _unfit(self, error: StoreError) -> StoreError:
+        shown, line = self._address.shown, error.line
+        if isinstance(error, Unreachable):
+            return error
+        if isinstance(error, Refuses) and line == WANTS_PASSWORD:
+            return StoreError(
+                f"ERR the engine at {shown} wants a password and the store's address has none, as"
+                " in valkey://user:password@host"
+            )
+        if line.startswith("WRONGPASS"):
+            return StoreError(
+                f"ERR the engine at {shown} refuses the user or password of the store's address:"
+                f" {line}"
+            )
+        if "unknown command" in line.lower():
+            return StoreError(f"ERR the engine at {shown} is too old ({line}): {_NEEDED}")
+        return StoreError(f"ERR the engine at {shown} cannot be used: {line}")
+
+    async def close(self) -> None:
+        """Lets go of the engine."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._shared is not None:
+            self._shared.close()
+        if self._upstream is not None:
+            await self._upstream.close()
+
+    # ------------------------------------------------------------------ what others use
+    def home(self) -> SharedConnection:
+        """Returns the server's own connection, with the rights that the address names."""
+        assert self._shared is not None  # noqa: S101 - it is started
+        return self._shared.get(self._address.credentials, self._address.database)
+
+    def session(self, downstream: Downstream) -> RelaySession:
+        """Begins the session of a client."""
+        assert self._upstream is not None  # noqa: S101 - it is started
+        assert self._shared is not None  # noqa: S101
+        return RelaySession(self._upstream, self._shared, downstream, self._address.database)
+
+    # ------------------------------------------------------------------ watching the engine
+    def _plan_look(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(_LOOK_EVERY, self._look)
+
+    def _look(self) -> None:
+        """Asks the engine how it is, which connects to one that is back."""
+        self.home().send([b"INFO"], self._looked)
+
+    def _looked(self, reply: Reply) -> None:
+        self._seen(reply)
+        if self._timer is not None:
+            self._plan_look()
+
+    def _seen(self, reply: Reply) -> None:
+        self._reached = not isinstance(reply, Unreachable)
+        if isinstance(reply, bytes):
+            self._engine = read_info(reply)
+
+    def info(self) -> Mapping[str, Mapping[str, str | int | float]]:
+        """Returns the section of INFO that tells of the engine."""
+        upstream, engine = self._upstream, self._engine
+        reached = self._reached and upstream is not None and upstream.connected > 0
+        state = "loading" if engine.loading else "connected"
+        return {
+            "Store": {
+                "store": self._address.shown,
+                "store_state": state if reached else "unreachable",
+                "store_engine": engine.name,
+                "store_engine_version": engine.version,
+                "store_role": engine.role,
+                "store_connections": 0 if upstream is None else upstream.connected,
+                "store_reconnections": 0 if upstream is None else upstream.reconnections,
+                "store_last_error": "" if upstream is None else upstream.last_error,
+            }
+        }

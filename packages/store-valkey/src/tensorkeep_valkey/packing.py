@@ -1,0 +1,68 @@
+"""Requests as the engine reads them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from hiredis import pack_command
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+Argument: TypeAlias = bytes | bytearray | memoryview
+
+LARGE: Final = 16 * 1024
+"""Arguments of more bytes are written from where they lie, not copied."""
+
+
+def pack(request: Sequence[Argument], out: list[Argument]) -> None:
+    """Adds a request to what is to be written.
+
+    Args:
+        request: The command's name and its arguments.
+        out: Takes it in pieces; large arguments are pieces of their own, as they are.
+    """
+    for argument in request:
+        if len(argument) > LARGE or type(argument) is not bytes:
+            break
+    else:
+        out.append(pack_command(tuple(request)))  # type: ignore[arg-type]  # of any length
+        return
+    small = bytearray(b"*%d\r\n" % len(request))
+    for argument in request:
+        size = argument.nbytes if isinstance(argument, memoryview) else len(argument)
+        small += b"$%d\r\n" % size
+        if size > LARGE:
+            out += (bytes(small), argument)
+            small.clear()
+        else:
+            small += argument
+        small += b"\r\n"
+    out.append(bytes(small))
+
+
+def packed(requests: Iterable[Sequence[Argument]]) -> bytes:
+    """Returns small requests in one piece."""
+    out: list[Argument] = []
+    for request in requests:
+        pack(request, out)
+    return b"".join(out)
+
+
+def gather(pieces: Sequence[Argument]) -> list[Argument]:
+    """Joins small pieces that stand side by side; large ones stay as they are."""
+    if len(pieces) == 1:
+        return [pieces[0]]
+    gathered: list[Argument] = []
+    small: list[Argument] = []
+    for piece in pieces:
+        if len(piece) <= LARGE:
+            small.append(piece)
+            continue
+        if small:
+            gathered.append(b"".join(small))
+            small = []
+        gathered.append(piece)
+    if small:
+        gathered.append(b"".join(small))
+    return gathered

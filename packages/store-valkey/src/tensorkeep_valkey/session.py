@@ -1,0 +1,354 @@
+"""One client's way to the engine.
+
+It has a connection of its own for what the engine does, and shares others for the values of the
+front end's own commands.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import hiredis
+
+from tensorkeep.errors import StoreError
+from tensorkeep_valkey.framing import elements
+from tensorkeep_valkey.losses import Lost
+from tensorkeep_valkey.own_connection import Expected, OwnConnection
+from tensorkeep_valkey.relayed import (
+    BEYOND_ONE,
+    COPYING,
+    OK,
+    QUEUED,
+    SUBSCRIBING,
+    State,
+    meaning,
+    note_exec,
+)
+from tensorkeep_valkey.transactions import Place, rebuild
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from tensorkeep.store import Downstream, Result
+    from tensorkeep_valkey.packing import Argument
+    from tensorkeep_valkey.relayed import Change
+    from tensorkeep_valkey.shared_connection import Reply, SharedConnection
+    from tensorkeep_valkey.shared_connections import SharedConnections
+    from tensorkeep_valkey.upstream import Upstream
+
+_NEVER_ASKED: Final = frozenset(
+    {b"MONITOR", b"QUIT", b"RESET", b"SHUTDOWN", b"MULTI", b"EXEC", b"DISCARD", b"WATCH"}
+)
+
+
+class RelaySession:
+    """What a client has the engine do, and how it is reached with the client's rights.
+
+    Args:
+        upstream: The engine.
+        shared: The connections that clients share.
+        downstream: The client.
+        database: Number of the database that it begins in.
+    """
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        shared: SharedConnections,
+        downstream: Downstream,
+        database: int,
+    ) -> None:
+        self._upstream = upstream
+        self._shared = shared
+        self._downstream = downstream
+        self._state = State(database=database)
+        self._own = OwnConnection(upstream, downstream, self._state)
+        self._off = self._skip = False
+        self._places: list[Place] = []
+        self._later: list[tuple[int, Change]] = []  # what EXEC will change
+        self._closed = False
+        self._connection: SharedConnection | None = None
+        self._connected_as: object = None
+
+    # ------------------------------------------------------------------ state
+    @property
+    def version(self) -> int:
+        """Version of the protocol that the client speaks."""
+        return self._state.version
+
+    @property
+    def database(self) -> int:
+        """Number of the selected database."""
+        return self._state.database
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether commands are being queued."""
+        return self._state.in_transaction
+
+    def mutes(self) -> bool:
+        """Tells whether the reply to the next command is left out, which counts for SKIP."""
+        muted = self._off or self._skip
+        self._skip = False
+        return muted
+
+    def pause(self) -> None:
+        """Hears that the client does not read."""
+        self._own.pause()
+
+    def resume(self) -> None:
+        """Hears that it reads again."""
+        self._own.resume()
+
+    def close(self) -> None:
+        """Ends the connection to the engine."""
+        self._closed = True
+        self._own.close()
+
+    # ------------------------------------------------------------------ the engine's commands
+    def relay(self, request: Sequence[Argument], done: Callable[[], None]) -> None:
+        """Has the engine do a command; the reply goes to the client as it comes."""
+        name = bytes(request[0]).upper()
+        if self._off or self._skip or name in BEYOND_ONE or self._own.copies:
+            self._relay_special(request, name, done)
+        else:
+            self._own.send(request, done)
+
+    def _relay_special(
+        self, request: Sequence[Argument], name: bytes, done: Callable[[], None]
+    ) -> None:
+        own = self._own
+        if own.copies or name in COPYING:
+            own.copy(request)
+            done()
+            return
+        if name == b"CLIENT" and self._client_reply(request, done):
+            return
+        muted = self.mutes()
+        if name in SUBSCRIBING:
+            kind, channels = SUBSCRIBING[name], len(request) - 1
+            own.send(request, Expected(lambda _: done(), kind=kind, channels=channels))
+        elif name == b"EXEC":
+            own.send(
+                request,
+                Expected(self._executed(done, muted=muted), held=lambda: muted or self._rebuilds()),
+            )
+        else:
+            change = meaning(request, name)
+            if change is None and not muted:
+                own.send(request, done)
+            else:
+                own.send(request, Expected(self._noting(change, done), held=muted))
+
+    def _client_reply(self, request: Sequence[Argument], done: Callable[[], None]) -> bool:
+        """Does CLIENT REPLY here: the engine would leave out what tells us that it is done."""
+        words = [bytes(each[:8]).upper() for each in request[1:]]
+        if len(words) != 2 or words[0] != b"REPLY" or words[1] not in {b"ON", b"OFF", b"SKIP"}:  # noqa: PLR2004 - its words
+            return False
+        if words[1] == b"ON":
+            self._off = self._skip = False
+            self._own.say(OK, done)
+            return True
+        if words[1] == b"OFF":
+            self._off = True
+        elif not self._off:
+            self._skip = True
+        done()
+        return True
+
+    def _noting(self, change: Change | None, done: Callable[[], None]) -> Callable[[bytes], None]:
+        state = self._state
+
+        def seen(reply: bytes) -> None:
+            if change is not None:
+                if state.in_transaction and reply.startswith(QUEUED):
+                    self._later.append((state.queued - 1, change))
+                else:
+                    change(state, reply)
+                    if reply.startswith(b"+RESET"):
+                        self._off = self._skip = False
+                    if not state.in_transaction:
+                        self._forget()
+            done()
+
+        return seen
+
+    # ------------------------------------------------------------------ transactions
+    def _forget(self) -> None:
+        """Forgets what was to become of EXEC's reply."""
+        self._places.clear()
+        self._later.clear()
+
+    def _executed(self, done: Callable[[], None], *, muted: bool) -> Callable[[bytes], None]:
+        """Returns what is called with EXEC's reply, held back if anything depends on it."""
+
+        def seen(reply: bytes) -> None:
+            state = self._state
+            note_exec(state, reply)
+            if muted or self._rebuilds():
+                if reply.startswith(b"*"):
+                    replies = elements(reply)[1]
+                    for index, change in self._later:
+                        if index < len(replies):
+                            change(state, replies[index])
+                made = rebuild(reply, self._places)
+                if not muted:
+                    self._downstream.send(made)
+            if not state.in_transaction:
+                self._forget()
+            done()
+
+        return seen
+
+    def _rebuilds(self) -> bool:
+        return bool(self._places or self._later)
+
+    def queue(
+        self,
+        requests: Sequence[Sequence[Argument]],
+        make: Callable[[list[Reply]], bytes],
+        done: Callable[[Result[None]], None],
+    ) -> None:
+        """Puts commands into the transaction; the client gets one element of EXEC's array for them.
+
+        Args:
+            requests: The commands; may be none.
+            make: Makes that element, encoded, from their replies when EXEC was done.
+            done: Called when all are queued; its result raises the error of one that was refused.
+        """
+        index = self._state.queued
+        place = Place(index, len(requests), lambda items: make([parse(each) for each in items]))
+        if not requests:
+            self._places.append(place)
+            done(_nothing)
+            return
+        errors: list[StoreError] = []
+        left = len(requests)
+
+        def end() -> None:
+            nonlocal left
+            left -= 1
+            if left:
+                return
+            if errors:
+                done(raising(errors[0]))
+            else:
+                self._places.append(place)
+                done(_nothing)
+
+        def queued(reply: bytes) -> None:
+            if not reply.startswith(QUEUED):
+                errors.append(StoreError(reply[1:-2].decode(errors="replace")))
+            end()
+
+        def failed(error: StoreError) -> None:
+            errors.append(error)
+            end()
+
+        for request in requests:
+            self._own.send(request, Expected(queued, failed=failed, held=True))
+
+    # ------------------------------------------------------------------ asking
+    def ask(self, request: Sequence[Argument], done: Callable[[Result[Any]], None]) -> None:
+        """Has the engine do a command; the reply is handed over.
+
+        What concerns this client alone, or may wait, goes over its own connection.
+        """
+        name = bytes(request[0]).upper()
+        if name not in BEYOND_ONE:
+            self.share().send(request, lambda reply: self._tell(reply, done))
+            return
+        if name in _NEVER_ASKED or name in SUBSCRIBING or name in COPYING:
+            done(raising(StoreError(f"ERR {name.decode()} cannot be asked for here")))
+            return
+        change = meaning(request, name)
+
+        def seen(reply: bytes) -> None:
+            if change is not None:
+                change(self._state, reply)
+            self._tell(as_resp3(name, parse(reply)), done)
+
+        self._own.send(
+            request, Expected(seen, failed=lambda error: done(raising(error)), held=True)
+        )
+
+    def share(self) -> SharedConnection:
+        """Returns the shared connection that has the client's rights and database."""
+        state, connection = self._state, self._connection
+        who = state.credentials, state.database
+        if connection is None or self._connected_as != who or not connection.usable:
+            self._connection = connection = self._shared.get(*who)
+            self._connected_as = who
+        return connection
+
+    def exchange(
+        self,
+        requests: Sequence[Sequence[Argument]],
+        done: Callable[[list[Reply]], None],
+        *,
+        again: bool = False,
+    ) -> None:
+        """Has the engine do commands on a shared connection, with the client's rights.
+
+        Args:
+            requests: At least one, of those that neither wait nor change the connection.
+            done: Gets all replies, among them perhaps `StoreError`s; not called after `close`.
+            again: Whether they may be done twice: they are sent once more if the connection is
+                lost meanwhile.
+        """
+
+        def came(replies: list[Reply]) -> None:
+            if self._closed:
+                return
+            if again and any(type(each) is Lost for each in replies):
+                self.exchange(requests, done)
+            else:
+                done(replies)
+
+        self.share().exchange(requests, came)
+
+    def _tell(self, reply: Reply, done: Callable[[Result[Any]], None]) -> None:
+        if self._closed:
+            return
+        if isinstance(reply, memoryview):
+            reply = bytes(reply)
+        done(raising(reply) if isinstance(reply, StoreError) else lambda: reply)
+
+
+def parse(reply: bytes) -> Reply:
+    """Returns what a whole reply stands for; an error is a `StoreError`."""
+    reader = hiredis.Reader(replyError=StoreError)
+    reader.feed(reply)
+    return reader.gets()
+
+
+def as_resp3(name: bytes, reply: Reply) -> Reply:
+    """Returns the reply of a command asked for over RESP2 as RESP3 would have it."""
+    if name == b"HELLO" and isinstance(reply, list):
+        found = _pairs(reply)
+        modules = found.get(b"modules")
+        if isinstance(modules, list):
+            found[b"modules"] = [
+                _pairs(each) if isinstance(each, list) else each for each in modules
+            ]
+        return found
+    return reply
+
+
+def _pairs(items: Any) -> Any:  # noqa: ANN401 - of a reply
+    if not isinstance(items, list):
+        return items
+    return dict(zip(items[::2], items[1::2], strict=True))
+
+
+def raising(error: Exception) -> Callable[[], Any]:
+    """Returns what raises an error."""
+
+    def result() -> Any:  # noqa: ANN401 - never returns
+        raise error
+
+    return result
+
+
+def _nothing() -> None:
+    """Stands for what went well and returns nothing."""
