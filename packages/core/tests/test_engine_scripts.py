@@ -44,10 +44,8 @@ class Store:
         if self.answers:
             self.answers.pop(0)(done)
 
-    def model(self, key, inputs, outputs):
-        if (key, inputs, outputs) not in self.models:
-            raise CommandFailed("no such model")
-        return self.models[key, inputs, outputs]
+    def model(self, key, inputs, outputs, done):
+        done(self.models.get((key, inputs, outputs)) or CommandFailed("no such model"))
 
 
 class Bench:

@@ -42,16 +42,17 @@ class Access(Protocol):
             CommandFailed: The command is refused.
         """
 
-    def model(self, key: bytes, inputs: int, outputs: int) -> Model:
-        """Returns a stored model.
+    def model(
+        self, key: bytes, inputs: int, outputs: int, done: Callable[[Model | Exception], None]
+    ) -> None:
+        """Looks for a stored model, then calls `done` with it, at once or later.
 
         Args:
             key: Its key.
             inputs: Number of tensors that it is to be given.
             outputs: Number of tensors that it is to return.
-
-        Raises:
-            CommandFailed: There is none, or it has other numbers of inputs or outputs.
+            done: Called once on the loop's thread, with the model or with `CommandFailed`: there is
+                none, or it has other numbers of inputs or outputs.
         """
 
 
@@ -151,7 +152,7 @@ class ScriptCommands:
         """See `hookspecs.Commands.model_execute`."""
         name = key.encode("utf-8", "surrogateescape")
         model: Model = self._errands.ask(
-            lambda done: done(self._access.model(name, len(inputs), outputs))
+            lambda done: self._access.model(name, len(inputs), outputs, done)
         )
         context = RunContext(model.spec.device, self._timeout)
         context.begin(monotonic())

@@ -16,13 +16,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeAlias, TypeVar
 
+from tensorkeep.model import Model, ModelSpec, Script, ScriptSpec
+
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from typing_extensions import TypeIs
+
     from tensorkeep.commands.args import Argument
     from tensorkeep.commands.command import Command
+    from tensorkeep.commands.reply import Version
     from tensorkeep.engine import Engine
-    from tensorkeep.model import Model, ModelSpec, Script, ScriptSpec
     from tensorkeep.tensor import Blob
     from tensorkeep.watch import Watch
 
@@ -50,6 +54,23 @@ class Record:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     content: Sequence[Blob]
+
+    def is_of(self, kind: type[Model | Script]) -> bool:
+        """Returns whether this is of a model, or of a script."""
+        return isinstance(self.spec, ModelSpec if kind is Model else ScriptSpec)
+
+
+def record_of(runnable: Model | Script) -> Record:
+    """Returns what is stored of a model or script that is built in this process."""
+    if isinstance(runnable, Model):
+        loaded = runnable.loaded
+        return Record(
+            runnable.spec,
+            loaded.inputs,
+            loaded.outputs,
+            (runnable.backend.serialize(loaded, runnable.blob),),
+        )
+    return Record(runnable.spec, (), (), (runnable.source,))
 
 
 class Wanted(NamedTuple):
@@ -210,7 +231,7 @@ class Session(Protocol):
         in_transaction: Whether commands are being queued (MULTI).
     """
 
-    version: int
+    version: Version
     database: int
     in_transaction: bool
 
@@ -288,6 +309,11 @@ class RemoteStore(Protocol):
 
     def info(self) -> Mapping[str, Mapping[str, str | int | float]]:
         """Returns sections for INFO: how the engine is reached, and how it has been."""
+
+
+def is_remote(store: LocalStore | RemoteStore) -> TypeIs[RemoteStore]:
+    """Returns whether the values of a store are an engine's."""
+    return hasattr(store, "session")
 
 
 class Host(NamedTuple):

@@ -11,19 +11,20 @@ import sys
 import time
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from tensorkeep.commands.command import CommandTable
 from tensorkeep.engine import Engine
 from tensorkeep.leftovers import sweep
-from tensorkeep.store import Host
+from tensorkeep.store import Host, is_remote
 from tensorkeep.stores import open_store
-from tensorkeep_server.commands import with_commands_of
+from tensorkeep_server.commands import commands_over
 from tensorkeep_server.connection import RECEIVE_SIZE, TOO_MANY_CLIENTS, Connection
 from tensorkeep_server.file_limit import clients_possible
 from tensorkeep_server.garbage import collect_now_and_then
 from tensorkeep_server.hangups import look_after
 from tensorkeep_server.listening import Listener, close_unix, open_tcp, open_unix
+from tensorkeep_server.relaying import RelayingConnection
 from tensorkeep_server.state import Server
 from tensorkeep_server.turn import Turn
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from tensorkeep.backend import Backend
     from tensorkeep.backends import Backends
     from tensorkeep.errors import TensorkeepError
-    from tensorkeep.store import LocalStore
+    from tensorkeep.store import LocalStore, RemoteStore
     from tensorkeep_server.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -93,11 +94,11 @@ async def serve(
         _catch([number], partial(_log.info, "%s is ignored", signal.Signals(number).name))
     sys.setswitchinterval(settings.switch_interval)
     engine = Engine(loop, replace(settings.engine, cores=_usable_cores()), backends)
-    store = cast("LocalStore", open_store(settings.store, Host(engine, "", {})))
+    store = open_store(settings.store, Host(engine, "", {}))
     server = Server(
         settings=settings,
         engine=engine,
-        commands=CommandTable(with_commands_of(store)),
+        commands=CommandTable(commands_over(store)),
         shut_down=shut_down,
         run_id=secrets.token_hex(20),
         address="",
@@ -107,9 +108,12 @@ async def serve(
         max_clients=_max_clients(settings.max_clients),
     )
     turn = Turn(loop, server.engine.dispatcher)
+    if is_remote(store):
+        await store.start()
     await _load(server.engine, settings.load, ended)
     if ended.is_set():
         _log.info("told to end before it was ready")
+        await _close(store)
         return not server.engine.working
     listeners = await _listen(server, turn)
     upkeep = [asyncio.create_task(each(server)) for each in (_expire, collect_now_and_then)]
@@ -124,7 +128,14 @@ async def serve(
     for task in upkeep:
         task.cancel()
     await _say_goodbye(server)
+    await _close(store)
     return not server.engine.working
+
+
+async def _close(store: LocalStore | RemoteStore) -> None:
+    """Lets go of a store whose values are an engine's."""
+    if is_remote(store):
+        await store.close()
 
 
 async def _say_goodbye(server: Server) -> None:
@@ -188,6 +199,7 @@ def _max_clients(wanted: int) -> int:
 async def _listen(server: Server, turn: Turn) -> list[Listener]:
     """Opens the sockets and writes down where."""
     settings = server.settings
+    kind = RelayingConnection if is_remote(server.store) else Connection
     receive = memoryview(bytearray(RECEIVE_SIZE))
     sockets = []
     addresses = []
@@ -203,7 +215,7 @@ async def _listen(server: Server, turn: Turn) -> list[Listener]:
     return [
         Listener(
             each,
-            lambda: Connection(server, receive, turn),
+            lambda: kind(server, receive, turn),
             refusal=TOO_MANY_CLIENTS,
             may_warn=server.may_warn,
         )
@@ -218,7 +230,7 @@ async def _expire(server: Server) -> None:
     """
     while True:
         await asyncio.sleep(_EXPIRY_INTERVAL)
-        for keys in server.databases:
+        for keys in () if is_remote(server.store) else server.databases:
             while removed := keys.remove_expired(_EXPIRY_LIMIT):
                 server.counters["expired_keys"] += len(removed)
                 await asyncio.sleep(0)

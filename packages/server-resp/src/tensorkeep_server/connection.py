@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from tensorkeep.commands.args import Request
     from tensorkeep.commands.reply import Reply
+    from tensorkeep.store import LocalKeys
     from tensorkeep_server.portions import Piece
     from tensorkeep_server.state import Server
     from tensorkeep_server.turn import Turn
@@ -107,7 +108,7 @@ class Connection(asyncio.BufferedProtocol):
         self.client = Client(
             id=next(server.client_ids),
             server=server,
-            keys=server.databases[0],
+            keys=self._first_keys(),
             address=_address(peer, local),
             local_address=_address(local, local),
             close=self.close,
@@ -125,6 +126,10 @@ class Connection(asyncio.BufferedProtocol):
             transport.close()
         else:
             server.clients[self.client.id] = self.client
+
+    def _first_keys(self) -> LocalKeys:
+        """Returns what a new client finds under its keys."""
+        return self._server.databases[0]
 
     def eof_received(self) -> bool:
         """Notes that the client has sent all that it will.

@@ -13,6 +13,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from tensorkeep.store import is_remote
 from tensorkeep_server import isolation_info
 from tensorkeep_server.identity import (
     AI_ENCODING_VERSION,
@@ -194,6 +195,23 @@ def _modules(_server: Server, _process: Process) -> _Fields:
     return {
         "module": f"name=ai,ver={AI_VERSION_NUMBER},api=1,filters=0,usedby=[],using=[],"
         "options=[handle-io-errors]"
+    }
+
+
+def _tensorkeep(server: Server, process: Process) -> _Fields:
+    """What of a server that has an engine's data is its own."""
+    uptime = int(process.time - server.started_at)
+    return {
+        "tensorkeep_version": tensorkeep_version(),
+        "tensorkeep_process_id": process.pid,
+        "tensorkeep_run_id": server.run_id,
+        "tensorkeep_tcp_port": server.port,
+        "tensorkeep_uptime_in_seconds": uptime,
+        "tensorkeep_connected_clients": len(server.clients),
+        "tensorkeep_used_memory": process.memory,
+        "tensorkeep_used_memory_peak": process.peak_memory,
+        "tensorkeep_used_cpu_sys": _seconds(process.own.system),
+        "tensorkeep_used_cpu_user": _seconds(process.own.user),
     }
 
 
@@ -402,7 +420,34 @@ def info_text(words: Sequence[str], server: Server, process: Process) -> str:
     return "\r\n".join(_text(section, server, process) for section in chosen)
 
 
+_OF_OURS: Final = (
+    _Section("Tensorkeep", _tensorkeep, _DEFAULT),
+    *(each for each in _SECTIONS if each.title in {"Backends", "Devices", "Isolation", "Models"}),
+    *(each for each in _SECTIONS if each.title.startswith("ai_")),
+)
+
+
+def text_of_ours(words: Sequence[str], server: Server, process: Process) -> str:
+    """Returns what stands in INFO behind the sections of a remote store's engine.
+
+    Args:
+        words: As in `info_text`.
+        server: The server.
+        process: Its process.
+    """
+    chosen = [section for section in _OF_OURS if section.is_named(words or ("default",))]
+    texts = [_text(section, server, process) for section in chosen]
+    if is_remote(server.store):
+        for title, fields in server.store.info().items():
+            if not words or title.lower() in words or any(word in _DEFAULT for word in words):
+                texts.append(_lines(title, fields))
+    return "\r\n".join(texts)
+
+
 def _text(section: _Section, server: Server, process: Process) -> str:
-    lines = [f"# {section.title}"]
-    lines += (f"{name}:{value}" for name, value in section.fields(server, process).items())
+    return _lines(section.title, section.fields(server, process))
+
+
+def _lines(title: str, fields: _Fields) -> str:
+    lines = [f"# {title}", *(f"{name}:{value}" for name, value in fields.items())]
     return "".join(f"{line}\r\n" for line in lines)

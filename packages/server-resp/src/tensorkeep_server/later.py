@@ -84,6 +84,11 @@ class Later:
             except Exception:  # noqa: BLE001 - logged; the reply is there all the same
                 _log.exception("the end of a command was not noted")
 
+    @property
+    def can_be_abandoned(self) -> bool:
+        """Whether the work is of no use to anybody when the client has gone away."""
+        return self._abandon is not None
+
     def abandon(self) -> None:
         """Lets go of the reply: nobody waits for it any more."""
         if self._abandon is None:

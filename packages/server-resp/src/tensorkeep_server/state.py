@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from tensorkeep.watch import Watch
 from tensorkeep_server.dag_memory import DagMemory
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tensorkeep.commands.command import Command, CommandTable
     from tensorkeep.commands.reply import Blob, Error, Version
     from tensorkeep.engine import Engine
-    from tensorkeep.store import LocalKeys, LocalStore
+    from tensorkeep.store import LocalKeys, LocalStore, RemoteStore, Session
     from tensorkeep_server.settings import Settings
 
 
@@ -78,7 +78,7 @@ class Server:
     shut_down: Callable[[bool], None]
     run_id: str
     address: str
-    store: LocalStore
+    store: LocalStore | RemoteStore
     clients: dict[int, Client]
     model_chunk_size: int
     max_clients: int
@@ -117,12 +117,17 @@ class Server:
 
     def one_moment(self) -> AbstractContextManager[None]:
         """See `LocalStore.one_moment`."""
-        return self.store.one_moment()
+        return self.local_store.one_moment()
+
+    @property
+    def local_store(self) -> LocalStore:
+        """The store, for commands that there are with a local one alone."""
+        return cast("LocalStore", self.store)
 
     @property
     def databases(self) -> tuple[LocalKeys, ...]:
         """The keys, by number of the database."""
-        return self.store.databases
+        return self.local_store.databases
 
     @property
     def most_bytes(self) -> int:
@@ -156,7 +161,8 @@ class Client:
     Attributes:
         id: Grows with each connection.
         server: The server.
-        keys: The keyspace of the selected database.
+        keys: The keys of the selected database; of a remote store, what the command that is being
+            done has read.
         address: The peer's `host:port`, or the path of the Unix socket.
         local_address: Our end's address.
         close: Closes the connection once what was answered has been sent; is told why.
@@ -175,6 +181,7 @@ class Client:
         subscribed: Whether it is subscribed to anything.
         transaction: What is to be done at EXEC; None outside of MULTI.
         watch: The keys that must not change before EXEC.
+        session: The way to a remote store; None where the store is local.
         dags: The DAGs that it has sent.
         connected_at: Unix time in seconds.
         active_at: Unix time of the last command.
@@ -202,6 +209,7 @@ class Client:
     subscribed: bool = False
     transaction: Transaction | None = None
     watch: Watch = field(default_factory=Watch)
+    session: Session | None = None
     dags: DagMemory = field(default_factory=DagMemory)
     connected_at: float = field(default_factory=time.time)
     active_at: float = field(default_factory=time.time)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from tensorkeep.commands.args import Argument, Request
     from tensorkeep.commands.reply import Reply
+    from tensorkeep.store import Wanted
 
 _T = TypeVar("_T")
 _C = TypeVar("_C")
@@ -85,6 +86,8 @@ class Command:
         prepare: Of a command that may take long: begins the work without changing anything that
             clients see, None if there is none. A transaction waits for it before it does all of
             its commands in one go; the reply that comes of it then stands for the handler's.
+        wanted: Of a command that reads values of a store: which, by the whole request. Reading more
+            than is needed does no harm, and a mistake in the request is nothing to tell here.
         runs: Whether it runs models or scripts, which a transaction cannot.
         differences: Where it is not as in the original: few, and each for a reason.
         full_name: The name as COMMAND shows it: `ping`, `client|kill`.
@@ -106,6 +109,7 @@ class Command:
     subcommands: tuple[Command, ...] = ()
     parent: str = ""
     prepare: Callable[[Any, Any], Any] | None = None
+    wanted: Callable[[Request], Sequence[Wanted]] | None = None
     runs: bool = False
     differences: tuple[Difference, ...] = ()
     full_name: str = field(init=False, repr=False, compare=False)
@@ -131,6 +135,7 @@ def command(  # noqa: PLR0913 - by keyword, one line per command in a table
     tips: tuple[str, ...] = (),
     shown_keys: tuple[int, int, int] = NO_KEYS,
     prepare: Callable[[_C, _T], object] | None = None,
+    wanted: Callable[[Request], Sequence[Wanted]] | None = None,
     runs: bool = False,
     differences: tuple[Difference, ...] = (),
 ) -> Command:
@@ -150,6 +155,7 @@ def command(  # noqa: PLR0913 - by keyword, one line per command in a table
         tips,
         shown_keys,
         prepare=prepare,
+        wanted=wanted,
         runs=runs,
         differences=differences,
     )

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from tensorkeep.commands.command import MODULE
+from tensorkeep.store import is_remote
+from tensorkeep_server.commands import merged
 from tensorkeep_server.commands.ai import (
     catalog,
     dag,
@@ -37,7 +40,7 @@ from tensorkeep_server.commands.operations import (
 
 if TYPE_CHECKING:
     from tensorkeep.commands.command import Command
-    from tensorkeep.store import LocalStore
+    from tensorkeep.store import LocalStore, RemoteStore
 
 _OF_SERVER: Final[tuple[Command, ...]] = (
     *session.COMMANDS,
@@ -70,3 +73,11 @@ _OF_MODELS: Final[tuple[Command, ...]] = (
 def with_commands_of(store: LocalStore) -> tuple[Command, ...]:
     """Returns all commands of a server whose data is in a local store."""
     return (*_OF_SERVER, *store.commands, *_OF_MODELS)
+
+
+def commands_over(store: LocalStore | RemoteStore) -> tuple[Command, ...]:
+    """Returns the commands that a server does itself: with a remote store, few."""
+    if is_remote(store):
+        ours = tuple(each for each in _OF_MODELS if MODULE in each.flags)
+        return (*merged.COMMANDS, *ours)
+    return with_commands_of(store)

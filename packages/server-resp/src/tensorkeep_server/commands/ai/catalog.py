@@ -10,13 +10,21 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from tensorkeep.commands.command import MODULE, READONLY, Command, Difference, command
 from tensorkeep.commands.errors import CommandError
 from tensorkeep.commands.reply import OK
-from tensorkeep.model import Model, Script
+from tensorkeep.model import Model, ModelSpec, Script
+from tensorkeep.stats import RunStats
+from tensorkeep.store import Record, is_remote
+from tensorkeep_server.commands.ai import wanted
 from tensorkeep_server.commands.ai.models import encoded
+from tensorkeep_server.later import Later
+from tensorkeep_server.remote_calls import session_of
 from tensorkeep_server.scan_order import scan_order
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from tensorkeep.commands.args import Args
     from tensorkeep.commands.reply import Reply
+    from tensorkeep.model import ScriptSpec
     from tensorkeep_server.state import Client
 
 
@@ -38,17 +46,31 @@ def parse_info(args: Args) -> Info:
 def info(client: Client, request: Info) -> Reply:
     """Returns what was counted of a model's or script's runs, or sets the counters back."""
     found = client.server.engine.catalog.get(request.key)
+    if client.session is not None:
+        stored = client.keys.get(request.key)
+        if not isinstance(stored, Record):
+            found = None
+        elif found is None or found.spec != stored.spec:  # not built here yet, or replaced since
+            return OK if request.reset else _told(request.key, stored.spec, RunStats())
     if found is None:
         raise CommandError("ERR cannot find run info for key")
     spec, stats = found.spec, found.stats
     if request.reset:
         stats.reset()
         return OK
-    told = (
+    told = _told(request.key, spec, stats)
+    if isinstance(found, Model) and found.spec.batching.size and found.unshared:
+        # Only where there is something to say: clients of the original see what they know.
+        return (*told, b"batching", f"none: {found.unshared}".encode("utf-8", "backslashreplace"))
+    return told
+
+
+def _told(key: bytes, spec: ModelSpec | ScriptSpec, stats: RunStats) -> tuple[Reply, ...]:
+    return (
         b"key",
-        request.key,
+        key,
         b"type",
-        b"MODEL" if isinstance(found, Model) else b"SCRIPT",
+        b"MODEL" if isinstance(spec, ModelSpec) else b"SCRIPT",
         b"backend",
         encoded(spec.backend),
         b"device",
@@ -64,10 +86,6 @@ def info(client: Client, request: Info) -> Reply:
         b"errors",
         stats.errors,
     )
-    if isinstance(found, Model) and found.spec.batching.size and found.unshared:
-        # Only where there is something to say: clients of the original see what they know.
-        return (*told, b"batching", f"none: {found.unshared}".encode("utf-8", "backslashreplace"))
-    return told
 
 
 # --------------------------------------------------------------------------- the scans
@@ -77,24 +95,37 @@ def parse_scan(args: Args) -> None:
         raise args.wrong_arity()
 
 
-def model_scan(client: Client, _: None) -> Reply:
+def model_scan(client: Client, _: None) -> Reply | Later:
     """Lists all models with their tags."""
     return _scan(client, Model)
 
 
-def script_scan(client: Client, _: None) -> Reply:
+def script_scan(client: Client, _: None) -> Reply | Later:
     """Lists all scripts with their tags."""
     return _scan(client, Script)
 
 
-def _scan(client: Client, kind: type) -> Reply:
+def _scan(client: Client, kind: type[Model | Script]) -> Reply | Later:
     """Lists what is of one kind, in the order of the one table that has both kinds."""
+    store = client.server.store
+    if is_remote(store):
+        later = Later()
+        store.catalog(
+            kind,
+            session_of(client),
+            lambda found: later.resolve(lambda: _listed(dict(found()))),
+        )
+        return later
     catalog = dict(client.server.engine.catalog)
-    return tuple(
-        (key, encoded(catalog[key].spec.tag))
-        for key in scan_order(catalog)
-        if isinstance(catalog[key], kind)
+    return _listed(
+        {key: each.spec.tag for key, each in catalog.items() if isinstance(each, kind)},
+        scan_order(catalog),
     )
+
+
+def _listed(tags: dict[bytes, str], order: Iterable[bytes] | None = None) -> Reply:
+    names = scan_order(tags) if order is None else [key for key in order if key in tags]
+    return tuple((key, encoded(tags[key])) for key in names)
 
 
 _NO_WARNING: Final = Difference(
@@ -127,6 +158,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         parse_info,
         info,
         summary="Returns what was counted of the runs of a model or script, or sets it back.",
+        wanted=wanted.record,
         group="module",
         flags=(READONLY, MODULE),
         keys=(1, 1, 1),

@@ -27,6 +27,7 @@ from tensorkeep.errors import TensorkeepError
 from tensorkeep.graph import GraphRun
 from tensorkeep.store import NEW
 from tensorkeep.tensor import Tensor
+from tensorkeep_server.commands.ai import wanted
 from tensorkeep_server.commands.ai.deprecated_models import read_model_run
 from tensorkeep_server.commands.ai.deprecated_scripts import read_script_run
 from tensorkeep_server.commands.ai.execute import (
@@ -369,6 +370,7 @@ def _command(name: str, dialect: Dialect[Client], summary: str) -> Command:
         group="module",
         flags=(*((READONLY,) if dialect.read_only else (WRITE, DENYOOM)), MODULE, MOVABLE),
         keys=keys_of_dag,
+        wanted=wanted.dag,
         shown_keys=(3, 3, 1),
         syntax=_READING if dialect.read_only else _WRITING,
         runs=True,

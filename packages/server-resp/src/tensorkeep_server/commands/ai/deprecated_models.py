@@ -11,6 +11,7 @@ from tensorkeep.commands.errors import CommandError
 from tensorkeep.device import Device
 from tensorkeep.errors import InvalidDevice
 from tensorkeep.model import ModelSpec
+from tensorkeep_server.commands.ai import wanted
 from tensorkeep_server.commands.ai.building import refuse_device
 from tensorkeep_server.commands.ai.execute import (
     OF_RUNS,
@@ -225,6 +226,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         parse_model_run,
         model_run,
         summary="Runs a stored model on stored tensors. Deprecated: use AI.MODELEXECUTE.",
+        wanted=wanted.model_run,
         group="module",
         flags=(WRITE, DENYOOM, MODULE, MOVABLE),
         keys=keys_of_model_run,

@@ -15,6 +15,7 @@ from tensorkeep.commands.command import (
     command,
 )
 from tensorkeep.commands.errors import CommandError
+from tensorkeep_server.commands.ai import wanted
 from tensorkeep_server.commands.ai.execute import (
     OF_RUNS,
     OF_SINGLE_RUNS,
@@ -144,6 +145,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         parse_script_run,
         script_run,
         summary="Calls a function of a stored script. Deprecated: use AI.SCRIPTEXECUTE.",
+        wanted=wanted.script_run,
         group="module",
         flags=(WRITE, DENYOOM, MODULE, MOVABLE),
         keys=keys_of_script_run,

@@ -20,6 +20,7 @@ from tensorkeep.errors import RunExpired
 from tensorkeep.graph import run_of
 from tensorkeep.store import NEW
 from tensorkeep.tensor import Tensor
+from tensorkeep_server.commands.ai import wanted
 from tensorkeep_server.commands.ai.models import OfModel, stored_model
 from tensorkeep_server.commands.ai.tensors import stored_tensor
 from tensorkeep_server.errors import error_reply
@@ -316,6 +317,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         parse_model_execute,
         model_execute,
         summary="Runs a stored model on stored tensors.",
+        wanted=wanted.model_execute,
         group="module",
         flags=(WRITE, DENYOOM, MODULE, MOVABLE),
         keys=keys_of_model_execute,

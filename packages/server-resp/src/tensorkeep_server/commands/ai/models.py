@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from tensorkeep.batching import Batching
 from tensorkeep.commands.args import Args, keyword, text
@@ -19,8 +19,10 @@ from tensorkeep.commands.errors import CommandError
 from tensorkeep.commands.numerals import parse_count
 from tensorkeep.commands.reply import BLOCK, OK, LongArray
 from tensorkeep.device import Device
-from tensorkeep.errors import InvalidDevice
+from tensorkeep.errors import InvalidDevice, KeyMissing, WrongType
 from tensorkeep.model import Model, ModelSpec
+from tensorkeep.store import Record, record_of
+from tensorkeep_server.commands.ai import wanted
 from tensorkeep_server.commands.ai.building import store_when_built
 
 if TYPE_CHECKING:
@@ -28,8 +30,9 @@ if TYPE_CHECKING:
 
     from tensorkeep.commands.args import Argument
     from tensorkeep.commands.reply import Reply
+    from tensorkeep.model import Script
     from tensorkeep_server.later import Later
-    from tensorkeep_server.state import Client, Server
+    from tensorkeep_server.state import Client
 
 NO_BLOB: Final = "ERR Insufficient arguments, missing model BLOB"
 UNKNOWN_BACKEND: Final = "ERR unsupported backend"
@@ -235,10 +238,11 @@ def parse_model_get(args: Args) -> ModelGet:
 
 def model_get(client: Client, request: ModelGet) -> Reply:
     """Returns what is known of a model, its blob, or both."""
-    model = stored_model(client, request.key)
+    record = stored_record(client, request.key, Model)
+    chunk_size = client.server.model_chunk_size
     if request.blob and not request.meta:
-        return _blob(client.server, model)
-    spec, loaded = model.spec, model.loaded
+        return _blob(chunk_size, record)
+    spec = cast("ModelSpec", record.spec)
     meta: list[Reply] = [
         b"backend",
         encoded(spec.backend),
@@ -251,24 +255,24 @@ def model_get(client: Client, request: ModelGet) -> Reply:
         b"minbatchsize",
         spec.batching.minimum,
         b"inputs",
-        [encoded(name) for name in loaded.inputs],
+        [encoded(name) for name in record.inputs],
         b"outputs",
-        [encoded(name) for name in loaded.outputs],
+        [encoded(name) for name in record.outputs],
         b"minbatchtimeout",
         spec.batching.timeout_ms,
     ]
     if request.meta and not request.blob:
         return meta
-    return [*meta, b"blob", _blob(client.server, model)]
+    return [*meta, b"blob", _blob(chunk_size, record)]
 
 
-def _blob(server: Server, model: Model) -> Reply:
+def _blob(size: int, record: Record) -> Reply:
     """Returns a model's blob, in pieces when it is larger than one may be.
 
     The last piece is empty when the size is a multiple of the pieces', as in the original.
     """
-    blob = memoryview(model.backend.serialize(model.loaded, model.blob))
-    size = server.model_chunk_size
+    content = record.content
+    blob = memoryview(content[0] if len(content) == 1 else b"".join(content))
     if len(blob) < size:
         return blob
     pieces = range(0, len(blob) + 1, size)
@@ -278,6 +282,23 @@ def _blob(server: Server, model: Model) -> Reply:
             yield [blob[start : start + size] for start in pieces[first : first + BLOCK]]
 
     return LongArray(len(pieces), cut)
+
+
+def stored_record(client: Client, key: bytes, kind: type[Model | Script]) -> Record:
+    """Returns what is stored of the model or script under a key, whether it is built here or not.
+
+    Raises:
+        KeyMissing: There is no such key.
+        WrongType: It holds something else.
+    """
+    if client.session is None:
+        return record_of(client.keys.typed(key, kind))
+    found = client.keys.get(key)
+    if found is None:
+        raise KeyMissing(key, kind)
+    if not isinstance(found, Record) or not found.is_of(kind):
+        raise WrongType(key)
+    return found
 
 
 def encoded(name: str) -> bytes:
@@ -426,6 +447,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         parse_model_get,
         model_get,
         summary="Returns what is known of a stored model, and its blob.",
+        wanted=wanted.record,
         group="module",
         flags=(READONLY, MODULE),
         keys=(1, 1, 1),

@@ -17,6 +17,7 @@ from tensorkeep.commands.command import (
 from tensorkeep.commands.errors import CommandError
 from tensorkeep.graph import call_of
 from tensorkeep.hookspecs import ScriptCall
+from tensorkeep_server.commands.ai import wanted
 from tensorkeep_server.commands.ai.execute import (
     OF_RUNS,
     OF_SINGLE_RUNS,
@@ -25,7 +26,7 @@ from tensorkeep_server.commands.ai.execute import (
     store_outputs,
     too_few_arguments,
 )
-from tensorkeep_server.commands.ai.from_scripts import ClientAccess
+from tensorkeep_server.commands.ai.from_scripts import access_of
 from tensorkeep_server.commands.ai.scripts import c_string, stored_script
 from tensorkeep_server.commands.ai.tensors import stored_tensor
 
@@ -212,7 +213,7 @@ def script_call(client: Client, request: ScriptExecute) -> ScriptCall:
         keys=request.keys,
         arguments=request.arguments,
         outputs=len(request.outputs) or None,
-        commands=client.server.engine.commands(ClientAccess(client)),
+        commands=client.server.engine.commands(access_of(client)),
     )
 
 
@@ -273,6 +274,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         parse_script_execute,
         script_execute,
         summary="Calls a function of a stored script.",
+        wanted=wanted.script_execute,
         group="module",
         flags=(WRITE, DENYOOM, MODULE, MOVABLE),
         keys=keys_of_script_execute,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from tensorkeep.commands.args import Args, keyword, parse_integer, text
 from tensorkeep.commands.command import (
@@ -20,8 +20,9 @@ from tensorkeep.commands.reply import OK
 from tensorkeep.device import Device
 from tensorkeep.errors import InvalidDevice
 from tensorkeep.model import Script, ScriptSpec
+from tensorkeep_server.commands.ai import wanted
 from tensorkeep_server.commands.ai.building import refuse_device, store_when_built
-from tensorkeep_server.commands.ai.models import OF_BUILDING, OF_DEVICES, encoded
+from tensorkeep_server.commands.ai.models import OF_BUILDING, OF_DEVICES, encoded, stored_record
 
 if TYPE_CHECKING:
     from tensorkeep.commands.reply import Reply
@@ -136,10 +137,10 @@ def parse_script_get(args: Args) -> ScriptGet:
 
 def script_get(client: Client, request: ScriptGet) -> Reply:
     """Returns what is known of a script, its source, or both."""
-    script = stored_script(client, request.key)
+    record = stored_record(client, request.key, Script)
     if request.source and not request.meta:
-        return script.source
-    spec = script.spec
+        return b"".join(record.content)
+    spec = cast("ScriptSpec", record.spec)
     meta: list[Reply] = [
         b"device",
         encoded(spec.device.name),
@@ -150,7 +151,7 @@ def script_get(client: Client, request: ScriptGet) -> Reply:
     ]
     if request.meta and not request.source:
         return meta
-    return [*meta, b"source", script.source]
+    return [*meta, b"source", b"".join(record.content)]
 
 
 # --------------------------------------------------------------------------- AI.SCRIPTDEL
@@ -204,6 +205,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         parse_script_get,
         script_get,
         summary="Returns what is known of a stored script, and its source.",
+        wanted=wanted.record,
         group="module",
         flags=(READONLY, MODULE),
         keys=(1, 1, 1),

@@ -17,6 +17,7 @@ from tensorkeep.commands.reply import OK
 from tensorkeep.leftovers import leave
 from tensorkeep.store import NEW
 from tensorkeep.tensor import Tensor
+from tensorkeep_server.commands.ai import wanted
 from tensorkeep_server.later import Later, in_steps
 from tensorkeep_server.wire_tensor import (
     LONG_REQUEST,
@@ -176,6 +177,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         parse_tensor_get,
         tensor_get,
         summary="Returns a stored tensor.",
+        wanted=wanted.tensor,
         group="module",
         flags=(READONLY, MODULE),
         keys=(1, 1, 1),

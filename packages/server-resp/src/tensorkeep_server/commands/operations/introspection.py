@@ -100,7 +100,7 @@ def parse_names(args: Args) -> list[bytes]:
 
 def show_all(client: Client, _: object) -> Reply:
     """Describes all commands."""
-    return [_description(item) for item in client.server.commands]
+    return descriptions(client.server.commands)
 
 
 def show_some(client: Client, names: list[bytes]) -> Reply:
@@ -110,6 +110,11 @@ def show_some(client: Client, names: list[bytes]) -> Reply:
         return show_all(client, None)
     found = [_find(table, name) for name in names]
     return [None if item is None else _description(item) for item in found]
+
+
+def descriptions(items: Iterable[Command]) -> list[Reply]:
+    """Returns what COMMAND says of some commands."""
+    return [_description(item) for item in items]
 
 
 def _description(item: Command) -> Reply:
@@ -212,7 +217,12 @@ def docs(client: Client, names: list[bytes]) -> Reply:
     """Documents the commands that are named, or all when none is; unknown ones are left out."""
     table = client.server.commands
     found = [_find(table, name) for name in names] if names else table
-    return Map(tuple((item.full_name.encode(), _docs(item)) for item in found if item))
+    return Map(documentation(item for item in found if item))
+
+
+def documentation(items: Iterable[Command]) -> tuple[tuple[Reply, Reply], ...]:
+    """Returns what COMMAND DOCS says of some commands, by their names."""
+    return tuple((item.full_name.encode(), _docs(item)) for item in items)
 
 
 def _docs(item: Command) -> Map:

@@ -52,7 +52,7 @@ def usage(client: Client, key: bytes) -> Reply:
     here it counts. A model counts as the blob that it was stored as.
     """
     value = client.keys.get(key, touch=False)
-    return None if value is None else client.server.store.memory_of(key, value)
+    return None if value is None else client.server.local_store.memory_of(key, value)
 
 
 def statistics(client: Client, _: None) -> Reply:

@@ -21,10 +21,21 @@ if TYPE_CHECKING:
     from tensorkeep_server.state import Client
 
 
+INFO_LINE: Final = (
+    f"module:name=ai,ver={AI_VERSION_NUMBER},api=1,filters=0,usedby=[],using=[],"
+    "options=[handle-io-errors]"
+)
+"""The line of INFO that names our module."""
+
+
+def ai_module() -> Map:
+    """Describes the AI commands as a module."""
+    return Map(((b"name", b"ai"), (b"ver", AI_VERSION_NUMBER), (b"path", b""), (b"args", ())))
+
+
 def modules() -> Reply:
     """Returns the list of modules, as clients read it to learn whether they can use AI.*."""
-    ai = Map(((b"name", b"ai"), (b"ver", AI_VERSION_NUMBER), (b"path", b""), (b"args", ())))
-    return (ai,)
+    return (ai_module(),)
 
 
 def module_list(_client: Client, _request: None) -> Reply:

@@ -1,0 +1,108 @@
+"""Which values of a store each command reads, told from the words of its request alone.
+
+A remote store fetches them in one go before the command is done. A request that is wrong is judged
+later, by the command's own parser: here it merely names fewer keys, or some that nobody looks at.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from tensorkeep.commands.args import keyword, parse_integer
+from tensorkeep.model import Model, Script
+from tensorkeep.store import Record, Wanted
+from tensorkeep.tensor import Tensor
+from tensorkeep_server.dag_plan import SEPARATOR
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from tensorkeep.commands.args import Argument, Request
+
+_SCOPES: Final = frozenset({b"KEYS", b"INPUTS", b"ARGS", b"OUTPUTS"})
+_RUNS_IN_DAGS: Final[dict[bytes, type]] = {
+    b"AI.MODELEXECUTE": Model,
+    b"AI.MODELRUN": Model,
+    b"AI.SCRIPTEXECUTE": Script,
+    b"AI.SCRIPTRUN": Script,
+}
+
+
+def tensor(request: Request) -> Sequence[Wanted]:
+    """Of AI.TENSORGET key: the tensor."""
+    return _all(Tensor, request[1:2])
+
+
+def record(request: Request) -> Sequence[Wanted]:
+    """Of a command that describes the model or script under its key: that."""
+    return _all(Record, request[1:2])
+
+
+def model_execute(request: Request) -> Sequence[Wanted]:
+    """Of AI.MODELEXECUTE key INPUTS count input ...: the model and its inputs."""
+    return [*_all(Model, request[1:2]), *_all(Tensor, _counted(request, 2))]
+
+
+def model_run(request: Request) -> Sequence[Wanted]:
+    """Of AI.MODELRUN key [TIMEOUT ms] INPUTS input ... OUTPUTS ...: the model and its inputs."""
+    return [*_all(Model, request[1:2]), *_all(Tensor, _up_to_outputs(request, 2))]
+
+
+def script_execute(request: Request) -> Sequence[Wanted]:
+    """Of AI.SCRIPTEXECUTE key function, and scopes in any order: the script and its INPUTS."""
+    wanted = _all(Script, request[1:2])
+    at = 3
+    while at + 1 < len(request) and (word := keyword(request[at])) in _SCOPES:
+        names = _counted(request, at)
+        if word == b"INPUTS":
+            wanted += _all(Tensor, names)
+        count = parse_integer(request[at + 1])
+        at += 2 + max(count or 0, 0)
+    return wanted
+
+
+def script_run(request: Request) -> Sequence[Wanted]:
+    """Of AI.SCRIPTRUN key function [TIMEOUT ms] INPUTS input ... OUTPUTS ...: as above."""
+    return [*_all(Script, request[1:2]), *_all(Tensor, _up_to_outputs(request, 3))]
+
+
+def dag(request: Request) -> Sequence[Wanted]:
+    """Of a DAG: the tensors of LOAD, and the models and scripts of its operations."""
+    wanted: list[Wanted] = []
+    operations = False
+    for at in range(1, len(request)):
+        word = request[at]
+        if word[:2] == SEPARATOR:
+            operations = True
+        elif not operations and keyword(word) == b"LOAD":
+            wanted += _all(Tensor, _counted(request, at))
+        elif operations and request[at - 1][:2] == SEPARATOR:
+            kind = _RUNS_IN_DAGS.get(keyword(word))
+            if kind is not None:
+                wanted += _all(kind, request[at + 1 : at + 2])
+    return wanted
+
+
+def _counted(request: Request, at: int) -> Sequence[Argument]:
+    """Returns the names behind a word at `at` and a count."""
+    count = parse_integer(request[at + 1]) if at + 1 < len(request) else None
+    return request[at + 2 : at + 2 + count] if count and count > 0 else ()
+
+
+def _up_to_outputs(request: Request, at: int) -> Sequence[Argument]:
+    """Returns the names from INPUTS to OUTPUTS, from `at` on."""
+    names: list[Argument] = []
+    inside = False
+    for place in range(at, len(request)):
+        word = keyword(request[place])
+        if word == b"OUTPUTS":
+            break
+        if word == b"INPUTS":
+            inside = True
+        elif inside and word != b"$":
+            names.append(request[place])
+    return names
+
+
+def _all(kind: type, keys: Iterable[Argument]) -> list[Wanted]:
+    return [Wanted(bytes(key), kind) for key in keys]

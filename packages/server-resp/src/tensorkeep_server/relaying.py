@@ -1,0 +1,188 @@
+"""A client's connection to a server whose data is an engine's.
+
+What is no command of our own goes to the engine as it came, and its reply to the client as it
+comes. Several may be on their way; a command of our own waits until all before it are done, and
+those behind it wait for its reply.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, cast
+
+from tensorkeep.commands.command import MODULE, NO_MULTI
+from tensorkeep.commands.errors import CommandError
+from tensorkeep.commands.reply import Error
+from tensorkeep.store import is_remote
+from tensorkeep_server.codec import Unread
+from tensorkeep_server.commands.merged import is_merged
+from tensorkeep_server.connection import Connection
+from tensorkeep_server.errors import NO_MEMORY, error_reply
+from tensorkeep_server.later import Later
+from tensorkeep_server.remote_calls import call_remotely, queue_remotely
+
+if TYPE_CHECKING:
+    from tensorkeep.commands.args import Request
+    from tensorkeep.commands.command import Command
+    from tensorkeep.commands.reply import Reply
+    from tensorkeep.store import LocalKeys, Session
+
+_REFUSED_IN_MULTI: Final = "ERR Command not allowed inside a transaction"
+
+
+class RelayingConnection(Connection):
+    """One client's connection; see `Connection`, and `store.Downstream` for its calls."""
+
+    _session: Session
+
+    def _first_keys(self) -> LocalKeys:
+        store = self._server.store
+        assert is_remote(store)  # noqa: S101 - with another one, this kind of connection is not used
+        self._session = store.session(self)
+        self._relayed = 0  # commands on their way to the engine and back
+        self._waiting: Later | None = None  # a command of our own, until those are done
+        return cast("LocalKeys", self._session.values())
+
+    def _register(self) -> None:
+        super()._register()
+        self.client.session = self._session
+
+    # ------------------------------------------------------------------ the engine's side
+    def send(self, data: bytes) -> None:
+        """Sends what the engine has sent, see `Downstream.send`."""
+        if self._closing:
+            return
+        try:
+            if self._out or self._making:
+                self._out.append(data)
+                self._join_turn()
+            else:
+                self._transport.write(data)
+        except Exception as error:  # noqa: BLE001 - logged
+            self.fail(error)
+
+    def lose(self, reason: str) -> None:
+        """Closes the connection, see `Downstream.lose`."""
+        self.close(reason)
+
+    def pause(self) -> None:
+        """Reads no more from the client, see `Downstream.pause`."""
+        self._pause_reading()
+
+    def resume(self) -> None:
+        """Goes on, see `Downstream.resume`."""
+        self._join_turn()
+
+    # ------------------------------------------------------------------ the client's side
+    def pause_writing(self) -> None:
+        """Lets the engine know that the client does not read."""
+        super().pause_writing()
+        self._session.pause()
+
+    def resume_writing(self) -> None:
+        """Lets the engine know that the client reads again."""
+        self._session.resume()
+        super().resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Ends the session with the client."""
+        super().connection_lost(exc)
+        if self._registered:
+            self._session.close()
+
+    # ------------------------------------------------------------------ serving
+    @property
+    def _busy(self) -> bool:
+        return self._relayed > 0 or super()._busy
+
+    def _do(self, request: Request) -> None:
+        client = self.client
+        client.commands_done += 1
+        command = self._server.commands.get(request[0])
+        if type(request) is Unread or (command is not None and self._is_ours(command, request)):
+            if self._relayed:
+                self._wait(request, command)
+            else:
+                self._do_ours(request, command)
+            return
+        self._relayed += 1
+        client.last_command = bytes(request[0]).decode("latin-1").lower()
+        self._session.relay(request, self._done)
+
+    def _is_ours(self, command: Command, request: Request) -> bool:
+        """Returns whether a command that the table has is done here, and not by the engine."""
+        if self._session.in_transaction:
+            return MODULE in command.flags or NO_MULTI in command.flags
+        return MODULE in command.flags or is_merged(self._server.commands, request)
+
+    def _done(self) -> None:
+        """Takes note that a command is done by the engine, and its reply sent."""
+        self._relayed -= 1
+        if self._relayed:
+            return
+        inbox = self._inbox
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.resolve(waiting.finish)
+        elif (
+            (inbox.requests or inbox.ahead or inbox.backlog or inbox.error is not None)
+            or not self._reading
+            or self._ended
+        ):
+            self._join_turn()
+
+    def _wait(self, request: Request, command: Command | None) -> None:
+        """Has a command of our own done when all before it are."""
+        self._waiting = first = Later()
+        self._later = outer = Later()
+        self.client.blocked = True
+        outer.then(self._resume)
+
+        def begin() -> None:
+            if self._lost:
+                return
+            reply = self._reply_of_ours(request, command)
+            if not isinstance(reply, Later):
+                made = reply
+                outer.resolve(lambda: made)
+            elif reply.resolved:
+                outer.resolve(reply.finish)
+            else:
+                running = reply
+                running.then(lambda: outer.resolve(running.finish))
+
+        first.then(begin)
+
+    def _do_ours(self, request: Request, command: Command | None) -> None:
+        """Does a command of our own now."""
+        reply = self._reply_of_ours(request, command)
+        if not isinstance(reply, Later):
+            self._answer(reply)
+        elif reply.resolved:
+            self._answer(reply.finish())
+        else:
+            self._later = reply
+            self.client.blocked = True
+            reply.then(self._resume)
+
+    def _reply_of_ours(self, request: Request, command: Command | None) -> Reply | Later:
+        client, session = self.client, self._session
+        client.muted = session.mutes()
+        if command is None or type(request) is Unread:
+            return Error(NO_MEMORY)
+        client.last_command = command.full_name
+        try:
+            found, args = self._server.commands.find(request)
+            client.last_command = found.full_name
+            if not session.in_transaction:
+                return call_remotely(client, found, args)
+            if NO_MULTI in found.flags:
+                return Error(_REFUSED_IN_MULTI)
+            return queue_remotely(client, found, args)
+        except CommandError as error:
+            return Error(error.line)
+        except Exception as error:  # noqa: BLE001 - the table names it, or logs it
+            return error_reply(error)
+
+    def _answer(self, reply: Reply) -> None:
+        self.client.version = self._session.version
+        super()._answer(reply)

@@ -1,0 +1,177 @@
+"""Doing a command of our own over a remote store: it reads, is done, and writes.
+
+The command's handler is the same as over a local store. It finds under `client.keys` what was read,
+and what it changes there is written once its reply is made, which then waits for that.
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import TYPE_CHECKING, Final, cast
+
+from tensorkeep.commands.args import Args
+from tensorkeep.commands.reply import Error, Simple
+from tensorkeep.store import Step
+from tensorkeep_server.encoding import encode
+from tensorkeep_server.errors import error_reply
+from tensorkeep_server.later import Later
+from tensorkeep_server.portions import take
+
+if TYPE_CHECKING:
+    from tensorkeep.commands.command import Command
+    from tensorkeep.commands.reply import Reply
+    from tensorkeep.store import LocalKeys, Result, Session, Values
+    from tensorkeep_server.portions import Piece
+    from tensorkeep_server.state import Client
+
+_log = logging.getLogger(__name__)
+
+_QUEUED: Final = Simple("QUEUED")
+_CANNOT_RUN: Final = Error("ERR Cannot run RedisAI command within a transaction or a LUA script")
+
+
+def call_remotely(client: Client, command: Command, args: Args) -> Later:
+    """Does a command of our own.
+
+    Args:
+        client: For whom; it has a session.
+        command: The command.
+        args: Stands at its first argument.
+    """
+    return _RemoteCall(client, command, args).later
+
+
+class _RemoteCall:
+    """One command, from reading to its reply."""
+
+    def __init__(self, client: Client, command: Command, args: Args) -> None:
+        self._client = client
+        self._session = session_of(client)
+        self._command = command
+        self._args = args
+        self._running: Later | None = None
+        self._abandoned = False
+        self.later = Later(self._abandon)
+        if command.wanted is None:
+            self._do(self._session.values)
+        else:
+            self._session.read(command.wanted(args.items), self._do)
+
+    def _do(self, read: Result[Values]) -> None:
+        """Does the command, once what it reads is there."""
+        if self._abandoned:
+            return
+        reply: Reply | Later
+        try:
+            values = read()
+            self._client.keys = cast("LocalKeys", values)
+            reply = self._command.handle(self._client, self._command.parse(self._args))
+        except Exception as error:  # noqa: BLE001 - the table names it, or logs it
+            failure = error_reply(error)
+            self.later.resolve(lambda: failure)
+            return
+        if not isinstance(reply, Later):
+            self._write(values, reply)
+        elif reply.resolved:
+            self._write(values, reply.finish())
+        else:
+            self._running = running = reply
+            running.then(lambda: self._write(values, running.finish()))
+
+    def _write(self, values: Values, reply: Reply) -> None:
+        """Writes what the command has changed."""
+        if type(reply) is Error:  # then nothing is to be changed
+            self.later.resolve(lambda: reply)
+            return
+        self._session.write(values, lambda done: self.later.resolve(partial(_written, done, reply)))
+
+    def _abandon(self) -> None:
+        """Ends the work of a client that went away, if it is of a kind that nobody else needs."""
+        self._abandoned = True
+        if self._running is not None and self._running.can_be_abandoned:
+            self._running.abandon()
+
+
+def _written(done: Result[None], reply: Reply) -> Reply:
+    done()
+    return reply
+
+
+def session_of(client: Client) -> Session:
+    """Returns the session of a client of a remote store."""
+    assert client.session is not None  # noqa: S101 - what it is called for is there with a remote store alone
+    return client.session
+
+
+# --------------------------------------------------------------------------- between MULTI and EXEC
+def queue_remotely(client: Client, command: Command, args: Args) -> Later:
+    """Puts a command of our own into the transaction that the client has begun at the engine.
+
+    What is wrong with its arguments is its reply at EXEC. What has to be built is built now.
+    """
+    later = Later()
+    session = session_of(client)
+
+    def enqueue(step: Step) -> None:
+        session.enqueue(step, lambda done: later.resolve(partial(_written, done, _QUEUED)))
+
+    if command.runs:
+        enqueue(Step((), None, lambda _: _encoded(client, _CANNOT_RUN)))
+        return later
+    if command.wanted is not None:
+        enqueue(
+            Step(command.wanted(args.items), None, partial(_read_and_do, client, command, args))
+        )
+        return later
+    values = session.values()
+    client.keys = cast("LocalKeys", values)
+    reply: Reply | Later
+    try:
+        reply = command.handle(client, command.parse(args))
+    except Exception as error:  # noqa: BLE001 - the table names it, or logs it
+        reply = error_reply(error)
+    if not isinstance(reply, Later):
+        enqueue(_change(client, values, reply))
+    elif reply.resolved:
+        enqueue(_change(client, values, reply.finish()))
+    else:
+        running = reply
+        running.then(lambda: enqueue(_change(client, values, running.finish())))
+    return later
+
+
+def _change(client: Client, values: Values, reply: Reply) -> Step:
+    """Returns a step that makes the changes of a command, whose reply is known unless they fail."""
+
+    def make(done: Result[Values]) -> bytes:
+        try:
+            done()
+        except Exception as error:  # noqa: BLE001 - the table names it, or logs it
+            return _encoded(client, error_reply(error))
+        return _encoded(client, reply)
+
+    return Step((), None if type(reply) is Error else values, make)
+
+
+def _read_and_do(client: Client, command: Command, args: Args, read: Result[Values]) -> bytes:
+    """Does a command that only reads, with the values of the moment of EXEC."""
+    reply: Reply | Later
+    try:
+        client.keys = cast("LocalKeys", read())
+        reply = command.handle(client, command.parse(Args(args.items, args.at)))
+        if isinstance(reply, Later):
+            reply = reply.finish()
+    except Exception as error:  # noqa: BLE001 - the table names it, or logs it
+        reply = error_reply(error)
+    return _encoded(client, reply)
+
+
+def _encoded(client: Client, reply: Reply) -> bytes:
+    """Returns a whole reply as it is sent, in the version that the client speaks by now."""
+    pieces: list[Piece] = []
+    encode(reply, session_of(client).version, pieces)
+    made: list[bytes] = []
+    while pieces:
+        made += map(bytes, take(pieces))
+    return b"".join(made)
