@@ -530,6 +530,28 @@ class KeyspaceMachine(RuleBasedStateMachine):
         self.model[name] = value, self.deadline(delay)
         self.touch(name)
 
+    @rule(values=st.lists(st.tuples(names, st.integers()), max_size=6))
+    def set_many(self, values):
+        self.keys.set_many(values)
+        for name, value in values:
+            self.model[name] = value, None
+            self.touch(name)
+
+    @rule(some=st.lists(names, max_size=6), touch=st.booleans())
+    def get_many(self, some, touch):
+        self.clock.now += 1e-3  # before it, nothing was touched
+        live = self.live()
+        assert self.keys.has_any(some) is any(name in live for name in some)
+        assert self.keys.get_many(some, touch=touch) == [live.get(name) for name in some]
+        for name in {*some} & {*live}:
+            assert (self.keys.entry(name).touched == self.clock.now) is touch
+
+    @rule(some=st.lists(names, max_size=6))
+    def delete_many(self, some):
+        assert self.keys.delete_many(some) == len({*some} & {*self.live()})
+        for name in some:
+            self.lose(name)
+
     @rule(name=names, value=st.integers())
     def replace(self, name, value):
         deadline = self.model[name][1] if name in self.live() else None

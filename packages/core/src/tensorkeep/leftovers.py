@@ -20,6 +20,7 @@ Content: TypeAlias = dict[Any, Any] | set[Any] | list[Any] | deque[Any]
 
 _LARGE: Final = 10_000  # entries that are freed in about 1 ms
 _LARGE_BYTES: Final = 16 * 1024 * 1024  # of values that are freed in about 1 ms
+_SWEPT: Final = (Tensor, bytes, memoryview)
 _BETWEEN: Final = 16  # entries from one look at the time to the next
 _MOST: Final = 10_000_000  # entries that may wait; more come faster than they are swept
 
@@ -46,7 +47,7 @@ def leave_large(values: Iterable[object]) -> None:
     Args:
         values: Values of keys that are being removed.
     """
-    kept = [value for value in values if isinstance(value, Tensor | bytes | memoryview)]
+    kept = [value for value in values if isinstance(value, _SWEPT)]
     sizes = [value.nbytes if isinstance(value, Tensor) else len(value) for value in kept]
     if sum(sizes) > _LARGE_BYTES:
         _left.append(kept)

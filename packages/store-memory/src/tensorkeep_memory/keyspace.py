@@ -19,7 +19,7 @@ from tensorkeep.store import NEW
 from tensorkeep_memory.scan_index import ScanIndex
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from tensorkeep.watch import Watch
 
@@ -92,6 +92,32 @@ class Keyspace:
         if touch:
             entry.touched = now
         return entry.value
+
+    def get_many(self, keys: Iterable[bytes], *, touch: bool = True) -> list[object | None]:
+        """Returns the value under each of several keys, None where there is none.
+
+        That is what `get` does for one after the other, sooner, and at one moment.
+        """
+        found: list[object | None] = []
+        entries, now = self._entries, self.clock()
+        for key in keys:
+            entry = entries.get(key)
+            if entry is None:
+                if self.listener is not None:
+                    self.listener("keymiss", key)
+                found.append(None)
+            elif entry.expires_at is not None and entry.expires_at <= now:
+                found.append(self.get(key))  # which removes it
+            else:
+                if touch:
+                    entry.touched = now
+                found.append(entry.value)
+        return found
+
+    def has_any(self, keys: Iterable[bytes]) -> bool:
+        """Returns whether one of several keys is there; looks no further than that one."""
+        entries = self._entries
+        return any(key in self for key in keys if key in entries)
 
     def typed(self, key: bytes, kind: type[_T]) -> _T:
         """Returns the value under a key, which must be of one type.
@@ -209,6 +235,35 @@ class Keyspace:
             if event is not None:
                 self.listener(event, key)
 
+    def set_many(self, values: Iterable[tuple[bytes, object]], event: str | None = None) -> None:
+        """Stores values under several keys.
+
+        That is what `set` does for one after the other, sooner, and at one moment.
+
+        Args:
+            values: Each key with its value; of one that is named again, the last one stays.
+            event: What this is called; None if it is only a part of what is going on.
+        """
+        if self.watches or self.listener is not None:
+            for key, value in values:
+                self.set(key, value, None, event)
+            return
+        entries, now = self._entries, self.clock()
+        fresh = []
+        try:
+            for key, value in values:
+                entry = entries.get(key)
+                if entry is None:
+                    fresh.append(key)
+                    entries[key] = Entry(value, now)
+                elif entry.expires_at is None:
+                    entry.value = value
+                    entry.touched = now
+                else:
+                    self.set(key, value, None, event)
+        finally:
+            self._index.add_many(fresh)
+
     def replace(self, key: bytes, value: object, event: str | None = None) -> None:
         """Stores a value that came of the one under a key, or the first one; the expiry stays.
 
@@ -265,6 +320,19 @@ class Keyspace:
         if self.listener is not None and (event is not None or not there):
             self.listener(event if there and event is not None else "expired", key)
         return there
+
+    def delete_many(self, keys: Iterable[bytes]) -> int:
+        """Removes several keys, as `delete` does one after the other, but sooner.
+
+        Returns:
+            How many were there and had not expired.
+        """
+        if self.watches or self.listener is not None or self._volatile:
+            return sum(map(self.delete, keys))
+        pop = self._entries.pop
+        gone = [key for key in keys if pop(key, None) is not None]
+        self._index.remove_many(gone)
+        return len(gone)
 
     def rename(self, source: bytes, target: bytes) -> None:
         """Moves a value and its expiry to another key, replacing what is there.

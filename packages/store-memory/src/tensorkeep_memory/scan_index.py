@@ -14,7 +14,7 @@ from random import random
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 _FEW = 64  # below this many removed names, tidying up costs more than it saves
 _ROOM: Final = 1024  # bytes of removed names that may be kept for each name that is there
@@ -56,11 +56,27 @@ class ScanIndex:
         else:
             self._names.append(name)
 
+    def add_many(self, names: Sequence[bytes]) -> None:
+        """Takes note of several names that were not there, each once."""
+        if self._gone:
+            for name in names:
+                self.add(name)
+        else:
+            self._names.extend(names)
+
     def remove(self, name: bytes) -> None:
         """Takes note that a name is not there any more."""
         gone = self._gone
         gone.add(name)
         self._spent += _ROOM + len(name)
+        if self._spent > _ROOM * (len(self._names) - len(gone) + _FEW):
+            self._tidy()
+
+    def remove_many(self, names: Sequence[bytes]) -> None:
+        """Takes note that several names are not there any more, each once."""
+        gone = self._gone
+        gone.update(names)
+        self._spent += _ROOM * len(names) + sum(map(len, names))
         if self._spent > _ROOM * (len(self._names) - len(gone) + _FEW):
             self._tidy()
 

@@ -96,17 +96,17 @@ def delete(client: Client, keys: list[bytes]) -> Reply:
     """
     if len(keys) > 1:
         leave_large(map(client.keys.peek, keys))
-    return sum(map(client.keys.delete, keys))
+    return client.keys.delete_many(keys)
 
 
 def exists(client: Client, keys: list[bytes]) -> Reply:
     """Returns how many of the keys there are; one that is named twice counts twice."""
-    return sum(key in client.keys for key in keys)
+    return sum(value is not None for value in client.keys.get_many(keys, touch=False))
 
 
 def touch(client: Client, keys: list[bytes]) -> Reply:
     """Marks keys as used; returns how many of them there are."""
-    return sum(client.keys.get(key) is not None for key in keys)
+    return sum(value is not None for value in client.keys.get_many(keys))
 
 
 def type_name(client: Client, key: bytes) -> Reply:

@@ -137,11 +137,12 @@ def parse_pair(args: Args) -> Pair:
     return Pair(args.take(), args.take_blob())
 
 
-def parse_pairs(args: Args, *, name: str) -> list[Pair]:
+def parse_pairs(args: Args, *, name: str) -> list[tuple[bytes, Argument]]:
     """Parses keys, each with its value."""
     if len(args) % 2:
         raise CommandError(f"ERR wrong number of arguments for '{name}' command")
-    return [parse_pair(args) for _ in range(len(args) // 2)]
+    values = args.items[args.at + 1 :: 2]
+    return [*zip(args.take_rest()[::2], values, strict=True)]
 
 
 # --------------------------------------------------------------------------- reading
@@ -161,13 +162,15 @@ def get(client: Client, key: bytes) -> Argument | None:
 
 def get_many(client: Client, keys: list[bytes]) -> Reply:
     """Returns the strings under keys, nothing for each that holds none."""
-    found: list[Reply] = []
-    for key in keys:
-        try:
-            found.append(get(client, key))
-        except WrongType:
-            found.append(None)
+    found: list[Reply] = [_string(value) for value in client.keys.get_many(keys)]
     return found
+
+
+def _string(value: object) -> Argument | None:
+    """Returns a value that is a string as it is replied, None for others."""
+    if type(value) is bytes or type(value) is memoryview:
+        return value
+    return bytes(value) if isinstance(value, bytes) else None
 
 
 def get_and_delete(client: Client, key: bytes) -> Reply:
@@ -252,16 +255,15 @@ def get_and_set(client: Client, request: Pair) -> Reply:
     return old
 
 
-def set_many(client: Client, pairs: list[Pair]) -> Reply:
+def set_many(client: Client, pairs: list[tuple[bytes, Argument]]) -> Reply:
     """Stores strings under keys."""
-    for key, value in pairs:
-        client.keys.set(key, value, None, "set")
+    client.keys.set_many(pairs, "set")
     return OK
 
 
-def set_many_if_missing(client: Client, pairs: list[Pair]) -> Reply:
+def set_many_if_missing(client: Client, pairs: list[tuple[bytes, Argument]]) -> Reply:
     """Stores strings unless one of the keys is taken; returns whether they were stored."""
-    if any(key in client.keys for key, _ in pairs):
+    if client.keys.has_any(key for key, _ in pairs):
         return 0
     set_many(client, pairs)
     return 1
