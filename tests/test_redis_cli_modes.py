@@ -180,11 +180,11 @@ def test_latency_is_measured(redis_cli):
     smallest, largest, average, samples = redis_cli("--raw", "--latency", "-i", 0.2).split()
 
     assert float(smallest) <= float(average) <= float(largest)
-    assert int(samples) > 1
+    assert int(samples) >= 1
     as_json = json.loads(redis_cli("--json", "--latency", "-i", 0.1))
     assert as_json["min"] <= as_json["avg"] <= as_json["max"]
     fields = redis_cli("--csv", "--latency", "-i", 0.1).split(",")
-    assert int(fields[3]) > 1
+    assert int(fields[3]) >= 1
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ def start(run):
         thread.start()
 
         def end():
-            thread.join(10)
+            thread.join(60)
             assert not thread.is_alive()
             return str(errors[0]) if errors else None
 

@@ -50,7 +50,7 @@ class Background(threading.Thread):
             self.result = str(error)
 
     def end(self):
-        self.join(10)
+        self.join(60)
         return self.result
 
 
