@@ -163,9 +163,10 @@ def minimums(session: nox.Session) -> None:
 
 @nox.session(requires=["wheels"])
 def contract(session: nox.Session) -> None:
-    """Hold each backend, the example's too, to the contract that every backend fulfils."""
+    """Hold each backend, the example's too, and each store to its contract."""
     session.install("-c", CONSTRAINTS, "--no-deps", f"./{EXAMPLE}")
-    ours = sorted(Path("packages").glob("backend-*/tests/test_contract.py"))
+    kinds = ("backend-*", "store-*")
+    ours = sorted(p for kind in kinds for p in Path("packages").glob(f"{kind}/tests/test_contract.py"))
     run_tests(session, *map(str, ours), f"{EXAMPLE}/tests")
 
 

@@ -36,9 +36,13 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 
-# -n reports every name without a page. Names of other projects have none here, and the engine's
-# loop is no part of what is promised.
-nitpick_ignore_regex = [(r"py:.*", r"(?!tensorkeep).*"), (r"py:.*", r"tensorkeep\.loop\..*")]
+# -n reports every name without a page. Names of other projects have none here, and neither have the
+# engine and its loop, what commands are made of, and variables of types.
+nitpick_ignore_regex = [
+    (r"py:.*", r"(?!tensorkeep).*"),
+    (r"py:.*", r"tensorkeep\.(commands|engine|loop|watch)\..*"),
+    (r"py:.*", r"tensorkeep\..*\._T"),
+]
 
 # Our modules import what only annotations need under TYPE_CHECKING. Imported with it set, they let
 # autodoc resolve those names; the layers are free of cycles, so the imports succeed.
