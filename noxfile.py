@@ -166,7 +166,9 @@ def contract(session: nox.Session) -> None:
     """Hold each backend, the example's too, and each store to its contract."""
     session.install("-c", CONSTRAINTS, "--no-deps", f"./{EXAMPLE}")
     kinds = ("backend-*", "store-*")
-    ours = sorted(p for kind in kinds for p in Path("packages").glob(f"{kind}/tests/test_contract.py"))
+    ours = sorted(
+        p for kind in kinds for p in Path("packages").glob(f"{kind}/tests/test_contract.py")
+    )
     run_tests(session, *map(str, ours), f"{EXAMPLE}/tests")
 
 

@@ -15,7 +15,7 @@ from tensorkeep.backends import Backends
 from tensorkeep.commands.command import CommandTable
 from tensorkeep.config import EngineConfig
 from tensorkeep.engine import Engine
-from tensorkeep.store import Host
+from tensorkeep.store import Host, is_remote
 from tensorkeep.testing.fake_backend import FakeBackend
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ class OpenedStore:
         backend: Builds models and scripts, with signatures of any name.
         engine: The engine.
         store: The store.
+        remote: The same if it is remote, else None.
     """
 
     def __init__(self, opens: Callable[[Host], LocalStore | RemoteStore]) -> None:
@@ -70,9 +71,7 @@ class OpenedStore:
         backends.add(BACKEND, self.backend)
         self.engine: Final = Engine(self._runner.get_loop(), EngineConfig(), backends)
         self.store: Final = opens(Host(self.engine, "", {}))
-        self.remote: Final = (
-            cast("RemoteStore", self.store) if hasattr(self.store, "session") else None
-        )
+        self.remote: Final = self.store if is_remote(self.store) else None
         if self.remote is not None:
             self._runner.run(self.remote.start())
 

@@ -16,7 +16,7 @@ from tensorkeep.batching import Batching
 from tensorkeep.device import Device
 from tensorkeep.errors import KeyMissing, WrongType
 from tensorkeep.model import Model, ModelSpec, Script, ScriptSpec
-from tensorkeep.store import Record, Step, Wanted
+from tensorkeep.store import Record, Step, Wanted, record_of
 from tensorkeep.tensor import DType, Tensor
 from tensorkeep.testing.checks import check, sample
 from tensorkeep.testing.opened_store import BACKEND, OpenedStore
@@ -136,7 +136,8 @@ class StoreContract:
             client = store.client()
             client.change(_setting((b"a", _number(1))))
             values = client.read(*[Wanted(b"a", Tensor)] * 2, Wanted(b"b", Tensor))
-            check(values.typed(b"a", Tensor) == _number(1), "the value is another")
+            for _ in range(2):
+                check(values.typed(b"a", Tensor) == _number(1), "the value is another")
 
     # ------------------------------------------------------------------ keys of another kind
     def test_a_key_that_is_not_there_is_missing_and_the_error_knows_what_was_looked_for(
@@ -339,10 +340,10 @@ class StoreContract:
             writer.change(_setting((b"m", stored), (b"s", script)))
             inputs, outputs = stored.loaded.inputs, stored.loaded.outputs
             for key, wanted in (
-                (b"m", Record(_FULL_SPEC, inputs, outputs, (_OTHER_MODEL,))),
-                (b"s", Record(_SCRIPT_SPEC, (), (), (_SCRIPT,))),
+                (b"m", (_FULL_SPEC, inputs, outputs, _OTHER_MODEL)),
+                (b"s", (_SCRIPT_SPEC, (), (), _SCRIPT)),
             ):
-                found = _record(reader.read(Wanted(key, Record)).get(key))
+                found = _recorded(reader.read(Wanted(key, Record)).get(key))
                 check(found == wanted, f"{wanted} came back as {found}")
 
     def test_a_large_model_comes_back_as_it_was_stored(self) -> None:
@@ -509,15 +510,12 @@ def _script(client: StoreClient, key: bytes) -> Script:
     return client.read(Wanted(key, Script)).typed(key, Script)
 
 
-def _record(value: object) -> object:
-    """Returns a model or script as its record, with the content in one piece."""
-    if isinstance(value, Model):
-        return Record(value.spec, value.loaded.inputs, value.loaded.outputs, (value.blob,))
-    if isinstance(value, Script):
-        return Record(value.spec, (), (), (value.source,))
-    if isinstance(value, Record):
-        return Record(value.spec, value.inputs, value.outputs, (b"".join(value.content),))
-    return value
+def _recorded(value: object) -> object:
+    """Returns what is stored of a model or script, with the content in one piece."""
+    record = record_of(value) if isinstance(value, Model | Script) else value
+    if not isinstance(record, Record):
+        return record
+    return (record.spec, record.inputs, record.outputs, b"".join(record.content))
 
 
 def _check_missing(kind: type, action: Callable[[], object]) -> None:
