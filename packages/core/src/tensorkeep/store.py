@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeAlias, TypeVar
 
+from tensorkeep.commands.wanted import Wanted
 from tensorkeep.model import Model, ModelSpec, Script, ScriptSpec
 
 if TYPE_CHECKING:
@@ -29,6 +30,23 @@ if TYPE_CHECKING:
     from tensorkeep.engine import Engine
     from tensorkeep.tensor import Blob
     from tensorkeep.watch import Watch
+
+__all__ = [
+    "NEW",
+    "Downstream",
+    "Host",
+    "LocalKeys",
+    "LocalStore",
+    "Record",
+    "RemoteStore",
+    "Result",
+    "Session",
+    "Step",
+    "Values",
+    "Wanted",
+    "is_remote",
+    "record_of",
+]
 
 _T = TypeVar("_T")
 
@@ -71,19 +89,6 @@ def record_of(runnable: Model | Script) -> Record:
             (runnable.backend.serialize(loaded, runnable.blob),),
         )
     return Record(runnable.spec, (), (), (runnable.source,))
-
-
-class Wanted(NamedTuple):
-    """A value that a command reads.
-
-    Attributes:
-        key: Its key.
-        kind: `Tensor`, `Model` or `Script`: what is under the key is handed out as such; `Record`:
-            what is stored of a model or script, which is not built for it.
-    """
-
-    key: bytes
-    kind: type
 
 
 class Values(Protocol):

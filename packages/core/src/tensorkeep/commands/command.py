@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tensorkeep.commands.args import Argument, Request
     from tensorkeep.commands.reply import Reply
-    from tensorkeep.store import Wanted
+    from tensorkeep.commands.wanted import Wanted
 
 _T = TypeVar("_T")
 _C = TypeVar("_C")
