@@ -1,6 +1,7 @@
 """Commands over a remote store that both the engine and this server have something to say to.
 
-The engine is asked, and what is ours is put to its reply: INFO, COMMAND, MODULE LIST. SHUTDOWN ends
+The engine is asked, and what is ours is put to its reply: INFO, COMMAND, HELLO and
+MODULE LIST. SHUTDOWN ends
 this server, and no engine that is not its own.
 """
 
@@ -33,7 +34,7 @@ def is_merged(table: CommandTable, request: Request) -> bool:
 
     Args:
         table: The commands that are ours.
-        request: One of INFO, COMMAND, MODULE or SHUTDOWN.
+        request: One of INFO, COMMAND, HELLO, MODULE or SHUTDOWN.
     """
     word = keyword(request[1]) if len(request) > 1 else b""
     match keyword(request[0]):
@@ -168,6 +169,22 @@ def list_modules(client: Client, _: Request) -> Later:
     return _ask(client, [b"MODULE", b"LIST"], merged)
 
 
+# --------------------------------------------------------------------------- HELLO
+def greet(client: Client, request: Request) -> Later:
+    """Greets the engine; the reply names the AI commands among the modules."""
+
+    def merged(found: Any) -> Reply:  # noqa: ANN401 - a dict
+        listed = [*map(_reply, found.get(b"modules", ())), modules.ai_module()]
+        return Map(
+            tuple(
+                (_reply(name), listed if name == b"modules" else _reply(value))
+                for name, value in found.items()
+            )
+        )
+
+    return _ask(client, request, merged)
+
+
 def _whole(args: Args) -> Request:
     return args.items
 
@@ -189,6 +206,14 @@ COMMANDS: Final[tuple[Command, ...]] = (
         describe,
         summary="Describes commands.",
         group="server",
+        flags=_FLAGS,
+    ),
+    command(
+        "hello",
+        _whole,
+        greet,
+        summary="Greets the server, and chooses the version of the protocol.",
+        group="connection",
         flags=_FLAGS,
     ),
     command(
