@@ -23,6 +23,9 @@ GROUP: Final = "tensorkeep.stores"
 EXTRAS_GROUP: Final = "tensorkeep.stores_of_extras"
 """The same for the stores that extras of the core bring, installed or not: each names its extra."""
 
+DIRECTORY_STORE: Final = "dir:"
+"""URL of the store that keeps its data in `Host.directory`."""
+
 DEFAULT_STORE: Final = "memory:"
 """URL of the store of a server that is told of none."""
 

@@ -9,6 +9,7 @@ import secrets
 import signal
 import sys
 import time
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -17,7 +18,7 @@ from tensorkeep.commands.command import CommandTable
 from tensorkeep.engine import Engine
 from tensorkeep.leftovers import sweep
 from tensorkeep.store import Host, is_remote
-from tensorkeep.stores import open_store
+from tensorkeep.stores import DIRECTORY_STORE, open_store
 from tensorkeep_server.commands import commands_over
 from tensorkeep_server.connection import RECEIVE_SIZE, TOO_MANY_CLIENTS, Connection
 from tensorkeep_server.file_limit import clients_possible
@@ -29,7 +30,7 @@ from tensorkeep_server.state import Server
 from tensorkeep_server.turn import Turn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import AsyncIterator, Callable, Iterable
 
     from tensorkeep.backend import Backend
     from tensorkeep.backends import Backends
@@ -94,7 +95,14 @@ async def serve(
         _catch([number], partial(_log.info, "%s is ignored", signal.Signals(number).name))
     sys.setswitchinterval(settings.switch_interval)
     engine = Engine(loop, replace(settings.engine, cores=_usable_cores()), backends)
-    store = open_store(settings.store, Host(engine, "", {}))
+    store = open_store(
+        DIRECTORY_STORE if settings.directory else settings.store,
+        Host(
+            engine,
+            settings.directory,
+            {"fsync": settings.fsync, "program": settings.store_program},
+        ),
+    )
     server = Server(
         settings=settings,
         engine=engine,
@@ -107,34 +115,38 @@ async def serve(
         model_chunk_size=settings.model_chunk_size,
         max_clients=_max_clients(settings.max_clients),
     )
-    turn = Turn(loop, server.engine.dispatcher)
-    if is_remote(store):
-        await store.start()
-    await _load(server.engine, settings.load, ended)
-    if ended.is_set():
-        _log.info("told to end before it was ready")
-        await _close(store)
-        return not server.engine.working
-    listeners = await _listen(server, turn)
-    upkeep = [asyncio.create_task(each(server)) for each in (_expire, collect_now_and_then)]
-    upkeep.append(asyncio.create_task(_notice_hangups(turn)))
-    ready(server)
-    await ended.wait()
-    _log.info("shutting down, once what runs has ended, in %g s at most", grace)
-    for listener in listeners:
-        listener.close()
-    server.engine.close(grace, idle.set)
-    await idle.wait()
-    for task in upkeep:
-        task.cancel()
-    await _say_goodbye(server)
-    await _close(store)
-    return not server.engine.working
+    turn = Turn(loop, engine.dispatcher)
+    async with _reached(store):
+        await _load(engine, settings.load, ended)
+        if ended.is_set():
+            _log.info("told to end before it was ready")
+            return not engine.working
+        listeners = await _listen(server, turn)
+        upkeep = [asyncio.create_task(each(server)) for each in (_expire, collect_now_and_then)]
+        upkeep.append(asyncio.create_task(_notice_hangups(turn)))
+        ready(server)
+        await ended.wait()
+        _log.info("shutting down, once what runs has ended, in %g s at most", grace)
+        for listener in listeners:
+            listener.close()
+        engine.close(grace, idle.set)
+        await idle.wait()
+        for task in upkeep:
+            task.cancel()
+        await _say_goodbye(server)
+    return not engine.working
 
 
-async def _close(store: LocalStore | RemoteStore) -> None:
-    """Lets go of a store whose values are an engine's."""
-    if is_remote(store):
+@asynccontextmanager
+async def _reached(store: LocalStore | RemoteStore) -> AsyncIterator[None]:
+    """Reaches the engine of a remote store, and lets go of it last."""
+    if not is_remote(store):
+        yield
+        return
+    await store.start()
+    try:
+        yield
+    finally:
         await store.close()
 
 

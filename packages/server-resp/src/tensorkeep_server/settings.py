@@ -27,6 +27,10 @@ class Settings:
         port: TCP port; 0 takes a free one, None listens on the Unix socket only.
         unix_socket: Path of a Unix socket to listen on as well, empty for none.
         store: URL of the store, where keys and their values are.
+        directory: Where a store of the server's own keeps its data, in place of `store`; empty for
+            none.
+        fsync: When what was changed there is on the disk: always, everysec or no.
+        store_program: The program that keeps it; empty for the one that its package brings.
         load: Backends to load before the server is ready.
         engine: Settings of the engine.
         model_chunk_size: Bytes of the pieces in which MODELGET hands out a blob; at least
@@ -43,6 +47,9 @@ class Settings:
     port: int | None = 6379
     unix_socket: str = ""
     store: str = DEFAULT_STORE
+    directory: str = ""
+    fsync: str = "everysec"
+    store_program: str = ""
     load: tuple[str, ...] = ()
     engine: EngineConfig = field(default_factory=lambda: EngineConfig(isolate="auto"))
     model_chunk_size: int = DEFAULT_CHUNK_SIZE

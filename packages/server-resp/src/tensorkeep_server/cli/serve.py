@@ -24,7 +24,7 @@ from tensorkeep.backends import Backends
 from tensorkeep.config import EngineConfig
 from tensorkeep.errors import BackendUnavailable, StoreError, StoreUnavailable
 from tensorkeep.placement import Isolate
-from tensorkeep.stores import find_store, without_password
+from tensorkeep.stores import DEFAULT_STORE, DIRECTORY_STORE, find_store, without_password
 from tensorkeep_server import IMPORTED_AT, app
 from tensorkeep_server.cli.client import URL_VARIABLE
 from tensorkeep_server.cli.log_writing import LogWriter
@@ -60,7 +60,16 @@ class LogLevel(StrEnum):
     ERROR = "error"
 
 
+class Fsync(StrEnum):
+    """When a change is on the disk."""
+
+    ALWAYS = "always"
+    EVERYSEC = "everysec"
+    NO = "no"
+
+
 _LOG_LEVEL: Final = LogLevel(_DEFAULTS.log_level)
+_FSYNC: Final = Fsync(_DEFAULTS.fsync)
 
 
 def _installed(context: typer.Context, names: Iterable[str], setting: str) -> tuple[str, ...]:
@@ -93,6 +102,19 @@ def _store(context: typer.Context, url: str) -> str:
     except StoreUnavailable as error:
         raise typer.BadParameter(str(error), param_hint=place(context, "store")) from error
     return url
+
+
+def _directory(context: typer.Context, path: str) -> str:
+    """Refuses a directory beside another store, or without the package that keeps data in one."""
+    if not path:
+        return path
+    if context.params["store"] != DEFAULT_STORE:
+        raise typer.BadParameter("cannot be given beside --store", param_hint=place(context, "dir"))
+    try:
+        find_store(DIRECTORY_STORE)
+    except StoreUnavailable as error:
+        raise typer.BadParameter(str(error), param_hint=place(context, "dir")) from error
+    return path
 
 
 def serve(  # noqa: PLR0913 - one parameter for each setting is the point
@@ -131,6 +153,29 @@ def serve(  # noqa: PLR0913 - one parameter for each setting is the point
             " stores that are installed.",
         ),
     ] = _DEFAULTS.store,
+    dir: Annotated[  # noqa: A002 - the option's name
+        str,
+        _setting(
+            metavar="<directory>",
+            help="Directory in which the data is kept, so that it is there after a restart: by a"
+            " Valkey that the server starts for itself, in place of --store.",
+        ),
+    ] = _DEFAULTS.directory,
+    fsync: Annotated[
+        Fsync,
+        _setting(
+            help="With --dir, when a change is on the disk: before its reply, once a second,"
+            " or when the system likes."
+        ),
+    ] = _FSYNC,
+    store_program: Annotated[
+        str,
+        _setting(
+            metavar="<program>",
+            help="With --dir, the valkey-server or redis-server to start, in place of the one that"
+            " comes with the package.",
+        ),
+    ] = _DEFAULTS.store_program,
     load: Annotated[
         list[str] | None,
         _setting(
@@ -300,6 +345,9 @@ def serve(  # noqa: PLR0913 - one parameter for each setting is the point
         port=port if tcp else None,
         unix_socket=unix_socket,
         store=_store(context, store),
+        directory=_directory(context, dir),
+        fsync=fsync.value,
+        store_program=store_program,
         load=_installed(context, load or [], "load"),
         engine=EngineConfig(
             threads_per_queue=threads_per_queue,
