@@ -212,7 +212,7 @@ def test_a_script_that_dies_is_counted_and_refused_as_a_model_is(bench):
 
 def test_a_model_that_dies_within_a_script_is_the_one_that_is_counted(bench, caplog):
     model, script = bench.model(key=b"net"), bench.script(b"run_model")
-    access = SimpleNamespace(model=lambda *_: model)
+    access = SimpleNamespace(model=lambda *asked: asked[-1](model))
     dies = ScriptCall("run_model", (), (b"net",), (), 1, bench.engine.commands(access))
     bench.isolation.dies = lambda hook, _: "signal SIGSEGV" if hook == "model_run" else ""
     graph = call_of(script, [Tensor.from_numpy(np.float32([POISON]))], dies)

@@ -9,6 +9,7 @@ import pytest
 
 from tensorkeep.commands.command import NO_MULTI
 from tensorkeep.testing.fake_backend import FakeBackend
+from tensorkeep_server.commands.ai.catalog import model_scan, script_scan
 from tensorkeep_server.testing import read_value, request
 
 OK = b"+OK\r\n"
@@ -539,6 +540,7 @@ def test_every_command_that_may_answer_later_says_what_a_transaction_does(server
         item
         for item in everything
         if "Later" in getattr(item.handle, "func", item.handle).__annotations__["return"]
+        and item.handle not in {model_scan, script_scan}  # at once, but for stores in engines
     ]
     assert len(later) > 4
     for item in later:
