@@ -1,0 +1,165 @@
+"""What is sent to the engine to make the changes of a command, all of them or none.
+
+A script looks at all keys and then changes them. What is large would be copied by it, which takes
+the engine several times as long as without: it is first stored under a key beside its own, which
+expires soon, and the script renames that. Models and scripts always are: within a script that has
+changed something, the engine no longer looks whether it has memory left.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from tensorkeep.errors import KeyMissing, StoreError, WrongType
+from tensorkeep.model import Model, Script
+from tensorkeep.tensor import Tensor
+from tensorkeep_valkey.engine_errors import plain
+from tensorkeep_valkey.layout import encode_tensor, header_of
+from tensorkeep_valkey.record_layout import MARK, encode_fields, pieces_of
+from tensorkeep_valkey.values import DROPPED
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from tensorkeep.model import Runnable
+    from tensorkeep_valkey.packing import Argument
+    from tensorkeep_valkey.values import Change
+
+SCRIPT: Final = files("tensorkeep_valkey").joinpath("write.lua").read_bytes()
+"""The script; see there for its arguments."""
+
+_SHA: Final = hashlib.sha1(SCRIPT, usedforsecurity=False).hexdigest().encode()
+_LARGE: Final = 16 * 1024
+"""Bytes of a tensor from which on it is not given to the script."""
+
+_WAITS: Final = b"60000"  # milliseconds that a value may wait to be renamed
+_MOST: Final = 512 * 2**20  # bytes of a string of the engine, by its default
+_LETTERS: Final[dict[type, bytes]] = {Tensor: b"T", Model: b"M", Script: b"S"}
+
+
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """What makes the changes of a command.
+
+    Attributes:
+        requests: What is sent, in one go; the last is the script.
+        keys: The keys that are changed, with what was expected there.
+        stored: The models and scripts that are stored, by key, with their ids.
+    """
+
+    requests: list[Sequence[Argument]]
+    keys: tuple[tuple[bytes, type | None], ...]
+    stored: Mapping[bytes, tuple[bytes, Runnable]]
+
+    @property
+    def whole_script(self) -> list[Sequence[Argument]]:
+        """What is sent if the engine does not know the script yet."""
+        return [[b"EVAL", SCRIPT, *self.requests[-1][2:]]]
+
+
+def encode_writes(
+    changes: Mapping[bytes, Change], *, whole_script: bool = False, large: int = _LARGE
+) -> Writing:
+    """Returns what makes changes.
+
+    Args:
+        changes: At least one.
+        whole_script: Whether the script itself is sent, not its name: in a transaction nobody can
+            come back to an engine that does not know it.
+        large: Bytes of a tensor from which on it waits under a key of its own.
+
+    Raises:
+        StoreError: A value is larger than the engine can take.
+    """
+    waiting: list[bytes] = []
+    requests: list[Sequence[Argument]] = []
+    words: list[Argument] = [b"%d" % len(changes)]
+    stored: dict[bytes, tuple[bytes, Runnable]] = {}
+    for key, change in changes.items():
+        words.append(b"*" if change.expected is None else _LETTERS[change.expected])
+        value, expiry = change.value, b""
+        if change.expires_at is not None:
+            expiry = b"%d" % round(change.expires_at * 1000)
+        if value is None or value is DROPPED:
+            words += (b"DROP" if value is DROPPED else b"KEEP", expiry, b"0")
+            continue
+        place = len(changes) + len(waiting) + 1
+        if isinstance(value, Tensor):
+            if value.nbytes < large:
+                words += (b"SET", expiry, b"1", encode_tensor(value))
+                continue
+            whole = _string(value)
+            waiting.append(_beside(key))
+            requests.append([b"SET", waiting[-1], whole, b"PX", _WAITS])
+            words += (b"TAKE", expiry, b"2", b"%d" % place, b"%d" % len(whole))
+            continue
+        runnable = cast("Runnable", value)
+        identity = secrets.token_hex(16).encode()
+        stored[key] = identity, runnable
+        waiting.append(_beside(key))
+        fields = encode_fields(runnable, identity)
+        mark = fields.pop(MARK)  # by which the hash is one of ours, is added at last
+        requests.append([b"HSET", waiting[-1], *(word for pair in fields.items() for word in pair)])
+        requests.append([b"PEXPIRE", waiting[-1], _WAITS])
+        pieces = pieces_of(runnable.blob) if isinstance(runnable, Model) else ()
+        for number, piece in enumerate(pieces):
+            requests.append([b"HSET", waiting[-1], b"blob:%d" % number, piece])
+            requests.append([b"PEXPIRE", waiting[-1], _WAITS])
+        count = b"%d" % (len(fields) + len(pieces))
+        words += (b"TAKE", expiry, b"4", b"%d" % place, count, MARK, mark)
+    begin = (b"EVAL", SCRIPT) if whole_script else (b"EVALSHA", _SHA)
+    key_count = b"%d" % (len(changes) + len(waiting))
+    requests.append([*begin, key_count, *changes, *waiting, *words])
+    keys = tuple((key, change.expected) for key, change in changes.items())
+    return Writing(requests, keys, stored)
+
+
+def knows_no_script(replies: Sequence[Any]) -> bool:
+    """Returns whether nothing was changed because the engine does not know the script yet."""
+    last = replies[-1]
+    return isinstance(last, StoreError) and last.line.startswith("NOSCRIPT")
+
+
+def decode_writes(keys: Sequence[tuple[bytes, type | None]], replies: Sequence[Any]) -> None:
+    """Makes sure that changes were made.
+
+    Args:
+        keys: Those of `Writing`.
+        replies: To all of its requests.
+
+    Raises:
+        KeyMissing: A key that was to be dropped is not there.
+        WrongType: A key holds another kind of value than was expected.
+        StoreError: The engine refused it, or is not reached.
+    """
+    for reply in replies:
+        if isinstance(reply, StoreError):
+            raise plain(reply)
+    last = replies[-1]
+    if last == b"OK":
+        return
+    what, number = last.split(b" ")
+    key, kind = keys[int(number) - 1]
+    if what == b"WRONG":
+        raise WrongType(key)
+    if what == b"MISSING":
+        raise KeyMissing(key, kind)
+    raise StoreError("ERR the engine has lost the value before it was in place: store it again")
+
+
+def _string(tensor: Tensor) -> bytes:
+    size = len(header_of(tensor)) + tensor.nbytes
+    if size > _MOST:
+        raise StoreError(
+            f"ERR the tensor would be a string of {size} bytes, and the engine takes {_MOST}"
+        )
+    return encode_tensor(tensor)
+
+
+def _beside(key: bytes) -> bytes:
+    """Returns where a value waits: a key that nobody else has, for which the same rights hold."""
+    return b"%b:tensorkeep:%b" % (key, secrets.token_hex(8).encode())
