@@ -117,8 +117,7 @@ class OwnEngine:
                 stderr=asyncio.subprocess.STDOUT,
                 pass_fds=(descriptor,),
                 start_new_session=True,  # Ctrl-C is for the server, which ends its engine last
-                preexec_fn=_END_WITH_SERVER,
-                umask=0o077,
+                preexec_fn=_begin_engine,  # uvloop has no `umask`
             )
         except OSError as error:
             raise StoreError(f"ERR {self._command[0]} cannot be started: {error}") from error
@@ -209,13 +208,11 @@ def _ended_by(status: int) -> str:
     return f"signal {-status}" if status < 0 else f"exit status {status}"
 
 
-def _end_with_server() -> None:  # pragma: no cover - runs in the engine's process
-    """Has the system tell the engine to end when the server was killed."""
-    _LIBC.prctl(_PARENT_DEATH_SIGNAL, signal.SIGTERM)
+_LIBC: Final = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
-if sys.platform == "linux":
-    _LIBC = ctypes.CDLL(None)
-    _END_WITH_SERVER = _end_with_server
-else:
-    _END_WITH_SERVER = None
+def _begin_engine() -> None:  # pragma: no cover - runs in the engine's process
+    """Lets nobody else read the data, and has the system end the engine when the server dies."""
+    os.umask(0o077)
+    if _LIBC is not None:
+        _LIBC.prctl(_PARENT_DEATH_SIGNAL, signal.SIGTERM)

@@ -124,6 +124,8 @@ class RelaySession:
             return
         if name == b"CLIENT" and self._client_reply(request, done):
             return
+        if name == b"RESET":
+            self._off = self._skip = False
         muted = self.mutes()
         if name in SUBSCRIBING:
             kind, channels = SUBSCRIBING[name], len(request) - 1
@@ -165,8 +167,6 @@ class RelaySession:
                     self._later.append((state.queued - 1, change))
                 else:
                     change(state, reply)
-                    if reply.startswith(b"+RESET"):
-                        self._off = self._skip = False
                     if not state.in_transaction:
                         self._forget()
             done()
