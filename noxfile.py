@@ -333,6 +333,14 @@ def isolation(session: nox.Session) -> None:
     session.run("python", "benchmarks/isolation.py", *session.posargs)
 
 
+@nox.session(requires=["wheels"])
+def bench_stores(session: nox.Session) -> None:
+    """Compare the memory store, a Valkey behind the server, and redis-server itself."""
+    install_wheels(session, *BENCH_TOOLS, extras=all_extras(session))
+    install_redis_tools(session)
+    session.run("python", "benchmarks/stores.py", *session.posargs)
+
+
 @nox.session
 def train(session: nox.Session) -> None:
     """Train the demonstration's model again; installs torch."""

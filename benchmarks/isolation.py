@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
 import sys
-import tempfile
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,12 +22,13 @@ from networks import NAMES, Network, network
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from servers import BenchError, Server, free_port, stop, wait_for_pong, without_settings
+from servers import BenchError, Server, started
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 THREADS, PROCESSES = "threads", "processes"
+_SERVE: Final = (sys.executable, "-m", "tensorkeep_server", "serve")
 _ISOLATE: Final = {THREADS: "none", PROCESSES: "all"}
 _MODULES: Final = {"TORCH": "torch", "TF": "tensorflow", "TFLITE": "ai_edge_litert"}
 _CLIENTS: Final = (1, 16, 50)
@@ -56,30 +54,6 @@ class Figure:
     rates: dict[str, float]
     p50_us: dict[str, float]
     ratio: float
-
-
-@contextmanager
-def serving(kind: str) -> Iterator[Server]:
-    """Run a server with one kind of worker for the length of a `with` block."""
-    port = free_port()
-    with tempfile.TemporaryDirectory(prefix="tensorkeep-bench-") as folder:
-        log = Path(folder, "log")
-        command = (sys.executable, "-m", "tensorkeep_server", "serve", "--port", str(port))
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                [*command, "--isolate", _ISOLATE[kind]],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                cwd=folder,
-                env=without_settings(os.environ),
-                start_new_session=True,
-            )
-        try:
-            wait_for_pong(kind, process, port, log)
-            yield Server(kind, process, port, 0.0)
-        finally:
-            stop(process)
 
 
 def store(server: Server, backend: str, model: Network, batch: int) -> list[str]:
@@ -164,7 +138,10 @@ def main() -> None:
     todo = [(backend, name) for backend in backends for name in asked.network or NAMES]
     figures = []
     with ExitStack() as stack:
-        servers = [stack.enter_context(serving(kind)) for kind in (THREADS, PROCESSES)]
+        servers = [
+            stack.enter_context(started(kind, (*_SERVE, "--isolate", isolate)))
+            for kind, isolate in _ISOLATE.items()
+        ]
         for backend, name in track(todo, "measuring", console=Console(stderr=True)):
             made = network(backend, name)
             commands = [store(server, backend, made, asked.batch) for server in servers]

@@ -6,13 +6,14 @@ This file also reads what a server's process uses: CPU time and memory. It drive
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -22,10 +23,11 @@ from figures import REDIS, TENSORKEEP
 from tensorkeep_server.testing import Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from types import TracebackType
 
 HOST = "127.0.0.1"
+FIRST_PORT, PORTS = 10_000, 20_000
 START_LIMIT = 30.0
 STOP_LIMIT = 15.0
 LOOK_EVERY = 0.001  # seconds between two tries to reach a server that starts
@@ -142,7 +144,21 @@ class Server:
 
 @contextmanager
 def serving(name: str, cores: Cores) -> Iterator[Server]:
+    """Run a server that the tables have a name for; see `started`."""
+    with started(name, COMMANDS[name], cores.all if name == ALL_CORES else cores.server) as server:
+        yield server
+
+
+@contextmanager
+def started(
+    name: str, command: Sequence[str], cores: frozenset[int] = frozenset()
+) -> Iterator[Server]:
     """Run a server on a free port for the length of a `with` block.
+
+    Args:
+        name: Its name in the tables.
+        command: What starts it, without the port.
+        cores: The cores that it may use; none for all.
 
     Raises:
         BenchError: It did not start; the text holds the last lines that it wrote.
@@ -150,10 +166,10 @@ def serving(name: str, cores: Cores) -> Iterator[Server]:
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="tensorkeep-bench-") as folder:
         log = Path(folder, "log")
-        with on_cores(cores.all if name == ALL_CORES else cores.server), log.open("wb") as output:
+        with on_cores(cores), log.open("wb") as output:
             began = time.perf_counter()
             process = subprocess.Popen(
-                [*COMMANDS[name], "--port", str(port)],
+                [*command, "--port", str(port)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -174,10 +190,16 @@ def without_settings(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def free_port() -> int:
-    """Return a port on which nobody listens."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+    """Return a port on which nobody listens.
+
+    It is none of those that the system gives to whoever wants any: others could get it before the
+    server that it is for.
+    """
+    while True:
+        port = FIRST_PORT + secrets.randbelow(PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind((HOST, port))
+            return port
 
 
 def wait_for_pong(name: str, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
