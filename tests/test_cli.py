@@ -229,6 +229,44 @@ def test_a_backend_that_cannot_be_loaded_at_the_start_says_why(broken):
     assert "libfoo.so is missing" in last
 
 
+# ------------------------------------------------------------------------- stores
+@pytest.fixture
+def stores(tmp_path):
+    """The environment of a server beside which stores are installed that cannot be opened."""
+    (tmp_path / "unloadable.py").write_text("raise ImportError('libfoo.so is missing')\n")
+    (tmp_path / "particular.py").write_text(
+        "from tensorkeep.errors import StoreError\n"
+        "def open_store(url, host): raise StoreError(f'ERR what is {url!r}?')\n"
+    )
+    schemes = {"a": ["unloadable", "particular"], "b": ["particular"]}
+    for distribution, names in schemes.items():
+        info = tmp_path / f"{distribution}_stores-1.5.dist-info"
+        info.mkdir()
+        info.joinpath("METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {distribution}-stores\nVersion: 1.5\n"
+        )
+        lines = [f"{name}{distribution} = {name}:open_store\n" for name in names]
+        lines.append(f"both = {names[0]}:open_store\n")
+        info.joinpath("entry_points.txt").write_text("[tensorkeep.stores]\n" + "".join(lines))
+    return os.environ | {"PYTHONPATH": str(tmp_path)}
+
+
+def test_a_store_that_cannot_be_opened_is_one_line_that_says_why(stores):
+    assert failed("--port", 0, "--store", "unloadablea://x", env=stores) == (
+        "tensorkeep: the store 'unloadablea' is not available: it cannot be loaded:"
+        " libfoo.so is missing"
+    )
+    line = failed("--port", 0, "--store", "particulara://x", env=stores)
+    assert line == "tensorkeep: what is 'particulara://x'?"
+
+
+def test_two_distributions_with_a_store_of_one_scheme_are_both_named(stores):
+    done = tensorkeep("serve", "--port", 0, "--store", "both:", env=stores)
+    assert done.returncode == 2
+    said = " ".join(done.stderr.split())
+    assert "a-stores 1.5 and b-stores 1.5 both bring it" in said
+
+
 # ------------------------------------------------------------------------- Unix sockets
 @pytest.fixture
 def path(tmp_path, monkeypatch):

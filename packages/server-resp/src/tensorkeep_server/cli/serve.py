@@ -416,7 +416,7 @@ def _run(settings: Settings) -> None:
                 app.serve(settings, _say_ready, backends, signals=ends, ignored=ignored)
             )
     except (OSError, BackendUnavailable, StoreUnavailable, StoreError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
+        reason = error.strerror if isinstance(error, OSError) else str(error).removeprefix("ERR ")
         for handler in logging.getLogger().handlers:
             handler.flush()  # the line is the last of all: the log is written by another thread
         typer.echo(f"tensorkeep: {reason}", err=True)
