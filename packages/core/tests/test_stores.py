@@ -43,6 +43,10 @@ def test_the_scheme_of_a_url_chooses_the_store_and_nothing_is_imported(url, stor
     assert "found_store" not in sys.modules
 
 
+def test_the_scheme_of_a_store_may_be_spelled_in_any_case():
+    assert find_store("mine:", lambda: [point("Mine", "a:b")]).value == "a:b"
+
+
 def test_a_store_gets_its_url_and_its_host(store_module):
     value = store_module("mine_store", "def open_store(url, host): return url, host")
     assert open_store("Mine://a@b", HOST, lambda: [point("mine", value)]) == ("Mine://a@b", HOST)

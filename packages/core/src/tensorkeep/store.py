@@ -173,17 +173,19 @@ class LocalKeys(Values, Protocol):
 
 
 class LocalStore(Protocol):
-    """A store whose values are kept in this process.
+    """A store whose values are kept in this process."""
 
-    Attributes:
-        databases: The keys, by number of the database.
-        commands: The commands on plain data, whose handlers are given the front end's client: it
-            has `keys`, `database`, `version`, and `server` with `databases`, `most_bytes` and
-            `one_moment`.
-    """
+    @property
+    def databases(self) -> tuple[LocalKeys, ...]:
+        """The keys, by number of the database."""
 
-    databases: tuple[LocalKeys, ...]
-    commands: tuple[Command, ...]
+    @property
+    def commands(self) -> tuple[Command, ...]:
+        """The commands on plain data.
+
+        Their handlers are given the front end's client: it has `keys`, `database`, `version`, and
+        `server` with `databases`, `most_bytes` and `one_moment`.
+        """
 
     def one_moment(self) -> AbstractContextManager[None]:
         """Lets time stand still for all keys, so that none expires in the middle of something."""

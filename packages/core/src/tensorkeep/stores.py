@@ -70,12 +70,12 @@ def find_store(
     """
     scheme = url.partition(":")[0].lower()
     points = list(installed())
-    found = [each for each in points if each.name == scheme]
+    found = [each for each in points if each.name.lower() == scheme]
     if not found:
         known = ", ".join(sorted({each.name for each in points})) or "none"
         reason = f"no installed package brings it (installed: {known})"
         for extra in sorted(
-            {name for each in of_extras() if each.name == scheme for name in each.extras}
+            {name for each in of_extras() if each.name.lower() == scheme for name in each.extras}
         ):
             reason += f'; pip install "tensorkeep[{extra}]" does'
         raise StoreUnavailable(scheme, reason)

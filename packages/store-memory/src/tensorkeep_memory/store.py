@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tensorkeep.commands.command import Command
-    from tensorkeep.store import Host
+    from tensorkeep.store import Host, LocalStore
 
 
 class MemoryStore:
@@ -40,6 +40,6 @@ class MemoryStore:
                 keys.clock = clock
 
 
-def open_store(_url: str, _host: Host) -> MemoryStore:
+def open_store(_url: str, _host: Host) -> LocalStore:
     """Opens an empty store; the entry point of this distribution."""
     return MemoryStore()
