@@ -129,6 +129,12 @@ def _listed(names: Sequence[str]) -> bytes:
 
 
 # --------------------------------------------------------------------------- reading
+def kind_of(mark: Blob | None) -> type[Runnable] | None:
+    """Returns what a hash with this field `tensorkeep` is; None if it is none of ours."""
+    match = None if mark is None else _MARKED.fullmatch(mark)
+    return None if match is None else _KINDS[match[1]]
+
+
 def check_kind(key: bytes, mark: Blob | None, kind: type[Runnable] | None) -> type[Runnable]:
     """Returns what a hash with this field `tensorkeep` is.
 

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from tensorkeep.errors import StoreError
 from tensorkeep_valkey.addresses import parse
+from tensorkeep_valkey.catalog import Listing
 from tensorkeep_valkey.engine_info import EngineInfo, read_info
+from tensorkeep_valkey.known_models import KnownModels
 from tensorkeep_valkey.losses import Refuses, Unreachable
-from tensorkeep_valkey.session import RelaySession
 from tensorkeep_valkey.shared_connections import SharedConnections
+from tensorkeep_valkey.store_session import StoreSession
 from tensorkeep_valkey.upstream import WANTS_PASSWORD, Upstream
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
-    from tensorkeep.store import Downstream, Host
+    from tensorkeep.model import Model, Script
+    from tensorkeep.store import Downstream, Host, Result, Session
     from tensorkeep_valkey.addresses import Address
     from tensorkeep_valkey.shared_connection import Reply, SharedConnection
 
@@ -53,6 +56,7 @@ class ValkeyStore:
         self._host = host
         self._upstream: Upstream | None = None
         self._shared: SharedConnections | None = None
+        self._known = KnownModels(host.engine, self.own)
         self._engine = EngineInfo()
         self._reached = False
         self._timer: asyncio.TimerHandle | None = None
@@ -83,6 +87,7 @@ class ValkeyStore:
             "the data is in %s %s at %s", engine.name or "an engine", engine.version, upstream.shown
         )
         self._plan_look()
+        self._known.start()
 
     def _unfit(self, error: StoreError) -> StoreError:
         shown, line = self._address.shown, error.line
@@ -104,6 +109,7 @@ class ValkeyStore:
 
     async def close(self) -> None:
         """Lets go of the engine."""
+        self._known.close()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -114,15 +120,29 @@ class ValkeyStore:
 
     # ------------------------------------------------------------------ what others use
     def home(self) -> SharedConnection:
-        """Returns the server's own connection, with the rights that the address names."""
-        assert self._shared is not None  # noqa: S101 - it is started
-        return self._shared.get(self._address.credentials, self._address.database)
+        """Returns the server's own connection, with the rights and database of the address."""
+        return self.own(self._address.database)
 
-    def session(self, downstream: Downstream) -> RelaySession:
+    def own(self, database: int) -> SharedConnection:
+        """Returns the server's own connection to a database, with the rights of the address."""
+        assert self._shared is not None  # noqa: S101 - it is started
+        return self._shared.get(self._address.credentials, database)
+
+    def session(self, downstream: Downstream) -> StoreSession:
         """Begins the session of a client."""
         assert self._upstream is not None  # noqa: S101 - it is started
         assert self._shared is not None  # noqa: S101
-        return RelaySession(self._upstream, self._shared, downstream, self._address.database)
+        database = self._address.database
+        return StoreSession(self._upstream, self._shared, downstream, database, self._known)
+
+    def catalog(
+        self,
+        kind: type[Model | Script],
+        session: Session,
+        done: Callable[[Result[Sequence[tuple[bytes, str]]]], None],
+    ) -> None:
+        """Lists the keys of all models or scripts of the session's database, with their tags."""
+        Listing(kind, cast("StoreSession", session), done).begin()
 
     # ------------------------------------------------------------------ watching the engine
     def _plan_look(self) -> None:
