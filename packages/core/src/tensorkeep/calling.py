@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import replace
 from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR
 from traceback import clear_frames
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, NoReturn, cast
 
 from tensorkeep.errors import (
     OutputIsNoTensor,
@@ -79,22 +79,15 @@ def call_model(model: Model, inputs: Sequence[Tensor], context: RunContext) -> S
     check_not_refused(model)
     try:
         outputs = model.backend.model_run(model.loaded, inputs, context)
-    except BaseException as error:  # a plugin may raise anything; its thread must go on
-        failure = failure_of(model, error, context)
-        if failure is error:
-            raise
-        raise failure from error
+    except BaseException as error:  # noqa: BLE001 - a plugin may raise anything; it is raised again
+        _fail(model, error, context)
     return complete(model, outputs)
 
 
 def complete(model: Model, outputs: Sequence[Tensor | None]) -> Sequence[Tensor]:
     """Returns what a run of a model returned, if it is as many tensors as it has outputs."""
-    if model.crashes.running:
-        model.crashes.went_well()
     names = model.loaded.outputs
-    if len(outputs) != len(names):
-        raise _wrong_count(len(outputs), len(names))
-    return _tensors(outputs, names)
+    return _complete(model, outputs, len(names), names)
 
 
 def check_not_refused(runnable: Runnable) -> None:
@@ -125,12 +118,30 @@ def failure_of(runnable: Runnable, error: BaseException, context: RunContext) ->
     return RunFailed(text_of(error))
 
 
-def _tensors(outputs: Sequence[Tensor | None], names: Sequence[str]) -> Sequence[Tensor]:
-    """Returns outputs as they are, if all of them are tensors.
+def _fail(runnable: Runnable, error: BaseException, context: RunContext) -> NoReturn:
+    """Raises what a run failed with."""
+    failure = failure_of(runnable, error, context)
+    if failure is error:
+        raise error
+    raise failure from error
+
+
+def _went_well(runnable: Runnable) -> None:
+    if runnable.crashes.running:
+        runnable.crashes.went_well()
+
+
+def _complete(
+    runnable: Runnable, outputs: Sequence[Tensor | None], count: int, names: Sequence[str]
+) -> Sequence[Tensor]:
+    """Returns outputs as they are, if they are as many as there should be, and all are tensors.
 
     A run has all its outputs or fails: what is stored or read under an output's name must never be
     what was there before.
     """
+    _went_well(runnable)
+    if len(outputs) != count:
+        raise RunFailed(f"the backend returned {len(outputs)} outputs for {count}")
     for index, output in enumerate(outputs):
         if output is None:
             raise OutputIsNoTensor(output_named(index, names))
@@ -141,18 +152,12 @@ def _call_script(script: Script, call: ScriptCall, context: RunContext) -> Seque
     check_not_refused(script)
     try:
         outputs = script.backend.script_run(script.native, call, context)
-    except BaseException as error:  # a plugin may raise anything; its thread must go on
-        failure = failure_of(script, error, context)
-        if failure is error:
-            raise
-        raise failure from error
-    if script.crashes.running:
-        script.crashes.went_well()
+    except BaseException as error:  # noqa: BLE001 - a plugin may raise anything; it is raised again
+        _fail(script, error, context)
     if call.outputs is None:
+        _went_well(script)
         return ()
-    if len(outputs) != call.outputs:
-        raise _wrong_count(len(outputs), call.outputs)
-    return _tensors(outputs, ())
+    return _complete(script, outputs, call.outputs, ())
 
 
 def call(run: Run, inputs: Sequence[Tensor], context: RunContext) -> Sequence[Tensor]:
@@ -163,7 +168,3 @@ def call(run: Run, inputs: Sequence[Tensor], context: RunContext) -> Sequence[Te
         return call_model(runnable, inputs, context)
     assert isinstance(runnable, Script)  # noqa: S101 - a model comes with none
     return _call_script(runnable, replace(asked, tensors=inputs), context)
-
-
-def _wrong_count(found: int, expected: int) -> RunFailed:
-    return RunFailed(f"the backend returned {found} outputs for {expected}")
