@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 import signal
 import socket
@@ -127,7 +128,13 @@ def running_engine(name: str = DEFAULT, *options: str) -> Iterator[RunningEngine
 
 
 def free_port() -> int:
-    """Returns a TCP port that nobody listens on."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    """Returns a TCP port that nobody listens on.
+
+    It is none of those that the system gives to whoever wants any: others could get it before the
+    engine that it is for.
+    """
+    while True:
+        port = 10_000 + secrets.randbelow(20_000)
+        with suppress(OSError), socket.socket() as sock:
+            sock.bind(("127.0.0.1", port))
+            return port
