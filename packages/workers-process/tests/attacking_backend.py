@@ -138,7 +138,7 @@ def start_threads(_):
 
 def fill_and_crash(_):
     kept = bytes(170_000_000)
-    time.sleep(1)  # it is looked at four times a second
+    time.sleep(2)  # it is looked at four times a second
     segv(kept)
 
 

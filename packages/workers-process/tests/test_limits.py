@@ -75,8 +75,9 @@ def test_what_died_with_its_memory_nearly_full_says_so(start_attack):
 
 def test_so_does_what_was_ended_for_time(start_attack):
     attack = start_attack(memory=LIMIT)
-    model, context = attack.create(b"run fill_and_hang"), RunContext(CPU, 4.0)
-    timer = threading.Timer(0.4, lambda: context.cancel("it took longer than 4 s"))
+    model, context = attack.create(b"run fill_and_hang"), RunContext(CPU, 40.0)
+    # It is looked at four times a second.
+    timer = threading.Timer(1.5, lambda: context.cancel("it took longer than 4 s"))
     timer.start()
     text = r"^it took longer than 4 s; it had taken 17\d(\.\d)? of the 200 MB that --worker-memory"
     with pytest.raises(WorkerTookTooLong) as caught:
