@@ -84,7 +84,7 @@ def rows() -> list[Row]:
         ("GET 16 bytes", ("GET", "k16"), True),
         ("SET 602 KB", ("SET", "k602", picture), True),
         ("GET 602 KB", ("GET", "k602"), True),
-        ("AI.TENSORSET 4 floats", ("AI.TENSORSET", "t4", "FLOAT", "4", "BLOB", bytes(16)), False),
+        ("AI.TENSORSET 4 floats", ("AI.TENSORSET", "t4", "FLOAT", "1", "4", "BLOB", bytes(16)), False),
         ("AI.TENSORGET 4 floats", ("AI.TENSORGET", "t4", "BLOB"), False),
         ("AI.TENSORSET 602 KB", ("AI.TENSORSET", "t602", "FLOAT", *shape, "BLOB", picture), False),
         ("AI.TENSORGET 602 KB", ("AI.TENSORGET", "t602", "BLOB"), False),
@@ -135,7 +135,7 @@ def prepare(server: Server) -> None:
     ]
     if server.name != REDIS:
         commands += [
-            ("AI.TENSORSET", "t4", "FLOAT", "4", "BLOB", bytes(16)),
+            ("AI.TENSORSET", "t4", "FLOAT", "1", "4", "BLOB", bytes(16)),
             ("AI.TENSORSET", "t602", "FLOAT", *_LARGE, "BLOB", picture),
             ("AI.MODELSTORE", "x2", "ONNX", "CPU", "BLOB", x2),
             ("AI.MODELEXECUTE", "x2", "INPUTS", "1", "t4", "OUTPUTS", "1", "y4"),
