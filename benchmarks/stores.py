@@ -84,7 +84,11 @@ def rows() -> list[Row]:
         ("GET 16 bytes", ("GET", "k16"), True),
         ("SET 602 KB", ("SET", "k602", picture), True),
         ("GET 602 KB", ("GET", "k602"), True),
-        ("AI.TENSORSET 4 floats", ("AI.TENSORSET", "t4", "FLOAT", "1", "4", "BLOB", bytes(16)), False),
+        (
+            "AI.TENSORSET 4 floats",
+            ("AI.TENSORSET", "t4", "FLOAT", "1", "4", "BLOB", bytes(16)),
+            False,
+        ),
         ("AI.TENSORGET 4 floats", ("AI.TENSORGET", "t4", "BLOB"), False),
         ("AI.TENSORSET 602 KB", ("AI.TENSORSET", "t602", "FLOAT", *shape, "BLOB", picture), False),
         ("AI.TENSORGET 602 KB", ("AI.TENSORGET", "t602", "BLOB"), False),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tensorkeep.commands.args import Args, keyword, text
 from tensorkeep.commands.command import LOADING, STALE, Command, command
-from tensorkeep.commands.reply import Map, Set, Verbatim
+from tensorkeep.commands.reply import Map, Set, Simple, Verbatim
 from tensorkeep_server.commands.operations import introspection, modules, server
 from tensorkeep_server.commands.operations.info import this_process
 from tensorkeep_server.info import text_of_ours
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tensorkeep.commands.reply import Reply
     from tensorkeep_server.state import Client
 
+_FLAG_NAMES: Final = frozenset({b"flags", b"doc_flags"})
 _MODULES_TITLE: Final = "# Modules\r\n"
 
 
@@ -83,6 +84,44 @@ def _reply(value: Any) -> Reply:  # noqa: ANN401 - what the engine's reply is ma
             return str(value).encode()
 
 
+def _statuses(value: Any) -> Reply:  # noqa: ANN401 - a list, or a set of RESP3
+    """Returns words that are simple strings in the engine's reply: redis-cli insists on them."""
+    words = tuple(Simple(word.decode() if isinstance(word, bytes) else str(word)) for word in value)
+    return Set(words) if isinstance(value, set | frozenset) else words
+
+
+def _with_flags(value: Any) -> Reply:  # noqa: ANN401 - as `_reply`
+    """Returns the engine's documentation of commands: what is called flags is simple strings."""
+    match value:
+        case dict():
+            pairs = [
+                (_reply(name), _statuses(each) if name in _FLAG_NAMES else _with_flags(each))
+                for name, each in value.items()
+            ]
+            return Map(tuple(pairs))
+        case list() | tuple():
+            return [_with_flags(each) for each in value]
+        case set() | frozenset():
+            return Set(tuple(map(_with_flags, value)))
+        case _:
+            return _reply(value)
+
+
+def _description(item: Any) -> Reply:  # noqa: ANN401 - a list, or None
+    """Returns what COMMAND of the engine says of a command; Redis 7 has three elements more."""
+    if item is None:
+        return None
+    name, arity, flags, first, last, step, *rest = item
+    told: list[Reply] = [_reply(name), arity, _statuses(flags), first, last, step]
+    if rest:
+        categories, *rest = rest
+        told.append(_statuses(categories))
+    if rest:
+        tips, specs, subcommands = rest
+        told += [_reply(tips), _with_flags(specs), [_description(each) for each in subcommands]]
+    return told
+
+
 # --------------------------------------------------------------------------- INFO
 def info(client: Client, words: list[bytes]) -> Later:
     """Describes the engine and, behind it, this server."""
@@ -132,14 +171,14 @@ def _describe_some(client: Client, request: Request) -> Later:
         return _ask(
             client,
             request,
-            lambda found: [*map(_reply, found), *introspection.descriptions(_ours(client))],
+            lambda found: [*map(_description, found), *introspection.descriptions(_ours(client))],
         )
 
     def merged(found: Any) -> Reply:  # noqa: ANN401 - a list
         table = client.server.commands
         mine = [table.get(name) if _is_ours(table, name) else None for name in names]
         return [
-            introspection.descriptions([each])[0] if each is not None else _reply(theirs)
+            introspection.descriptions([each])[0] if each is not None else _description(theirs)
             for each, theirs in zip(mine, found, strict=True)
         ]
 
@@ -153,7 +192,7 @@ def _document(client: Client, request: Request) -> Later:
     ours = introspection.documentation([each for each in mine if each is not None])
 
     def merged(found: Any) -> Reply:  # noqa: ANN401 - a dict
-        theirs = [(_reply(name), _reply(docs)) for name, docs in found.items()]
+        theirs = [(_reply(name), _with_flags(docs)) for name, docs in found.items()]
         return Map((*theirs, *ours))
 
     return _ask(client, request, merged)
