@@ -346,23 +346,25 @@ async def test_an_engine_that_has_become_a_replica_is_looked_for_again(begin, ow
 async def test_an_engine_that_still_loads_says_so(begin, own_engine):
     started = await begin(own_engine.unix)
     client = started.client()
-    for number in range(150):  # each delays loading by 10 ms
+    for number in range(150):  # each delays loading by 100 ms, until that has been seen
         client.relay("SET", f"key:{number}", os.urandom(2000))
     assert (await client.do("SAVE")).endswith(b"+OK\r\n")
     own_engine.kill()
     own_engine.options = (
         "--key-load-delay",
-        "10000",
+        "100000",
         "--loading-process-events-interval-bytes",
         "1024",
     )
     own_engine.start()
 
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     seen = set()
     while not (reply := await client.do("STRLEN", "key:1")).startswith(b":2000"):
         (shared,) = await exchange(client.session, ["GET", "key:1"])
         seen |= {reply.split()[0], shared.line.split()[0] if isinstance(shared, StoreError) else ""}
+        if seen >= {b"-LOADING", "LOADING"}:
+            await client.do("CONFIG", "SET", "key-load-delay", "0")
         assert time.monotonic() < deadline, reply
     assert seen >= {b"-LOADING", "LOADING"}
     assert (started.told["store_state"], client.lost) == ("connected", None)
