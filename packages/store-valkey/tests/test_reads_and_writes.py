@@ -16,9 +16,12 @@ from tensorkeep.tensor import DType, Tensor
 from tensorkeep_valkey.layout import encode_tensor
 from tensorkeep_valkey.packing import pack
 from tensorkeep_valkey.reads import (
+    UNCLEAR,
     Storing,
+    decode_exists,
     decode_reads,
     decode_whole,
+    encode_exists,
     encode_reads,
     encode_whole,
 )
@@ -106,7 +109,7 @@ def store(engine, *items, **how):
 
 def read(engine, *wanted, **how):
     distinct, requests = encode_reads([Wanted(*each) for each in wanted], **how)
-    return decode_reads(distinct, engine.exchange(requests))
+    return decode_reads(distinct, engine.exchange(requests), **how)
 
 
 def read_whole(engine, key):
@@ -243,14 +246,25 @@ def test_an_expiry_is_set_or_ended(engine, value):
 
 
 # --------------------------------------------------------------------------- what is read
+def clear(engine, found):
+    """What was found, once what was unclear has been asked for."""
+    return {
+        wanted: decode_exists(wanted.key, engine.exchange(encode_exists(wanted.key)))
+        if value is UNCLEAR
+        else value
+        for wanted, value in found.items()
+    }
+
+
+@pytest.mark.parametrize("whole", [False, True])
 @pytest.mark.parametrize("kind", [Tensor, Model, Script, Record])
-def test_what_is_wrong_with_one_key_is_told_of_that_key(engine, kind):
+def test_what_is_wrong_with_one_key_is_told_of_that_key(engine, kind, whole):
     each_kind(engine)
     own = {Tensor: [b"tensor"], Model: [b"model"], Script: [b"script"]}.get(
         kind, [b"model", b"script"]
     )
     keys = [*FOREIGN, b"tensor", b"model", b"script", b"nothing"]
-    found = read(engine, *((key, kind) for key in keys))
+    found = clear(engine, read(engine, *((key, kind) for key in keys), whole=whole))
     assert found[b"nothing", kind] is None
     right = [key for key in keys[:-1] if not isinstance(found[key, kind], WrongType)]
     assert right == own

@@ -20,13 +20,17 @@ from tensorkeep_valkey.record_layout import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from tensorkeep.model import Runnable
     from tensorkeep.store import Wanted
     from tensorkeep_valkey.packing import Argument
 
 _WHOLE: Final = (*FIELDS, *CONTENT)
+
+
+UNCLEAR: Final = object()
+"""Stands for a hash without our fields, or a key that is not there: both look the same."""
 
 
 class Storing(NamedTuple):
@@ -48,7 +52,8 @@ def encode_reads(
 
     Args:
         wanted: What is wanted.
-        whole: Whether the content of records is read too.
+        whole: Whether all is read that may be needed, for nobody can ask again: the content of
+            records, and whether there is a key where nothing of ours was found.
     """
     distinct = list(dict.fromkeys(wanted))
     requests: list[Sequence[Argument]] = []
@@ -56,33 +61,53 @@ def encode_reads(
         if kind is Tensor:
             requests.append((b"GET", key))
             continue
-        if kind is Record:
-            fields: tuple[bytes, ...] = _WHOLE if whole else FIELDS
+        if kind is not Record:
+            requests.append((b"HMGET", key, MARK, ID))
         else:
-            fields = (MARK, ID)
-        # A hash without these fields and a key that is not there look the same.
-        requests += ((b"HMGET", key, *fields), (b"EXISTS", key))
+            requests.append((b"HMGET", key, *(_WHOLE if whole else FIELDS)))
+        if whole:
+            requests.append((b"EXISTS", key))
     return distinct, requests
 
 
-def decode_reads(distinct: Iterable[Wanted], replies: Iterable[Any]) -> dict[Wanted, object | None]:
+def decode_reads(
+    distinct: Iterable[Wanted], replies: Iterable[Any], *, whole: bool = False
+) -> dict[Wanted, object | None]:
     """Returns what was found for each of what was wanted.
 
     It is None for nothing, a `Tensor`, a `Storing` of a model or script, a `StoredRecord`, or an
-    error: `WrongType`, or `StoreError` with the engine's line.
+    error: `WrongType`, or `StoreError` with the engine's line. It is `UNCLEAR` if it is nothing or
+    a `WrongType`.
 
     Args:
         distinct: From `encode_reads`.
         replies: To its requests.
+        whole: As it was said there.
     """
     found: dict[Wanted, object | None] = {}
     rest = iter(replies)
     for wanted in distinct:
+        key, kind = wanted
+        reply = next(rest)
+        exists = next(rest) if whole and kind is not Tensor else None
         try:
-            found[wanted] = _decoded(wanted, rest)
+            found[wanted] = _decoded(key, kind, reply, exists)
         except TensorkeepError as error:
             found[wanted] = error.with_traceback(None)
     return found
+
+
+def encode_exists(key: bytes) -> list[Sequence[Argument]]:
+    """Returns the request that tells what was unclear."""
+    return [(b"EXISTS", key)]
+
+
+def decode_exists(key: bytes, replies: Sequence[Any]) -> Exception | None:
+    """Returns None for a key that is not there, and else an error."""
+    (exists,) = replies
+    if isinstance(exists, StoreError):
+        return plain(exists)
+    return WrongType(key) if exists else None
 
 
 def encode_whole(key: bytes) -> list[Sequence[Argument]]:
@@ -98,36 +123,36 @@ def decode_whole(key: bytes, replies: Iterable[Any]) -> StoredRecord | None:
         StoreError: It cannot be read.
     """
     hmget, exists = replies
-    return _record(key, hmget, exists)
+    record: Any = _decoded(key, Record, hmget, exists)
+    found: StoredRecord | None = record
+    return found
 
 
-def _decoded(wanted: Wanted, rest: Iterator[Any]) -> object | None:
-    key, kind = wanted
-    reply = next(rest)
+def _decoded(
+    key: bytes,
+    kind: type,
+    reply: Any,  # noqa: ANN401 - a reply is of many kinds
+    exists: Any,  # noqa: ANN401
+) -> object | None:
+    """Returns what a reply means; `exists` is None if nobody has asked."""
     if kind is Tensor:
-        if reply is None:
-            return None
-        return decode_tensor(key, _checked(key, reply))
-    exists = next(rest)
-    if kind is Record:
-        return _record(key, reply, exists)
-    mark, identity = _checked(key, reply)
-    if mark is None and not exists:
-        return None
-    check_kind(key, mark, kind)
-    return Storing(identity, kind)
-
-
-def _record(key: bytes, reply: Any, exists: Any) -> StoredRecord | None:  # noqa: ANN401 - replies
+        return None if reply is None else decode_tensor(key, _checked(key, reply))
     values = _checked(key, reply)
-    if values[0] is None and not exists:
+    if values[0] is None:
+        if exists is None:
+            return UNCLEAR
+        if _checked(key, exists):
+            raise WrongType(key)
         return None
+    if kind is not Record:
+        check_kind(key, values[0], kind)
+        return Storing(values[1], kind)
     names = _WHOLE if len(values) > len(FIELDS) else FIELDS
     return decode_record(key, dict(zip(names, values, strict=True)))
 
 
 def _checked(key: bytes, reply: Any) -> Any:  # noqa: ANN401 - a reply is of many kinds
     """Returns a reply that is no error."""
-    if isinstance(reply, StoreError):
+    if type(reply) is not bytes and isinstance(reply, StoreError):
         raise WrongType(key) if is_wrong_type(reply) else plain(reply)
     return reply

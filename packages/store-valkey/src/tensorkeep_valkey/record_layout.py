@@ -38,6 +38,11 @@ MOST_PIECES: Final = 64
 _MARKED: Final = re.compile(rb"(MODEL|SCRIPT)/([0-9]{1,9})")
 _NUMBER: Final = re.compile(rb"[0-9]{1,19}")
 _KINDS: Final[dict[bytes, type[Runnable]]] = {b"MODEL": Model, b"SCRIPT": Script}
+MARKS: Final[dict[type[Runnable], bytes]] = {
+    kind: b"%b/%d" % (name, VERSION) for name, kind in _KINDS.items()
+}
+"""What the field `tensorkeep` holds."""
+
 _COMMON: Final = (MARK, ID, b"backend", b"device", b"tag")
 _OF_MODELS: Final = (
     *(b"batchsize", b"minbatchsize", b"minbatchtimeout"),
@@ -79,9 +84,9 @@ def encode_fields(runnable: Runnable, identity: bytes) -> dict[bytes, Blob]:
         runnable: The model or script.
         identity: The `id` of this storing.
     """
-    kind, spec = (b"MODEL" if isinstance(runnable, Model) else b"SCRIPT"), runnable.spec
+    spec = runnable.spec
     fields: dict[bytes, Blob] = {
-        MARK: b"%b/%d" % (kind, VERSION),
+        MARK: MARKS[type(runnable)],
         ID: identity,
         b"backend": _encoded(spec.backend),
         b"device": _encoded(spec.device.name),
@@ -147,6 +152,8 @@ def check_kind(key: bytes, mark: Blob | None, kind: type[Runnable] | None) -> ty
         WrongType: It is something else.
         StoreError: A newer Tensorkeep has written it.
     """
+    if kind is not None and mark == MARKS[kind]:
+        return kind
     match = None if mark is None else _MARKED.fullmatch(mark)
     if match is None or kind not in {None, _KINDS[match[1]]}:
         raise WrongType(key)

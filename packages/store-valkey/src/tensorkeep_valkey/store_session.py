@@ -10,9 +10,12 @@ from tensorkeep.model import Model, Script
 from tensorkeep.store import Record
 from tensorkeep_valkey.built_models import Place
 from tensorkeep_valkey.reads import (
+    UNCLEAR,
     Storing,
+    decode_exists,
     decode_reads,
     decode_whole,
+    encode_exists,
     encode_reads,
     encode_whole,
 )
@@ -80,16 +83,23 @@ class StoreSession(RelaySession):
     def complete(
         self,
         place: Place,
-        value: Storing | StoredRecord,
+        value: object,
         done: Callable[[object | None], None],
     ) -> None:
         """Makes what a command is given of what was read of a model or script.
 
         Args:
             place: Where it is.
-            value: What was read.
+            value: What was read: a `Storing`, a `StoredRecord`, or `UNCLEAR`.
             done: Takes it, or an error; perhaps at once, and not after `close`.
         """
+        if not isinstance(value, (Storing, StoredRecord)):
+            self.exchange(
+                encode_exists(place.key),
+                lambda replies: done(decode_exists(place.key, replies)),
+                again=True,
+            )
+            return
         runnable = self._known.find(place, value.id)
         if isinstance(value, StoredRecord):
             if value.content is not None or runnable is not None:
@@ -168,7 +178,7 @@ class StoreSession(RelaySession):
         def make(replies: list[Reply]) -> bytes:
             found = {
                 wanted: self._at_hand(Place(self.database, wanted.key), value)
-                for wanted, value in decode_reads(distinct, replies[:reads]).items()
+                for wanted, value in decode_reads(distinct, replies[:reads], whole=True).items()
             }
             read, written = StoredValues(found), _nothing
             if writing is not None:
@@ -210,7 +220,7 @@ class _Completion:
     def begin(self) -> None:
         """Completes what is not at hand."""
         for wanted, value in tuple(self._found.items()):
-            if type(value) is Storing or type(value) is StoredRecord:
+            if value is UNCLEAR or type(value) is Storing or type(value) is StoredRecord:
                 self._left += 1
                 place = Place(self._database, wanted.key)
                 self._session.complete(place, value, partial(self._got, wanted))

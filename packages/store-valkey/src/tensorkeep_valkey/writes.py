@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from dataclasses import dataclass
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from tensorkeep.errors import KeyMissing, StoreError, WrongType
 from tensorkeep.model import Model, Script
@@ -41,8 +40,7 @@ _MOST: Final = 512 * 2**20  # bytes of a string of the engine, by its default
 _LETTERS: Final[dict[type, bytes]] = {Tensor: b"T", Model: b"M", Script: b"S"}
 
 
-@dataclass(frozen=True, slots=True)
-class Writing:
+class Writing(NamedTuple):
     """What makes the changes of a command.
 
     Attributes:
@@ -52,7 +50,7 @@ class Writing:
     """
 
     requests: list[Sequence[Argument]]
-    keys: tuple[tuple[bytes, type | None], ...]
+    keys: list[tuple[bytes, type | None]]
     stored: Mapping[bytes, tuple[bytes, Runnable]]
 
     @property
@@ -114,7 +112,7 @@ def encode_writes(
     begin = (b"EVAL", SCRIPT) if whole_script else (b"EVALSHA", _SHA)
     key_count = b"%d" % (len(changes) + len(waiting))
     requests.append([*begin, key_count, *changes, *waiting, *words])
-    keys = tuple((key, change.expected) for key, change in changes.items())
+    keys = [(key, change.expected) for key, change in changes.items()]
     return Writing(requests, keys, stored)
 
 
