@@ -26,6 +26,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from tensorkeep.backends import Backends
+from tensorkeep_server.settings import Settings
 from tensorkeep_server.testing import Wire, running_server
 from tensorkeep_server.testing import port_of as listening
 
@@ -106,9 +107,18 @@ def port_of(serving):
 
 
 @pytest.fixture(scope="session")
-def start(tmp_path_factory):
+def start(tmp_path_factory, new_store):
     """Starts a server of a test's own: `with start("--threads-per-queue", "2") as serving`."""
-    return lambda *options: serve(tmp_path_factory.mktemp("server"), *options)
+
+    @contextmanager
+    def start(*options):
+        with (
+            new_store() as url,
+            serve(tmp_path_factory.mktemp("server"), "--store", url, *options) as serving,
+        ):
+            yield serving
+
+    return start
 
 
 @pytest.fixture(scope="module")
@@ -370,23 +380,40 @@ def request_strategy():
     return requests
 
 
+# Redis keeps a string of this length as `raw` and shares it with nothing.
+REDIS_SIDE = ("string", (["SET"], ["x" * 100]))
+
+
 @pytest.fixture(scope="module")
-def ours():
-    """Our server, without backends."""
-    with running_server(backends=Backends(installed=lambda: ())) as server:
-        side = Side(listening(server), "AI_TENSOR", (["AI.TENSORSET"], ["INT8", "1"]))
+def ours(new_store, new_engine):
+    """Our server, without backends; over an engine it stores what that would."""
+    none = Backends(installed=lambda: ())
+    with new_store() as url, running_server(Settings(store=url), none) as server:
+        kind = REDIS_SIDE if new_engine else ("AI_TENSOR", (["AI.TENSORSET"], ["INT8", "1"]))
+        side = Side(listening(server), *kind)
         yield side
         side.wire.close()
 
 
 @pytest.fixture(scope="module")
-def theirs(tmp_path_factory, tool):
-    """A real Redis, which knows nothing of us."""
+def theirs(request, new_engine):
+    """A real Redis, which knows nothing of us; the same engine, where ours has one."""
+    if new_engine is None:
+        yield request.getfixturevalue("redis_7")
+        return
+    with new_engine() as engine:
+        side = Side(engine.port, *REDIS_SIDE)
+        yield side
+        side.wire.close()
+
+
+@pytest.fixture(scope="module")
+def redis_7(tmp_path_factory, tool):
+    """The Redis that the commands of the memory store are like."""
     program, folder = tool("redis-server"), tmp_path_factory.mktemp("redis")
     process, port = started_redis(program, folder)
     try:
-        # Redis keeps a string of this length as `raw` and shares it with nothing.
-        side = Side(port, "string", (["SET"], ["x" * 100]))
+        side = Side(port, *REDIS_SIDE)
         about = side.wire.read("INFO", "server")
         if b"redis_version:7.0." not in about:
             pytest.skip("redis-server is not 7.0, whose replies are the pattern")

@@ -24,14 +24,15 @@ def backends(fake):
 
 
 @pytest.fixture
-def server(backends):
+def server(backends, new_store):
     """A server of this test's own.
 
     Its runs keep their order: one that blocks holds up the others, however slow the machine is.
     """
-    settings = Settings(engine=EngineConfig(overtake_after=0))
-    with running_server(settings, backends) as state:
-        yield state
+    with new_store() as url:
+        settings = Settings(store=url, engine=EngineConfig(overtake_after=0))
+        with running_server(settings, backends) as state:
+            yield state
 
 
 @pytest.fixture

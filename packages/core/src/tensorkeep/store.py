@@ -283,6 +283,17 @@ class Session(Protocol):
         An error is raised as `StoreError`. In a transaction it must not be called.
         """
 
+    def fetch(self, request: Sequence[Argument], done: Callable[[Result[bytes]], None]) -> None:
+        """Has the engine do a command; the reply is handed over as the client would be sent it.
+
+        Unlike `ask`, it keeps a status apart from a bulk, and is in the client's version of the
+        protocol. An error of the engine's is such a reply. In a transaction it must not be called.
+
+        Args:
+            request: A command that does not change the connection.
+            done: Its result raises `StoreError` if no reply came.
+        """
+
     def enqueue(self, step: Step, done: Callable[[Result[None]], None]) -> None:
         """Puts a command of the front end's own into the transaction that the client has begun."""
 

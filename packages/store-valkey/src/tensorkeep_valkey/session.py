@@ -272,6 +272,17 @@ class RelaySession:
             request, Expected(seen, failed=lambda error: done(raising(error)), held=True)
         )
 
+    def fetch(self, request: Sequence[Argument], done: Callable[[Result[bytes]], None]) -> None:
+        """Has the engine do a command; the reply is handed over as the client would be sent it."""
+        self._own.send(
+            request,
+            Expected(
+                lambda reply: done(lambda: reply),
+                failed=lambda error: done(raising(error)),
+                held=True,
+            ),
+        )
+
     def share(self) -> SharedConnection:
         """Returns the shared connection that has the client's rights and database."""
         state, connection = self._state, self._connection

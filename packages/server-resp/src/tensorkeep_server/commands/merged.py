@@ -1,19 +1,21 @@
 """Commands over a remote store that both the engine and this server have something to say to.
 
 The engine is asked, and what is ours is put to its reply: INFO, COMMAND, HELLO and
-MODULE LIST. SHUTDOWN ends
-this server, and no engine that is not its own.
+MODULE LIST. SHUTDOWN ends this server, and no engine that is not its own.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from tensorkeep.commands.args import Args, keyword, text
 from tensorkeep.commands.command import LOADING, STALE, Command, command
-from tensorkeep.commands.reply import Map, Set, Simple, Verbatim
+from tensorkeep.commands.reply import Error, Map, Set, Verbatim
+from tensorkeep.errors import StoreError
 from tensorkeep_server.commands.operations import introspection, modules, server
 from tensorkeep_server.commands.operations.info import this_process
+from tensorkeep_server.decoding import decode
 from tensorkeep_server.info import text_of_ours
 from tensorkeep_server.later import Later
 from tensorkeep_server.remote_calls import session_of
@@ -24,9 +26,9 @@ if TYPE_CHECKING:
     from tensorkeep.commands.args import Request
     from tensorkeep.commands.command import CommandTable
     from tensorkeep.commands.reply import Reply
+    from tensorkeep.store import Result
     from tensorkeep_server.state import Client
 
-_FLAG_NAMES: Final = frozenset({b"flags", b"doc_flags"})
 _MODULES_TITLE: Final = "# Modules\r\n"
 
 
@@ -67,6 +69,21 @@ def _ask(client: Client, request: Request, make: Callable[[Any], Reply]) -> Late
     return later
 
 
+def _fetch(client: Client, request: Request, make: Callable[[Reply], Reply]) -> Later:
+    """Asks the engine, and makes a reply of its own that has each part in the engine's form."""
+    later = Later()
+
+    def came(encoded: Result[bytes]) -> None:
+        def made() -> Reply:
+            reply = decode(encoded())
+            return reply if type(reply) is Error else make(reply)
+
+        later.resolve(made)
+
+    session_of(client).fetch(request, came)
+    return later
+
+
 def _reply(value: Any) -> Reply:  # noqa: ANN401 - what the engine's reply is made of
     """Returns a reply of the engine's as one of ours."""
     match value:
@@ -82,44 +99,6 @@ def _reply(value: Any) -> Reply:  # noqa: ANN401 - what the engine's reply is ma
             return value
         case _:
             return str(value).encode()
-
-
-def _statuses(value: Any) -> Reply:  # noqa: ANN401 - a list, or a set of RESP3
-    """Returns words that are simple strings in the engine's reply: redis-cli insists on them."""
-    words = tuple(Simple(word.decode() if isinstance(word, bytes) else str(word)) for word in value)
-    return Set(words) if isinstance(value, set | frozenset) else words
-
-
-def _with_flags(value: Any) -> Reply:  # noqa: ANN401 - as `_reply`
-    """Returns the engine's documentation of commands: what is called flags is simple strings."""
-    match value:
-        case dict():
-            pairs = [
-                (_reply(name), _statuses(each) if name in _FLAG_NAMES else _with_flags(each))
-                for name, each in value.items()
-            ]
-            return Map(tuple(pairs))
-        case list() | tuple():
-            return [_with_flags(each) for each in value]
-        case set() | frozenset():
-            return Set(tuple(map(_with_flags, value)))
-        case _:
-            return _reply(value)
-
-
-def _description(item: Any) -> Reply:  # noqa: ANN401 - a list, or None
-    """Returns what COMMAND of the engine says of a command; Redis 7 has three elements more."""
-    if item is None:
-        return None
-    name, arity, flags, first, last, step, *rest = item
-    told: list[Reply] = [_reply(name), arity, _statuses(flags), first, last, step]
-    if rest:
-        categories, *rest = rest
-        told.append(_statuses(categories))
-    if rest:
-        tips, specs, subcommands = rest
-        told += [_reply(tips), _with_flags(specs), [_description(each) for each in subcommands]]
-    return told
 
 
 # --------------------------------------------------------------------------- INFO
@@ -168,21 +147,23 @@ def _list(client: Client, request: Request) -> Later:
 def _describe_some(client: Client, request: Request) -> Later:
     names = [bytes(name) for name in request[2:]]
     if not names:
-        return _ask(
-            client,
-            request,
-            lambda found: [*map(_description, found), *introspection.descriptions(_ours(client))],
-        )
+        ours = introspection.descriptions(_ours(client))
 
-    def merged(found: Any) -> Reply:  # noqa: ANN401 - a list
+        def joined(found: Reply) -> Reply:
+            items = _items(found)
+            return [*items, *ours] if items else items  # to COMMAND INFO, Redis 6.2 names none
+
+        return _fetch(client, request, joined)
+
+    def merged(found: Reply) -> Reply:
         table = client.server.commands
         mine = [table.get(name) if _is_ours(table, name) else None for name in names]
         return [
-            introspection.descriptions([each])[0] if each is not None else _description(theirs)
-            for each, theirs in zip(mine, found, strict=True)
+            introspection.descriptions([each])[0] if each is not None else theirs
+            for each, theirs in zip(mine, _items(found), strict=True)
         ]
 
-    return _ask(client, request, merged)
+    return _fetch(client, request, merged)
 
 
 def _document(client: Client, request: Request) -> Later:
@@ -191,11 +172,18 @@ def _document(client: Client, request: Request) -> Later:
     mine = [table.get(name) for name in names if _is_ours(table, name)] if names else _ours(client)
     ours = introspection.documentation([each for each in mine if each is not None])
 
-    def merged(found: Any) -> Reply:  # noqa: ANN401 - a dict
-        theirs = [(_reply(name), _with_flags(docs)) for name, docs in found.items()]
-        return Map((*theirs, *ours))
+    def merged(found: Reply) -> Reply:
+        if isinstance(found, Map):
+            return Map((*found.pairs, *ours))
+        return [*_items(found), *chain.from_iterable(ours)]  # RESP2 has no maps
 
-    return _ask(client, request, merged)
+    return _fetch(client, request, merged)
+
+
+def _items(found: Reply) -> list[Reply]:
+    if not isinstance(found, list):
+        raise StoreError(f"ERR the engine's description of its commands is no list: {found!r:.80}")
+    return cast("list[Reply]", found)
 
 
 # --------------------------------------------------------------------------- MODULE LIST
