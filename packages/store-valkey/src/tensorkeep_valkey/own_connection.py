@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 from tensorkeep_valkey.framing import ERROR, PUSH, BrokenReply, Framer
 from tensorkeep_valkey.losses import Lost
-from tensorkeep_valkey.packing import gather, pack
+from tensorkeep_valkey.packing import pack
 from tensorkeep_valkey.relayed import QUEUED, confirm, replies_to, unasked
 
 if TYPE_CHECKING:
@@ -78,7 +78,6 @@ class OwnConnection(asyncio.Protocol):
         self._upstream = upstream
         self._downstream = downstream
         self._state = state
-        self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._connecting = False
         self._closed = False
@@ -86,7 +85,6 @@ class OwnConnection(asyncio.Protocol):
         self._full = False  # the engine does not read
         self._generation = 0
         self._out: list[Argument] = []
-        self._flushes = False
         self._waiting: deque[Waiting] = deque()
         self._looks = 0  # of those that wait, how many need a look at their reply
         self._raw = False  # what comes is no reply any more
@@ -128,7 +126,7 @@ class OwnConnection(asyncio.Protocol):
         """Sends a request after which all that comes is passed on, whatever it is."""
         self._raw = True
         pack(request, self._out)
-        self._plan_flush()
+        self._write()
 
     @property
     def copies(self) -> bool:
@@ -143,29 +141,22 @@ class OwnConnection(asyncio.Protocol):
     def _wait(self, waiting: Waiting) -> None:
         self._waiting.append(waiting)
         self._looks += type(waiting) is Expected
-        self._plan_flush()
+        self._write()
 
-    def _plan_flush(self) -> None:
-        if not self._flushes:
-            self._flushes = True
-            self._loop.call_soon(self._flush)
-
-    def _flush(self) -> None:
-        self._flushes = False
-        if self._connecting or self._closed or not self._out:
-            return
+    def _write(self) -> None:
+        """Writes what there is; all of one turn of the loop go out together."""
+        out = self._out
         transport = self._transport
-        if transport is None:
+        if transport is not None:
+            if len(out) == 1:
+                transport.write(out[0])
+            elif out:
+                transport.writelines(out)
+            self._out = []
+        elif out and not self._connecting and not self._closed:
             self._connecting = True
             self._generation = self._upstream.generation
             self._upstream.connect(self, self._state.restoring(), self._not_connected)
-            return
-        pieces = gather(self._out)
-        self._out.clear()
-        if len(pieces) == 1:
-            transport.write(pieces[0])
-        else:
-            transport.writelines(pieces)
 
     # ------------------------------------------------------------------ the connection
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -179,7 +170,7 @@ class OwnConnection(asyncio.Protocol):
             return
         if self._paused:
             self._transport.pause_reading()
-        self._flush()
+        self._write()
 
     def _not_connected(self, error: StoreError) -> None:
         self._connecting = False
