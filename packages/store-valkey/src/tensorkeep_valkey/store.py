@@ -10,6 +10,7 @@ from tensorkeep.errors import StoreError
 from tensorkeep_valkey.addresses import parse
 from tensorkeep_valkey.catalog import Listing
 from tensorkeep_valkey.engine_info import EngineInfo, read_info
+from tensorkeep_valkey.freed_memory import keep_freed_memory
 from tensorkeep_valkey.known_models import KnownModels
 from tensorkeep_valkey.losses import Refuses, Unreachable
 from tensorkeep_valkey.shared_connections import SharedConnections
@@ -68,6 +69,7 @@ class ValkeyStore:
         Raises:
             StoreError: It cannot be reached, refuses the password, or is too old.
         """
+        keep_freed_memory()
         upstream = self._upstream = Upstream(self._address)
         self._shared = SharedConnections(upstream)
         asked: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
