@@ -203,3 +203,27 @@ def test_a_model_stored_in_a_transaction_need_not_be_built_again(here):
     assert client.relay(b"EXEC") == b"*2\r\n+OK\r\n+read\r\n"
     assert b"".join(records[0].content) == DOUBLE
     assert model_at(client, b"m") is stored
+
+
+# --------------------------------------------------------------------------- building all at start
+def test_all_that_is_stored_may_be_built_at_the_start(here, engine, caplog):
+    client = here.client()
+    models = [here.model(SPEC, DOUBLE) for _ in range(3)]
+    store(client, *((b"m%d" % number, model) for number, model in enumerate(models)))
+    store(client, (b"t", SMALL))
+    client.command(b"HSET", b"m1", b"blob:0", b"no model")
+    client.command(b"HSET", b"other", b"tensorkeep", b"else")
+    caplog.set_level("INFO", "tensorkeep_valkey")
+
+    def open_preloading(host):
+        return open_store(engine.unix, host._replace(options={"preload": "yes"}))
+
+    opened = OpenedStore(open_preloading)
+    try:
+        assert sorted(opened.engine.catalog) == [b"m0", b"m2"]
+        built = opened.engine.catalog[b"m0"]
+        assert model_at(opened.client(), b"m0") is built
+    finally:
+        opened.close()
+    assert "b'm1' cannot be built: " in caplog.text
+    assert "2 of 3 models and scripts are built" in caplog.text

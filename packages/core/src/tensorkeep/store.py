@@ -340,7 +340,7 @@ class Host(NamedTuple):
     Attributes:
         engine: Builds models and scripts, and knows those that are built.
         directory: Where a store that starts its own engine keeps its data; empty for none.
-        options: What else was said of the store, such as `fsync` and `store_program`.
+        options: What else was said of the store: `fsync`, `program`, `preload`.
     """
 
     engine: Engine

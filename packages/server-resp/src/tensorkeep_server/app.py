@@ -100,7 +100,11 @@ async def serve(
         Host(
             engine,
             settings.directory,
-            {"fsync": settings.fsync, "program": settings.store_program},
+            {
+                "fsync": settings.fsync,
+                "program": settings.store_program,
+                "preload": "yes" if settings.store_preload else "no",
+            },
         ),
     )
     server = Server(

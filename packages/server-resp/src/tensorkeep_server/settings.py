@@ -31,6 +31,8 @@ class Settings:
             none.
         fsync: When what was changed there is on the disk: always, everysec or no.
         store_program: The program that keeps it; empty for the one that its package brings.
+        store_preload: Whether a store that keeps models elsewhere builds all before the server is
+            ready.
         load: Backends to load before the server is ready.
         engine: Settings of the engine.
         model_chunk_size: Bytes of the pieces in which MODELGET hands out a blob; at least
@@ -50,6 +52,7 @@ class Settings:
     directory: str = ""
     fsync: str = "everysec"
     store_program: str = ""
+    store_preload: bool = False
     load: tuple[str, ...] = ()
     engine: EngineConfig = field(default_factory=lambda: EngineConfig(isolate="auto"))
     model_chunk_size: int = DEFAULT_CHUNK_SIZE

@@ -1,66 +1,74 @@
-"""Lists the models or scripts of a database, by looking through its hashes."""
+"""Finds the models and scripts of a database, by looking through its hashes."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from tensorkeep.errors import StoreError
 from tensorkeep_valkey.engine_errors import plain
-from tensorkeep_valkey.record_layout import MARK, kind_of
+from tensorkeep_valkey.reads import Storing
+from tensorkeep_valkey.record_layout import ID, MARK, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tensorkeep.model import Model, Script
     from tensorkeep.store import Result
-    from tensorkeep_valkey.session import RelaySession
+    from tensorkeep_valkey.packing import Argument
+
+    Exchange: TypeAlias = Callable[
+        [Sequence[Sequence[Argument]], Callable[[Sequence[Any]], None]], None
+    ]
 
 _AT_ONCE: Final = b"1000"  # keys that the engine looks at for one reply
-_FIELDS: Final = (MARK, b"tag")
+_FIELDS: Final = (MARK, ID, b"tag")
 
 
-class Listing:
+class Found(NamedTuple):
+    """A model or script.
+
+    Attributes:
+        key: Its key.
+        storing: What it is, and which storing.
+        tag: What the user calls it.
+    """
+
+    key: bytes
+    storing: Storing
+    tag: str
+
+
+class Search:
     """One look through a database.
 
     Args:
-        kind: `Model` or `Script`.
-        session: Whose database and rights it is done with.
-        done: Gets the keys with their tags.
+        exchange: Sends requests and hands over their replies.
+        done: Gets what was found.
     """
 
-    def __init__(
-        self,
-        kind: type[Model | Script],
-        session: RelaySession,
-        done: Callable[[Result[Sequence[tuple[bytes, str]]]], None],
-    ) -> None:
-        self._kind = kind
-        self._session = session
+    def __init__(self, exchange: Exchange, done: Callable[[Result[Sequence[Found]]], None]) -> None:
+        self._exchange = exchange
         self._done = done
-        self._tags: dict[bytes, str] = {}  # a key may come twice
+        self._found: dict[bytes, Found] = {}  # a key may come twice
 
     def begin(self, cursor: bytes = b"0") -> None:
         """Asks for keys, from where the engine said that it had stopped."""
-        self._session.exchange(
-            [(b"SCAN", cursor, b"TYPE", b"hash", b"COUNT", _AT_ONCE)], self._scanned, again=True
-        )
+        self._exchange([(b"SCAN", cursor, b"TYPE", b"hash", b"COUNT", _AT_ONCE)], self._scanned)
 
-    def _scanned(self, replies: list[Any]) -> None:
+    def _scanned(self, replies: Sequence[Any]) -> None:
         (reply,) = replies
         if isinstance(reply, StoreError):
             error = plain(reply)
 
-            def failed() -> Sequence[tuple[bytes, str]]:
+            def failed() -> Sequence[Found]:
                 raise error
 
             self._done(failed)
             return
         cursor, keys = reply
         if keys:
-            self._session.exchange(
+            self._exchange(
                 [(b"HMGET", key, *_FIELDS) for key in keys],
                 lambda found: self._looked(cursor, keys, found),
-                again=True,
             )
         else:
             self._go_on(cursor)
@@ -69,14 +77,16 @@ class Listing:
         for key, reply in zip(keys, found, strict=True):
             if isinstance(reply, StoreError):  # gone, or not for this user
                 continue
-            mark, tag = reply
-            if kind_of(mark) is self._kind:
-                self._tags[key] = (tag or b"").decode("utf-8", "surrogateescape")
+            mark, identity, tag = reply
+            kind = kind_of(mark)
+            if kind is not None and identity is not None:
+                text = (tag or b"").decode("utf-8", "surrogateescape")
+                self._found[key] = Found(key, Storing(identity, kind), text)
         self._go_on(cursor)
 
     def _go_on(self, cursor: bytes) -> None:
         if cursor != b"0":
             self.begin(cursor)
         else:
-            found = list(self._tags.items())
+            found = list(self._found.values())
             self._done(lambda: found)

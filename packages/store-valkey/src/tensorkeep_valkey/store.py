@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Final, cast
 
 from tensorkeep.errors import StoreError
 from tensorkeep_valkey.addresses import parse
-from tensorkeep_valkey.catalog import Listing
+from tensorkeep_valkey.catalog import Search
 from tensorkeep_valkey.engine_info import EngineInfo, read_info
 from tensorkeep_valkey.freed_memory import keep_freed_memory
 from tensorkeep_valkey.known_models import KnownModels
 from tensorkeep_valkey.losses import Refuses, Unreachable
+from tensorkeep_valkey.preloading import build_all
 from tensorkeep_valkey.shared_connections import SharedConnections
 from tensorkeep_valkey.store_session import StoreSession
 from tensorkeep_valkey.upstream import WANTS_PASSWORD, Upstream
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from tensorkeep.model import Model, Script
     from tensorkeep.store import Downstream, Host, Result, Session
     from tensorkeep_valkey.addresses import Address
+    from tensorkeep_valkey.catalog import Found
     from tensorkeep_valkey.shared_connection import Reply, SharedConnection
 
 _log = logging.getLogger(__name__)
@@ -90,6 +93,9 @@ class ValkeyStore:
         )
         self._plan_look()
         self._known.start()
+        if self._host.options.get("preload") == "yes":
+            database = self._address.database
+            await build_all(self.own(database), database, self._known)
 
     def _unfit(self, error: StoreError) -> StoreError:
         shown, line = self._address.shown, error.line
@@ -144,7 +150,14 @@ class ValkeyStore:
         done: Callable[[Result[Sequence[tuple[bytes, str]]]], None],
     ) -> None:
         """Lists the keys of all models or scripts of the session's database, with their tags."""
-        Listing(kind, cast("StoreSession", session), done).begin()
+
+        def found(result: Result[Sequence[Found]]) -> None:
+            def listed() -> Sequence[tuple[bytes, str]]:
+                return [(each.key, each.tag) for each in result() if each.storing.kind is kind]
+
+            done(listed)
+
+        Search(partial(cast("StoreSession", session).exchange, again=True), found).begin()
 
     # ------------------------------------------------------------------ watching the engine
     def _plan_look(self) -> None:

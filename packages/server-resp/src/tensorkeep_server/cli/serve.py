@@ -176,6 +176,13 @@ def serve(  # noqa: PLR0913 - one parameter for each setting is the point
             " comes with the package.",
         ),
     ] = _DEFAULTS.store_program,
+    store_preload: Annotated[
+        bool,
+        _setting(
+            help="With --dir, or with --store and a Valkey or Redis, whether all models and scripts"
+            " are built before the server is ready, or each when it is first needed."
+        ),
+    ] = _DEFAULTS.store_preload,
     load: Annotated[
         list[str] | None,
         _setting(
@@ -348,6 +355,7 @@ def serve(  # noqa: PLR0913 - one parameter for each setting is the point
         directory=_directory(context, dir),
         fsync=fsync.value,
         store_program=store_program,
+        store_preload=store_preload,
         load=_installed(context, load or [], "load"),
         engine=EngineConfig(
             threads_per_queue=threads_per_queue,
