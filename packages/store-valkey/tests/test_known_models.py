@@ -34,7 +34,8 @@ class Engine:
     def create_script(self, spec, source, created):
         self.building.append((spec, source, created))
 
-    def enter(self, key, runnable):
+    def enter(self, key, runnable, what):
+        assert what == "built"
         self.catalog[key] = runnable
 
     def retire(self, key, runnable):

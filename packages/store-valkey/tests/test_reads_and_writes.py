@@ -322,6 +322,17 @@ def test_a_full_engine_refuses_in_its_own_words(engine, value):
 
 
 @pytest.mark.parametrize("value", [SMALL, LARGE, MODEL], ids=["t", "T", "m"])
+def test_a_replica_refuses_in_its_own_words(engine, value):
+    assert engine.do("REPLICAOF", "127.0.0.1", "1") == b"OK"  # where nobody is
+    try:
+        with pytest.raises(StoreError) as raised:
+            write(engine, lambda values: values.set(b"k", value))
+    finally:
+        engine.do("REPLICAOF", "NO", "ONE")
+    assert raised.value.line == "READONLY You can't write against a read only replica."
+
+
+@pytest.mark.parametrize("value", [SMALL, LARGE, MODEL], ids=["t", "T", "m"])
 def test_who_may_not_write_is_told_so_and_nothing_is_changed(engine, running, value):
     engine.do(
         "ACL", "SETUSER", "reader", "on", "nopass", "~*", "+@all", "-@write", "+eval", "+evalsha"

@@ -207,15 +207,21 @@ class Engine:
         ):
             del self.catalog[key]
 
-    def enter(self, key: bytes, runnable: Runnable) -> None:
-        """Enters a model or script into the catalog, and tells the log."""
+    def enter(self, key: bytes, runnable: Runnable, what: str = "stored") -> None:
+        """Enters a model or script into the catalog, and tells the log.
+
+        Args:
+            key: Where it is stored.
+            runnable: The model or script.
+            what: What was done with it, for the log.
+        """
         self.catalog[key] = runnable
         runnable.stats.key = key
         if self.lines.allows(_log, logging.INFO):
             spec = runnable.spec
             size = len(runnable.blob if isinstance(runnable, Model) else runnable.source)
-            text = "stored the %s of %s on %s, %d bytes"
-            _log.info(text, named(runnable), spec.backend, spec.device.queue, size)
+            text = "%s the %s of %s on %s, %d bytes"
+            _log.info(text, what, named(runnable), spec.backend, spec.device.queue, size)
 
     def commands(self, access: Access) -> Commands:
         """Returns the way of the scripts of a request to what they may reach."""

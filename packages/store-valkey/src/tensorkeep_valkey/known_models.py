@@ -143,7 +143,7 @@ class KnownModels:
         if runnable is not None:
             self._failed.pop(identity, None)
             self._put(place, identity, runnable)
-            self._engine.enter(place.key, runnable)
+            self._engine.enter(place.key, runnable, "built")
             self._tell(identity, runnable)
         elif error is not None:
             now = self._engine.time()

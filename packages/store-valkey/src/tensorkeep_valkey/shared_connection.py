@@ -14,6 +14,7 @@ import hiredis
 import numpy as np
 
 from tensorkeep.errors import StoreError
+from tensorkeep_valkey.engine_errors import plain
 from tensorkeep_valkey.framing import BULK, BrokenReply, Framer
 from tensorkeep_valkey.losses import Lost
 from tensorkeep_valkey.packing import gather, pack
@@ -275,6 +276,6 @@ class SharedConnection(asyncio.BufferedProtocol):
             return
         if not self._waiting:
             raise BrokenReply("nobody has asked for it")
-        if isinstance(reply, StoreError) and reply.line.startswith("READONLY"):
+        if isinstance(reply, StoreError) and plain(reply).line.startswith("READONLY"):
             self._upstream.look_again()
         self._waiting.popleft()[0](reply)
