@@ -27,10 +27,12 @@ def backends(fake):
 def server(backends, new_store):
     """A server of this test's own.
 
-    Its runs keep their order: one that blocks holds up the others, however slow the machine is.
+    Its runs keep their order: one that blocks holds up the others, however slow the machine is,
+    and is not ended before the test lets it go on.
     """
     with new_store() as url:
-        settings = Settings(store=url, engine=EngineConfig(overtake_after=0))
+        engine = EngineConfig(overtake_after=0, model_execution_timeout=100)
+        settings = Settings(store=url, engine=engine)
         with running_server(settings, backends) as state:
             yield state
 
