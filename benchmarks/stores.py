@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from figures import REDIS, Load
-from load import benchmark, watched
+from load import by_benchmark, by_socket
 from models import models
 from rich.console import Console
 from rich.progress import track
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from figures import Sample
+    from load import Repetition
 
 MEMORY, SOCKET, TCP = "memory", "Valkey, socket", "Valkey, TCP"
 ALL: Final = (REDIS, MEMORY, SOCKET, TCP)
@@ -47,12 +48,14 @@ class Row:
         command: Its words.
         clients: Clients that ask at the same time.
         plain: Whether redis-server knows it.
+        large: Whether it moves 602 KB; one client is measured then.
     """
 
     name: str
     command: tuple[str | bytes, ...]
     clients: int
     plain: bool
+    large: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,7 @@ def rows() -> list[Row]:
         ("GET 602 KB", ("GET", "k602"), True),
         (
             "AI.TENSORSET 4 floats",
-            ("AI.TENSORSET", "t4", "FLOAT", "1", "4", "BLOB", bytes(16)),
+            ("AI.TENSORSET", "t4", "FLOAT", "1", "4", "BLOB", b"0123456789abcdef"),
             False,
         ),
         ("AI.TENSORGET 4 floats", ("AI.TENSORGET", "t4", "BLOB"), False),
@@ -99,9 +102,9 @@ def rows() -> list[Row]:
         ),
     ]
     return [
-        Row(name, command, clients, plain)
+        Row(name, command, clients, plain, "602 KB" in name)
         for name, command, plain in commands
-        for clients in (1, 50)
+        for clients in ((1,) if "602 KB" in name else (1, 50))
     ]
 
 
@@ -139,7 +142,7 @@ def prepare(server: Server) -> None:
     ]
     if server.name != REDIS:
         commands += [
-            ("AI.TENSORSET", "t4", "FLOAT", "1", "4", "BLOB", bytes(16)),
+            ("AI.TENSORSET", "t4", "FLOAT", "1", "4", "BLOB", b"0123456789abcdef"),
             ("AI.TENSORSET", "t602", "FLOAT", *_LARGE, "BLOB", picture),
             ("AI.MODELSTORE", "x2", "ONNX", "CPU", "BLOB", x2),
             ("AI.MODELEXECUTE", "x2", "INPUTS", "1", "t4", "OUTPUTS", "1", "y4"),
@@ -154,22 +157,12 @@ def prepare(server: Server) -> None:
 
 def measure(row: Row, servers: Sequence[Server], reps: int, seconds: float) -> Figure:
     """Run repetitions of one row in turn."""
-    load = Load(row.clients)
     asked = [server for server in servers if row.plain or server.name != REDIS]
-    counts = {
-        server.name: max(
-            row.clients,
-            round(benchmark(server, row.command, load, 4 * row.clients + 50).rate * seconds),
-        )
-        for server in asked
-    }
-    samples: dict[str, list[Sample]] = {server.name: [] for server in asked}
+    repetitions = {server.name: _repetition(row, server, seconds) for server in asked}
+    samples: dict[str, list[Sample]] = {name: [] for name in repetitions}
     for rep in range(reps):
-        for server in asked if rep % 2 else reversed(asked):
-            count = counts[server.name]
-            samples[server.name].append(
-                watched(server, lambda s=server, n=count: benchmark(s, row.command, load, n))  # type: ignore[misc] # the defaults bind the loop's values
-            )
+        for name in repetitions if rep % 2 else reversed(repetitions):
+            samples[name].append(repetitions[name]())
     return Figure(
         row.name,
         row.clients,
@@ -177,6 +170,12 @@ def measure(row: Row, servers: Sequence[Server], reps: int, seconds: float) -> F
         {name: statistics.median(s.p50_ms * 1000 for s in each) for name, each in samples.items()},
         {name: statistics.median(s.cpu_us or 0.0 for s in each) for name, each in samples.items()},
     )
+
+
+def _repetition(row: Row, server: Server, seconds: float) -> Repetition:
+    if row.large:  # more than a program may be given as an argument
+        return by_socket(server, row.command, seconds)
+    return by_benchmark(server, row.command, Load(row.clients), seconds)
 
 
 def table(figures: Sequence[Figure]) -> Table:
@@ -204,8 +203,8 @@ def main() -> None:
     """Measure, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="", help="rows whose name contains this")
-    parser.add_argument("--reps", type=int, default=5)
-    parser.add_argument("--secs", type=float, default=0.4)
+    parser.add_argument("--reps", type=int, default=3)
+    parser.add_argument("--secs", type=float, default=1.0)
     parser.add_argument("--json", type=Path, help="file for programs")
     asked = parser.parse_args()
     todo = [row for row in rows() if asked.only in row.name]
