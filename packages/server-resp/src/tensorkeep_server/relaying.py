@@ -92,7 +92,8 @@ class RelayingConnection(Connection):
     # ------------------------------------------------------------------ serving
     @property
     def _busy(self) -> bool:
-        return self._relayed > 0 or super()._busy
+        # Spelled out: it is asked several times for each request.
+        return self._relayed > 0 or self._making or self._later is not None or not self._writable
 
     def _do(self, request: Request) -> None:
         client = self.client

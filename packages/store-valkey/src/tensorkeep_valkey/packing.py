@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 Argument: TypeAlias = bytes | bytearray | memoryview
 
+_ONLY_BYTES: Final = {bytes}
 LARGE: Final = 16 * 1024
 """Arguments of more bytes are written from where they lie, not copied."""
 
@@ -22,10 +23,7 @@ def pack(request: Sequence[Argument], out: list[Argument]) -> None:
         request: The command's name and its arguments.
         out: Takes it in pieces; large arguments are pieces of their own, as they are.
     """
-    for argument in request:
-        if len(argument) > LARGE or type(argument) is not bytes:
-            break
-    else:
+    if max(map(len, request)) <= LARGE and {*map(type, request)} == _ONLY_BYTES:
         out.append(pack_command(tuple(request)))  # type: ignore[arg-type]  # of any length
         return
     small = bytearray(b"*%d\r\n" % len(request))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, cast
 
 import hiredis
 import numpy as np
@@ -35,6 +35,22 @@ _CHECK: Final = 0.5  # part of the time limit after which waiting requests are l
 _UNFINISHED: Final = object()
 
 
+class _Waiting(NamedTuple):
+    """Requests whose replies are to come.
+
+    Attributes:
+        done: Gets the reply or, of an exchange, all replies.
+        replies: Those of an exchange that are there; None for a request alone.
+        expected: How many replies there will be.
+        since: When they were sent, in the loop's seconds.
+    """
+
+    done: Callable[[Any], None]
+    replies: list[Reply] | None
+    expected: int
+    since: float
+
+
 class SharedConnection(asyncio.BufferedProtocol):
     """One connection, opened when it is first needed and again when it was lost.
 
@@ -56,7 +72,7 @@ class SharedConnection(asyncio.BufferedProtocol):
         self._closed = self._retired = False
         self._out: list[Argument] = []
         self._flushes = False
-        self._waiting: deque[tuple[Callable[[Reply], None], float]] = deque()
+        self._waiting: deque[_Waiting] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._receive = memoryview(bytearray(_RECEIVE))
         self._fresh()
@@ -86,15 +102,9 @@ class SharedConnection(asyncio.BufferedProtocol):
             requests: At least one.
             done: Gets all replies, in order; raises nothing.
         """
-        replies: list[Reply] = []
-
-        def take(reply: Reply) -> None:
-            replies.append(reply)
-            if len(replies) == len(requests):
-                done(replies)
-
         for request in requests:
-            self.send(request, take)
+            pack(request, self._out)
+        self._wait(_Waiting(done, [], len(requests), self._loop.time()))
 
     def retire(self) -> None:
         """Closes it as soon as nothing is on its way; it gets no more requests."""
@@ -110,7 +120,10 @@ class SharedConnection(asyncio.BufferedProtocol):
             done: Gets the reply, or a `StoreError`; raises nothing.
         """
         pack(request, self._out)
-        self._waiting.append((done, self._loop.time()))
+        self._wait(_Waiting(done, None, 1, self._loop.time()))
+
+    def _wait(self, waiting: _Waiting) -> None:
+        self._waiting.append(waiting)
         if not self._flushes:
             self._flushes = True
             self._loop.call_soon(self._flush)
@@ -143,7 +156,7 @@ class SharedConnection(asyncio.BufferedProtocol):
         if not self._waiting:
             return
         limit = self._upstream.address.timeout
-        if self._loop.time() - self._waiting[0][1] > limit and not self._connecting:
+        if self._loop.time() - self._waiting[0].since > limit and not self._connecting:
             self._drop(f"no reply within {limit:g} s")
         else:
             self._timer = self._loop.call_later(limit * _CHECK, self._look)
@@ -189,8 +202,11 @@ class SharedConnection(asyncio.BufferedProtocol):
     def _fail(self, error: StoreError) -> None:
         waiting, self._waiting = self._waiting, deque()
         self._out.clear()
-        for done, _ in waiting:
-            done(error)
+        for done, replies, count, _ in waiting:
+            if replies is None:
+                done(error)
+            else:
+                done([*replies, *[error] * (count - len(replies))])
 
     def close(self) -> None:
         """Ends it; what waits gets an error."""
@@ -278,4 +294,12 @@ class SharedConnection(asyncio.BufferedProtocol):
             raise BrokenReply("nobody has asked for it")
         if isinstance(reply, StoreError) and plain(reply).line.startswith("READONLY"):
             self._upstream.look_again()
-        self._waiting.popleft()[0](reply)
+        done, replies, count, _ = self._waiting[0]
+        if replies is None:
+            self._waiting.popleft()
+            done(reply)
+            return
+        replies.append(reply)
+        if len(replies) == count:
+            self._waiting.popleft()
+            done(replies)

@@ -76,9 +76,27 @@ class StoreSession(RelaySession):
         database = self.database
 
         def came(replies: list[Reply]) -> None:
-            _Completion(self, database, decode_reads(distinct, replies), done).begin()
+            found = decode_reads(distinct, replies)
+            if self._completes(database, found):
+                done(StoredValues(found).itself)
+            else:
+                _Completion(self, database, found, done).begin()
 
         self.exchange(requests, came, again=True)
+
+    def _completes(self, database: int, found: dict[Wanted, Any]) -> bool:
+        """Puts what is built in its place, and returns whether nothing else is missing."""
+        complete = True
+        for wanted, value in found.items():
+            if type(value) is Storing:
+                runnable = self._known.find(Place(database, wanted.key), value.id)
+                if runnable is not None:
+                    found[wanted] = runnable
+                    continue
+            elif value is not UNCLEAR and type(value) is not StoredRecord:
+                continue
+            complete = False
+        return complete
 
     def complete(
         self,

@@ -59,6 +59,10 @@ class StoredValues:
         self._read: Mapping[Any, object | None] = {} if read is None else read
         self.changes: dict[bytes, Change] = {}
 
+    def itself(self) -> StoredValues:
+        """Returns these values: their own `Result`."""
+        return self
+
     def get(self, key: bytes) -> object | None:
         """Returns the value under a key, None when there is none or nobody has looked."""
         change = self.changes.get(key) if self.changes else None
