@@ -18,10 +18,8 @@ from tensorkeep_valkey.packing import pack
 from tensorkeep_valkey.reads import (
     UNCLEAR,
     Storing,
-    decode_exists,
     decode_reads,
     decode_whole,
-    encode_exists,
     encode_reads,
     encode_whole,
 )
@@ -247,11 +245,9 @@ def test_an_expiry_is_set_or_ended(engine, value):
 
 # --------------------------------------------------------------------------- what is read
 def clear(engine, found):
-    """What was found, once what was unclear has been asked for."""
+    """What was found, once what was unclear has been read again."""
     return {
-        wanted: decode_exists(wanted.key, engine.exchange(encode_exists(wanted.key)))
-        if value is UNCLEAR
-        else value
+        wanted: read(engine, wanted, whole=True)[wanted] if value is UNCLEAR else value
         for wanted, value in found.items()
     }
 

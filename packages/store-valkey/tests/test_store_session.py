@@ -100,6 +100,26 @@ def test_a_model_that_cannot_be_built_here_says_why_to_who_reads_it(here, there)
         values.typed(b"m", Model)
 
 
+def test_a_model_that_was_stored_just_after_nobody_had_found_it_is_there(here):
+    client, other = here.remote_client(), here.client()
+    model = here.model(SPEC, DOUBLE)
+    exchange = client.session.exchange
+
+    def exchange_and_store(requests, done, **how):
+        """Stores the model between the first reading and the next."""
+        client.session.exchange = exchange
+        values = other.session.values()
+        values.set(b"m", model)
+        exchange(
+            requests,
+            lambda replies: other.session.write(values, lambda _: done(replies)),
+            **how,
+        )
+
+    client.session.exchange = exchange_and_store
+    assert model_at(client, b"m") is model
+
+
 def test_the_record_of_what_is_not_built_is_read_and_nothing_is_built(here, there):
     spec = ModelSpec(BACKEND, tag="v1", batching=Batching(4))
     store(here.client(), (b"m", here.model(spec, DOUBLE)))

@@ -77,7 +77,7 @@ def decode_reads(
 
     It is None for nothing, a `Tensor`, a `Storing` of a model or script, a `StoredRecord`, or an
     error: `WrongType`, or `StoreError` with the engine's line. It is `UNCLEAR` if it is nothing or
-    a `WrongType`.
+    a `WrongType`, which only reading it again as a whole can tell: the key may be another by then.
 
     Args:
         distinct: From `encode_reads`.
@@ -95,19 +95,6 @@ def decode_reads(
         except TensorkeepError as error:
             found[wanted] = error.with_traceback(None)
     return found
-
-
-def encode_exists(key: bytes) -> list[Sequence[Argument]]:
-    """Returns the request that tells what was unclear."""
-    return [(b"EXISTS", key)]
-
-
-def decode_exists(key: bytes, replies: Sequence[Any]) -> Exception | None:
-    """Returns None for a key that is not there, and else an error."""
-    (exists,) = replies
-    if isinstance(exists, StoreError):
-        return plain(exists)
-    return WrongType(key) if exists else None
 
 
 def encode_whole(key: bytes) -> list[Sequence[Argument]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from tensorkeep.commands.wanted import Wanted
 from tensorkeep.errors import StoreError, TensorkeepError
 from tensorkeep.model import Model, Script
 from tensorkeep.store import Record
@@ -12,10 +13,8 @@ from tensorkeep_valkey.built_models import Place
 from tensorkeep_valkey.reads import (
     UNCLEAR,
     Storing,
-    decode_exists,
     decode_reads,
     decode_whole,
-    encode_exists,
     encode_reads,
     encode_whole,
 )
@@ -27,7 +26,6 @@ from tensorkeep_valkey.writes import decode_writes, encode_writes, knows_no_scri
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tensorkeep.commands.wanted import Wanted
     from tensorkeep.model import Runnable
     from tensorkeep.store import Downstream, Result, Step, Values
     from tensorkeep.tensor import Blob
@@ -101,6 +99,7 @@ class StoreSession(RelaySession):
     def complete(
         self,
         place: Place,
+        kind: type,
         value: object,
         done: Callable[[object | None], None],
     ) -> None:
@@ -108,15 +107,15 @@ class StoreSession(RelaySession):
 
         Args:
             place: Where it is.
-            value: What was read: a `Storing`, a `StoredRecord`, or `UNCLEAR`.
+            kind: What was wanted there.
+            value: What was read.
             done: Takes it, or an error; perhaps at once, and not after `close`.
         """
+        if value is UNCLEAR:
+            self._read_again(place, kind, done)
+            return
         if not isinstance(value, (Storing, StoredRecord)):
-            self.exchange(
-                encode_exists(place.key),
-                lambda replies: done(decode_exists(place.key, replies)),
-                again=True,
-            )
+            done(value)
             return
         runnable = self._known.find(place, value.id)
         if isinstance(value, StoredRecord):
@@ -132,6 +131,16 @@ class StoreSession(RelaySession):
             done(runnable)
         else:
             self._known.build(place, value, lambda outcome: None if self._closed else done(outcome))
+
+    def _read_again(self, place: Place, kind: type, done: Callable[[object | None], None]) -> None:
+        """Reads what was unclear, and whether there is anything, one right behind the other."""
+        distinct, requests = encode_reads([Wanted(place.key, kind)], whole=True)
+
+        def came(replies: list[Reply]) -> None:
+            (value,) = decode_reads(distinct, replies, whole=True).values()
+            self.complete(place, kind, value, done)
+
+        self.exchange(requests, came, again=True)
 
     # ------------------------------------------------------------------ writing
     def write(self, values: Values, done: Callable[[Result[None]], None]) -> None:
@@ -241,7 +250,7 @@ class _Completion:
             if value is UNCLEAR or type(value) is Storing or type(value) is StoredRecord:
                 self._left += 1
                 place = Place(self._database, wanted.key)
-                self._session.complete(place, value, partial(self._got, wanted))
+                self._session.complete(place, wanted.kind, value, partial(self._got, wanted))
         self._end()
 
     def _got(self, wanted: Wanted, value: object | None) -> None:
