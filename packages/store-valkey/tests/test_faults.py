@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 
 import pytest
 import redis
