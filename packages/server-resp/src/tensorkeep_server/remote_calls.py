@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from tensorkeep.commands.args import Args
 from tensorkeep.commands.reply import Error, Simple
+from tensorkeep.errors import WrongType
 from tensorkeep.store import Step
 from tensorkeep_server.encoding import encode
 from tensorkeep_server.errors import error_reply
@@ -50,6 +51,7 @@ class _RemoteCall:
         self._session = session_of(client)
         self._command = command
         self._args = args
+        self._before = client.keys
         self._running: Later | None = None
         self._abandoned = False
         self.later = Later(self._abandon)
@@ -68,8 +70,7 @@ class _RemoteCall:
             self._client.keys = cast("LocalKeys", values)
             reply = self._command.handle(self._client, self._command.parse(self._args))
         except Exception as error:  # noqa: BLE001 - the table names it, or logs it
-            failure = error_reply(error)
-            self.later.resolve(lambda: failure)
+            self._end(error_reply(error))
             return
         if not isinstance(reply, Later):
             self._write(values, reply)
@@ -82,9 +83,30 @@ class _RemoteCall:
     def _write(self, values: Values, reply: Reply) -> None:
         """Writes what the command has changed."""
         if type(reply) is Error:  # then nothing is to be changed
-            self.later.resolve(lambda: reply)
+            self._end(reply)
             return
-        self._session.write(values, lambda done: self.later.resolve(partial(_written, done, reply)))
+        try:
+            self._session.write(values, lambda done: self._written(done, reply))
+        except Exception as error:  # noqa: BLE001 - the table names it, or logs it
+            self._end(error_reply(error))
+
+    def _written(self, done: Result[None], reply: Reply) -> None:
+        """Ends it when its changes are made, or cannot be."""
+        try:
+            done()
+        except WrongType as error:
+            failure = error_reply(error)
+            # What a DAG cannot store is told behind what its commands have to say.
+            self._end([*reply, failure] if isinstance(reply, list) else failure)
+        except Exception as error:  # noqa: BLE001 - the table names it, or logs it
+            self._end(error_reply(error))
+        else:
+            self._end(reply)
+
+    def _end(self, reply: Reply) -> None:
+        """Gives the reply, and keeps nothing of what was read for a client that may be idle now."""
+        self._client.keys = self._before
+        self.later.resolve(lambda: reply)
 
     def _abandon(self) -> None:
         """Ends the work of a client that went away, if it is of a kind that nobody else needs."""

@@ -44,6 +44,11 @@ _OF_CONNECTIONS: Final = frozenset(
         *(b"bzmpop", b"eval", b"evalsha", b"eval_ro", b"evalsha_ro", b"fcall", b"fcall_ro"),
     }
 )
+_UNCALLABLE: Final = (  # how engines begin what they say of a command that cannot be called at all
+    "ERR unknown command",
+    "ERR unknown subcommand",
+    "ERR wrong number of arguments for",
+)
 _NOT_FROM_SCRIPT: Final = "ERR This Redis command is not allowed from script"
 
 
@@ -178,7 +183,10 @@ def _plain(reply: Result[Any]) -> CommandReply:
     try:
         value = reply()
     except StoreError as error:
-        raise CommandFailed(error.line) from error
+        line = error.line
+        if line.startswith(_UNCALLABLE):
+            line = f"Invalid argument ({line})"  # as in `ClientAccess`
+        raise CommandFailed(line) from error
     return _plain_value(value)
 
 

@@ -1,0 +1,45 @@
+"""Our own commands over an engine: what cannot be stored, and what is kept for an idle client."""
+
+import pytest
+
+from tensorkeep.backends import Backends
+from tensorkeep_server.settings import Settings
+from tensorkeep_server.testing import Wire, port_of, running_server
+from tensorkeep_valkey.testing import running_engine
+
+WRONG_TYPE = b"-WRONGTYPE Operation against a key holding the wrong kind of value\r\n"
+
+
+@pytest.fixture(scope="module")
+def server():
+    none = Backends(installed=lambda: ())
+    with (
+        running_engine() as engine,
+        running_server(Settings(store=engine.unix), none) as server,
+    ):
+        yield server
+
+
+@pytest.fixture
+def wire(server):
+    with Wire(port_of(server)) as wire:
+        yield wire
+
+
+def test_what_a_dag_cannot_store_is_one_more_element_and_nothing_is_stored(wire):
+    wire.ask("RPUSH", "list", "x")
+    ops = ["|>", "AI.TENSORSET", "list", "FLOAT", 1, "|>", "AI.TENSORSET", "free", "FLOAT", 1]
+    dag = wire.ask("AI.DAGEXECUTE", "PERSIST", 2, "list", "free", *ops)
+
+    assert dag == b"*3\r\n+OK\r\n+OK\r\n" + WRONG_TYPE
+    assert wire.ask("EXISTS", "free") == b":0\r\n"
+    assert wire.ask("LLEN", "list") == b":1\r\n"
+
+
+def test_what_was_read_for_a_client_is_not_kept_when_it_has_its_reply(server, wire):
+    wire.ask("AI.TENSORSET", "tensor", "FLOAT", 1, "VALUES", 1)
+    before = [client.keys for client in server.clients.values()]
+    wire.ask("AI.TENSORGET", "tensor", "VALUES")
+    wire.ask("AI.TENSORGET", "nothing", "VALUES")
+
+    assert all(a is b.keys for a, b in zip(before, server.clients.values(), strict=True))
