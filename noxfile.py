@@ -179,6 +179,13 @@ def e2e(session: nox.Session) -> None:
 
 
 @nox.session(requires=["wheels"])
+def stores(session: nox.Session) -> None:
+    """Hold what a server relays against the engine itself, which is the Redis on the PATH."""
+    names = ("keys", "transactions", "plain_data", "sorted_sets", "hashes_sets")
+    run_tests(session, "--store", "redis", *(f"tests/test_{name}_oracle.py" for name in names))
+
+
+@nox.session(requires=["wheels"])
 def gpu(session: nox.Session) -> None:
     """Run what needs a GPU, and say what was skipped without one."""
     run_tests(session, "-n", "0", "-m", "gpu")  # one GPU: one process
