@@ -101,6 +101,7 @@ def error_reply(error: Exception) -> Error:
     """
     for kind, line in _LINES:
         if isinstance(error, kind):
-            return Error(line(error))
+            # Whoever raised it may keep it, and with it the frames that it came through.
+            return Error(line(error.with_traceback(None)))
     _log.error("a command failed unexpectedly", exc_info=error)
     return Error(INTERNAL)

@@ -74,6 +74,7 @@ class KnownModels:
     def note(self, place: Place, identity: bytes, runnable: Runnable) -> None:
         """Hears what this server has stored: that need not be built."""
         self._put(place, identity, runnable)
+        self._engine.enter(place.key, runnable)
 
     def forget(self, place: Place) -> None:
         """Hears that this server has removed a key."""

@@ -56,7 +56,8 @@ def store_when_built(
             keys = client.keys
             keys.expect(key, kind)
             keys.set(key, runnable, None, NEW)
-            engine.enter(key, runnable)
+            if client.session is None:
+                engine.enter(key, runnable)  # a remote store does, when it is written
             _tell(engine, key, runnable)
             return OK
 
