@@ -277,6 +277,13 @@ def endurance(session: nox.Session) -> None:
     session.run("python", "tests/endurance.py", *session.posargs)
 
 
+@nox.session(requires=["wheels"])
+def several(session: nox.Session) -> None:
+    """Run a model that is replaced on several servers with one Valkey, a million times."""
+    install_wheels(session, *TEST_TOOLS, extras=all_extras(session))
+    session.run("python", "tests/several_servers.py", *session.posargs)
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check style, formatting, and what imports what."""

@@ -31,7 +31,7 @@ from tensorkeep_server.testing import Wire, running_server
 from tensorkeep_server.testing import port_of as listening
 
 ROOT = Path(__file__).parents[1]
-LISTENS = re.compile(r"127\.0\.0\.1:(\d+)")
+LISTENS = re.compile(r"is ready on .*?127\.0\.0\.1:(\d+)")
 UNFORESEEN = re.compile(r"Traceback|unexpectedly|Exception in|never awaited")
 START_LIMIT, STOP_LIMIT = 90.0, 30.0  # seconds; a busy machine needs 40 to load four frameworks
 
