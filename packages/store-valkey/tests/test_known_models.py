@@ -34,7 +34,7 @@ class Engine:
     def create_script(self, spec, source, created):
         self.building.append((spec, source, created))
 
-    def enter(self, key, runnable, what):
+    def enter(self, key, runnable, what="stored"):
         assert what == "built"
         self.catalog[key] = runnable
 
