@@ -35,7 +35,7 @@ class Engine:
         self.building.append((spec, source, created))
 
     def enter(self, key, runnable, what="stored"):
-        assert what == "built"
+        assert what in {"built", "stored"}
         self.catalog[key] = runnable
 
     def retire(self, key, runnable):
