@@ -69,6 +69,7 @@ class Later:
     def finish(self) -> Reply:
         """Makes the reply, once the work is done."""
         make, self._make = self._make, _no_reply
+        self._abandon = None  # it may refer to whoever has this reply
         try:
             return make()
         except Exception as error:  # noqa: BLE001 - the table names it, or logs it

@@ -63,7 +63,7 @@ def script_execute(request: Request) -> Sequence[Wanted]:
 
 def script_run(request: Request) -> Sequence[Wanted]:
     """Of AI.SCRIPTRUN key function [TIMEOUT ms] INPUTS input ... OUTPUTS ...: as above."""
-    return [*_all(Script, request[1:2]), *_all(Tensor, _up_to_outputs(request, 3))]
+    return [*_all(Script, request[1:2]), *_all(Tensor, _names_in_any_order(request))]
 
 
 def dag(request: Request) -> Sequence[Wanted]:
@@ -90,17 +90,25 @@ def _counted(request: Request, at: int) -> Sequence[Argument]:
 
 
 def _up_to_outputs(request: Request, at: int) -> Sequence[Argument]:
-    """Returns the names from INPUTS to OUTPUTS, from `at` on."""
+    """Returns the names behind INPUTS, which stands at `at` or behind TIMEOUT, up to OUTPUTS."""
+    if at < len(request) and keyword(request[at]) == b"TIMEOUT":
+        at += 2
+    if at >= len(request) or keyword(request[at]) != b"INPUTS":
+        return ()
+    names = request[at + 1 :]
+    return names[: next((n for n, name in enumerate(names) if keyword(name) == b"OUTPUTS"), None)]
+
+
+def _names_in_any_order(request: Request) -> Sequence[Argument]:
+    """Returns the inputs of AI.SCRIPTRUN: sections stand in any order, and `$` is no name."""
     names: list[Argument] = []
     inside = False
-    for place in range(at, len(request)):
-        word = keyword(request[place])
-        if word == b"OUTPUTS":
-            break
-        if word == b"INPUTS":
-            inside = True
+    for name in request[3:]:
+        word = keyword(name)
+        if word in {b"INPUTS", b"OUTPUTS", b"TIMEOUT"}:
+            inside = word == b"INPUTS" or (inside and word == b"TIMEOUT")
         elif inside and word != b"$":
-            names.append(request[place])
+            names.append(name)
     return names
 
 
