@@ -261,6 +261,13 @@ def damage(session: nox.Session) -> None:
 
 
 @nox.session(requires=["wheels"])
+def crashes(session: nox.Session) -> None:
+    """Kill a server with its data in a directory, its engine, or both; see what is lost."""
+    install_wheels(session, *TEST_TOOLS, extras=("server", "onnx", "valkey"))
+    session.run("python", "tests/crash_campaign.py", *session.posargs)
+
+
+@nox.session(requires=["wheels"])
 def attack(session: nox.Session) -> None:
     """Attack the operators that are called harmless, thousands of times, and count what dies."""
     install_wheels(session, *TEST_TOOLS, extras=all_extras(session))
