@@ -117,15 +117,23 @@ class Server:
         """
         until = time.monotonic() + LIMIT
         while time.monotonic() < until:
-            if self._process is None or self._process.poll() is not None:
-                if KILLED_AT_START not in self.log().rstrip().rpartition("\n")[2]:
-                    raise Wrong(f"the server ended by itself: {self.log()[-2000:]}")
-                self.begin()  # as whatever supervises it would
+            self.supervise()
             with suppress(OSError, EOFError), Wire(self.port) as wire:
                 if wire.read("PING") == "PONG":
                     return
             time.sleep(RETRY)
         raise Wrong(f"the server was not back in {LIMIT:g} s: {self.log()[-2000:]}")
+
+    def supervise(self) -> None:
+        """Begins it again if it ended because its engine was killed as it started.
+
+        Raises:
+            Wrong: It has ended otherwise.
+        """
+        if self._process is None or self._process.poll() is not None:
+            if KILLED_AT_START not in self.log().rstrip().rpartition("\n")[2]:
+                raise Wrong(f"the server ended by itself: {self.log()[-2000:]}")
+            self.begin()
 
     def kill(self) -> None:
         """Kills it; the system tells its engine to end."""
@@ -245,20 +253,24 @@ class Writer:
 
     def _look(self) -> None:
         """Reads what is there, as soon as that can be."""
+        version = self._found_version()
+        missing = self._history.settle(version, self._crashes, MAY_MISS[self._found.fsync])
+        self._found.checks += 1
+        self._found.missing += missing > 0
+        self._found.longest_missing = max(self._found.longest_missing, missing)
+
+    def _found_version(self) -> int:
         until = time.monotonic() + LIMIT
         while True:
             try:
-                version = self._value.read(self._connected())
-                break
+                version: int = self._value.read(self._connected())
             except (OSError, EOFError, NotDone, Unsure) as error:
                 self._drop()
                 if time.monotonic() > until:
                     raise Wrong(f"it was not back in {LIMIT:g} s: {error}") from error
                 time.sleep(RETRY)
-        missing = self._history.settle(version, self._crashes, MAY_MISS[self._found.fsync])
-        self._found.checks += 1
-        self._found.missing += missing > 0
-        self._found.longest_missing = max(self._found.longest_missing, missing)
+            else:
+                return version
 
     def _connected(self) -> Wire:
         if self._wire is None:
@@ -347,6 +359,7 @@ class Campaign:
     def _kill_engine(self) -> None:
         until = time.monotonic() + LIMIT
         while not self._server.kill_engine():
+            self._server.supervise()
             if time.monotonic() > until:
                 raise Wrong(f"there was no engine for {LIMIT:g} s")
             time.sleep(RETRY)

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tensorkeep.commands.args import Args
+from tensorkeep.commands.errors import CommandError
 from tensorkeep.commands.numerals import (
     add_long_doubles,
     parse_bound,
@@ -23,7 +24,6 @@ from tensorkeep.commands.numerals import (
 )
 from tensorkeep.errors import InvalidTensor
 from tensorkeep.tensor import DType
-from tensorkeep_server.errors import CommandError
 from tensorkeep_server.wire_tensor import read_tensor
 
 

@@ -10,9 +10,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from tensorkeep import leftovers
 from tensorkeep.commands.args import Args
+from tensorkeep.commands.errors import CommandError
 from tensorkeep_memory.range_bounds import Ranks, take_ranks, take_scores, take_words
 from tensorkeep_memory.values.sorted_set import SortedSet
-from tensorkeep_server.errors import CommandError
 
 LONG = b"x" * 65
 

@@ -1,6 +1,7 @@
 """Models and scripts are built once for all clients, tried again, and freed with their keys."""
 
 import asyncio
+from typing import Any
 from weakref import WeakValueDictionary
 
 import pytest
@@ -12,6 +13,8 @@ from tensorkeep_valkey.built_models import Place
 from tensorkeep_valkey.known_models import KnownModels
 from tensorkeep_valkey.reads import Storing
 from tensorkeep_valkey.record_layout import CONTENT, FIELDS, encode_fields, pieces_of
+
+NO_BACKEND: Any = None  # nothing is run
 
 PLACE = Place(3, b"m")
 ONE = Storing(b"1", Model)
@@ -72,7 +75,7 @@ class Connections:
 
 
 def model(spec=None, blob=b"blob"):
-    return Model(spec or ModelSpec("FAKE"), blob, LoadedModel(None, (), ()), None)
+    return Model(spec or ModelSpec("FAKE"), blob, LoadedModel(None, (), ()), NO_BACKEND)
 
 
 def stored(runnable, identity):
@@ -195,7 +198,7 @@ def test_what_replaced_it_may_be_built_already_or_be_being_built(known, engine, 
         (([None] * (len(FIELDS) + len(CONTENT)), 1), WrongType),
         ((StoreError("WRONGTYPE Operation against a key"), 1), WrongType),
         ((StoreError("ERR the connection was lost"), StoreError("ERR")), StoreError),
-        (stored(Script(ScriptSpec("FAKE"), b"", None, None), b"2"), WrongType),
+        (stored(Script(ScriptSpec("FAKE"), b"", None, NO_BACKEND), b"2"), WrongType),
     ],
 )
 def test_what_is_gone_meanwhile_is_told_and_not_remembered(known, connections, replies, error):

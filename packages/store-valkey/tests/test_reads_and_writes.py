@@ -3,6 +3,7 @@
 import socket
 import threading
 import time
+from typing import Any
 
 import hiredis
 import numpy as np
@@ -27,14 +28,19 @@ from tensorkeep_valkey.testing import PRESENT, running_engine
 from tensorkeep_valkey.values import StoredValues
 from tensorkeep_valkey.writes import decode_writes, encode_writes, knows_no_script
 
+NO_BACKEND: Any = None  # nothing is run
+
 SMALL = Tensor.from_values(DType.INT8, (3,), [1, 2, 3])
 LARGE = Tensor.from_numpy(np.arange(30_000, dtype=np.int64))
-MODEL = Model(ModelSpec("FAKE", tag="v1"), b"blob", LoadedModel(None, ("x",), ("y",)), None)
+MODEL = Model(ModelSpec("FAKE", tag="v1"), b"blob", LoadedModel(None, ("x",), ("y",)), NO_BACKEND)
 LARGE_MODEL = Model(
-    ModelSpec("FAKE", batching=Batching(4)), bytes(33 * 2**20), LoadedModel(None, (), ()), None
+    ModelSpec("FAKE", batching=Batching(4)),
+    bytes(33 * 2**20),
+    LoadedModel(None, (), ()),
+    NO_BACKEND,
 )
-SMALL_SCRIPT = Script(ScriptSpec("FAKE"), b"def f(x): pass", None, None)
-LARGE_SCRIPT = Script(ScriptSpec("FAKE"), b"#" * 100_000, None, None)
+SMALL_SCRIPT = Script(ScriptSpec("FAKE"), b"def f(x): pass", None, NO_BACKEND)
+LARGE_SCRIPT = Script(ScriptSpec("FAKE"), b"#" * 100_000, None, NO_BACKEND)
 
 
 class Engine:

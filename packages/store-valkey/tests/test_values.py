@@ -1,5 +1,7 @@
 """The values of a command: what was read is handed out, what it changes is noted."""
 
+from typing import Any
+
 import pytest
 
 from tensorkeep.errors import KeyMissing, StoreError, WrongType
@@ -8,8 +10,10 @@ from tensorkeep.store import Record, Wanted
 from tensorkeep.tensor import DType, Tensor
 from tensorkeep_valkey.values import DROPPED, Change, StoredValues
 
+NO_BACKEND: Any = None  # nothing is run
+
 TENSOR = Tensor.from_values(DType.INT8, (1,), [1])
-MODEL = Model(ModelSpec("FAKE"), b"", LoadedModel(None, (), ()), None)
+MODEL = Model(ModelSpec("FAKE"), b"", LoadedModel(None, (), ()), NO_BACKEND)
 
 
 def read(kind, value):
@@ -103,7 +107,7 @@ def test_the_last_of_several_values_stays_and_so_does_the_first_expectation():
     assert values.changes == {b"k": Change(Tensor, TENSOR)}
 
 
-@pytest.mark.parametrize("value", [b"text", None, 1, Record(ModelSpec("FAKE"), (), (), lambda: ())])
+@pytest.mark.parametrize("value", [b"text", None, 1, Record(ModelSpec("FAKE"), (), (), ())])
 def test_only_tensors_models_and_scripts_can_be_stored(value):
     with pytest.raises(TypeError, match="a tensor, model or script can be stored"):
         StoredValues().set(b"k", value)

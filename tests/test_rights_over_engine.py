@@ -1,0 +1,110 @@
+"""Who may not touch a key at the engine may not touch it with an AI command either."""
+
+import pytest
+
+from tensorkeep.backends import Backends
+from tensorkeep.testing.fake_backend import FakeBackend
+from tensorkeep_server.settings import Settings
+from tensorkeep_server.testing import Wire, WireError, port_of, running_server
+from tensorkeep_valkey.testing import DEFAULT, PRESENT, running_engine
+
+MODEL = '{"op": "identity"}'
+RUN = ("AI.MODELEXECUTE", "mine:m", "INPUTS", 1)
+USER = ("on", ">pw", "+@all", "-@dangerous")
+
+
+@pytest.fixture(scope="module", params=PRESENT)
+def engine(request):
+    with running_engine(request.param) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="module")
+def server(engine):
+    backends = Backends(installed=lambda: ())
+    backends.add("ONNX", FakeBackend())
+    with running_server(Settings(store=engine.unix), backends) as server:
+        with Wire(port_of(server)) as wire:
+            for key in ("mine", "theirs"):
+                for name in ("x", "y"):
+                    wire.ask("AI.TENSORSET", f"{key}:{name}", "FLOAT", 1, "VALUES", 1)
+                wire.ask("AI.MODELSTORE", f"{key}:m", "ONNX", "CPU", "BLOB", MODEL)
+            assert wire.ask("ACL", "SETUSER", "some", *USER, "~mine:*") == b"+OK\r\n"
+        yield server
+
+
+@pytest.fixture
+def wire(server):
+    with Wire(port_of(server)) as wire:
+        assert wire.ask("AUTH", "some", "pw") == b"+OK\r\n"
+        yield wire
+
+
+def test_a_user_does_with_its_own_keys_what_it_likes(wire):
+    assert wire.ask("AI.TENSORSET", "mine:z", "FLOAT", 1, "VALUES", 1) == b"+OK\r\n"
+    assert wire.ask(*RUN, "mine:x", "OUTPUTS", 1, "mine:y") == b"+OK\r\n"
+    assert wire.read("AI.TENSORGET", "mine:y", "VALUES")[-1] == b"1"
+    assert wire.ask("AI.MODELSTORE", "mine:n", "ONNX", "CPU", "BLOB", MODEL) == b"+OK\r\n"
+    assert wire.ask("AI.MODELDEL", "mine:n") == b"+OK\r\n"
+
+
+@pytest.mark.parametrize("key", ["theirs:x", "theirs:nothing"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("AI.TENSORGET", "{}", "VALUES"),
+        ("AI.TENSORSET", "{}", "FLOAT", 1, "VALUES", 2),
+        ("AI.MODELSTORE", "{}", "ONNX", "CPU", "BLOB", MODEL),
+        ("AI.MODELGET", "{}", "META"),
+        ("AI.MODELDEL", "{}"),
+        ("AI.SCRIPTGET", "{}", "META"),
+        ("AI.SCRIPTDEL", "{}"),
+        ("AI.INFO", "{}"),
+        ("AI.MODELEXECUTE", "{}", "INPUTS", 1, "mine:x", "OUTPUTS", 1, "mine:y"),
+        (*RUN, "{}", "OUTPUTS", 1, "mine:y"),
+        (*RUN, "mine:x", "OUTPUTS", 1, "{}"),
+        ("AI.SCRIPTEXECUTE", "{}", "f", "INPUTS", 1, "mine:x", "OUTPUTS", 1, "mine:y"),
+        ("AI.DAGEXECUTE", "LOAD", 1, "{}", "|>", "AI.TENSORGET", "{}", "VALUES"),
+    ],
+)
+def test_a_key_of_others_is_refused_whether_it_is_there_or_not(wire, words, key):
+    reply = wire.read(*[str(word).replace("{}", key) for word in words])
+
+    assert isinstance(reply, WireError), reply
+    assert reply.startswith("NOPERM"), reply
+
+
+def test_a_dag_persists_nothing_under_a_key_of_others(wire, engine):
+    ops = ["|>", "AI.TENSORSET", "theirs:new", "FLOAT", 1]
+    reply = wire.ask("AI.DAGEXECUTE", "PERSIST", 1, "theirs:new", *ops)
+
+    assert b"-NOPERM" in reply
+    with Wire(engine.port) as direct:
+        assert direct.ask("EXISTS", "theirs:new") == b":0\r\n"
+
+
+def test_nothing_of_others_was_changed(wire, server):
+    assert wire.ask("AI.TENSORSET", "theirs:x", "FLOAT", 1, "VALUES", 9)[:7] == b"-NOPERM"
+    with Wire(port_of(server)) as anybody:
+        assert anybody.read("AI.TENSORGET", "theirs:x", "VALUES")[-1] == b"1"
+
+
+def test_a_transaction_with_a_key_of_others_does_nothing(wire):
+    wire.ask("MULTI")
+    assert wire.ask("AI.TENSORSET", "theirs:x", "FLOAT", 1, "VALUES", 9)[:7] == b"-NOPERM"
+    assert wire.ask("EXEC")[:10] == b"-EXECABORT"
+
+
+def test_who_has_not_said_its_password_may_do_nothing():
+    none = Backends(installed=lambda: ())
+    with running_engine(DEFAULT, "--requirepass", "secret") as engine:
+        url = engine.unix.replace("unix://", "unix://:secret@")
+        with (
+            running_server(Settings(store=url), none) as server,
+            Wire(port_of(server)) as wire,
+        ):
+            assert wire.ask("AI.TENSORGET", "x", "VALUES")[:7] == b"-NOAUTH"
+            assert wire.ask("AI.TENSORSET", "x", "FLOAT", 1)[:7] == b"-NOAUTH"
+            assert wire.ask("GET", "x")[:7] == b"-NOAUTH"
+            assert wire.ask("AUTH", "secret") == b"+OK\r\n"
+            assert wire.ask("AI.TENSORSET", "x", "FLOAT", 1) == b"+OK\r\n"
