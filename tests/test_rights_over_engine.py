@@ -108,3 +108,18 @@ def test_who_has_not_said_its_password_may_do_nothing():
             assert wire.ask("GET", "x")[:7] == b"-NOAUTH"
             assert wire.ask("AUTH", "secret") == b"+OK\r\n"
             assert wire.ask("AI.TENSORSET", "x", "FLOAT", 1) == b"+OK\r\n"
+
+
+@pytest.mark.parametrize("command", ["set", "rename", "persist"])
+def test_of_several_outputs_none_is_stored_by_who_lacks_a_command(server, engine, command):
+    with Wire(engine.port) as direct, Wire(port_of(server)) as wire:
+        if b"redis_version:6" in direct.ask("INFO", "server"):
+            pytest.skip("what a user may do cannot be asked from within scripts before 7.0")
+        direct.ask("ACL", "SETUSER", "lacking", "reset", *USER, f"-{command}", "~mine:*")
+        wire.ask("AUTH", "lacking", "pw")
+        small = ("|>", "AI.TENSORSET", "mine:small", "INT8", 1)
+        large = ("|>", "AI.TENSORSET", "mine:large", "INT8", 100_000)
+        reply = wire.ask("AI.DAGEXECUTE", "PERSIST", 2, "mine:small", "mine:large", *small, *large)
+
+        assert b"-NOPERM" in reply
+        assert direct.ask("EXISTS", "mine:small", "mine:large") == b":0\r\n"

@@ -45,9 +45,37 @@ local function refuse(reply)
   return reply
 end
 
+-- The engine looks at the user's rights command by command, when others have changed something
+-- already: so all are asked for first. Before 7.0 that cannot be asked.
+local function permits(...)
+  return not redis.acl_check_cmd or redis.acl_check_cmd(...)
+end
+
+local function permitted(key, action, expiry, waiting)
+  if action == 'SET' and not permits('SET', key, '') then
+    return 'SET'
+  elseif action == 'DROP' and not permits('DEL', key) then
+    return 'DEL'
+  elseif action == 'TAKE' then
+    if not permits('RENAME', waiting, key) then
+      return 'RENAME'
+    elseif expiry == '' and not permits('PERSIST', key) then
+      return 'PERSIST'
+    end
+  end
+  if expiry ~= '' and not permits('PEXPIREAT', key, expiry) then
+    return 'PEXPIREAT'
+  end
+end
+
 local at = 2
 for i = 1, count do
   local kind, action, words = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 3])
+  local waiting = action == 'TAKE' and KEYS[tonumber(ARGV[at + 4])]
+  local lacking = permitted(KEYS[i], action, ARGV[at + 2], waiting)
+  if lacking then
+    return refuse(redis.error_reply('NOPERM this user may not do ' .. lacking .. ' on this key'))
+  end
   if kind ~= '*' then
     local right, there, failure = found(KEYS[i], kind)
     if failure then
