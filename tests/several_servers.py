@@ -17,7 +17,7 @@ import threading
 import time
 from collections import Counter
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -192,7 +192,17 @@ def main() -> int:
     console = Console(stderr=True)
     found = several(chosen.servers, chosen.clients, chosen.requests, console)
     if chosen.json:
-        print(json.dumps(asdict(found), indent=1))
+        print(
+            json.dumps(
+                {
+                    "servers": found.servers,
+                    "seconds": found.seconds,
+                    "counts": dict(found.counts),
+                    "wrong": dict(found.wrong),
+                },
+                indent=1,
+            )
+        )
     else:
         Console().print(
             f"{found.servers} servers, {found.counts['requests']:,} requests in"
