@@ -70,7 +70,7 @@ def open_onnx(path: Path) -> Callable[[Array], Any]:
 
 def open_torch(path: Path) -> Callable[[Array], Any]:
     """Load a TorchScript archive."""
-    import torch  # noqa: PLC0415 - see above
+    import torch  # noqa: PLC0415 - large, and only for this
 
     torch.set_num_threads(1)
     with warnings.catch_warnings():
@@ -104,7 +104,7 @@ def open_tf(path: Path) -> Callable[[Array], Any]:
 
 def open_tflite(path: Path) -> Callable[[Array], Any]:
     """Open an interpreter of LiteRT."""
-    from ai_edge_litert.interpreter import Interpreter  # noqa: PLC0415 - see above
+    from ai_edge_litert.interpreter import Interpreter  # noqa: PLC0415 - large, and only for this
 
     interpreter = Interpreter(str(path), num_threads=1)
     (given,), (returned,) = interpreter.get_input_details(), interpreter.get_output_details()
@@ -207,7 +207,7 @@ def scripted(wire: Wire) -> Command:
 
 def called_script() -> Callable[[], object]:
     """Compile the script in this process."""
-    import torch  # noqa: PLC0415 - see above
+    import torch  # noqa: PLC0415 - large, and only for this
 
     unit = torch.jit.CompilationUnit(SUM)
     a = torch.arange(1.0, 5).reshape(2, 2)

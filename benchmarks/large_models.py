@@ -79,7 +79,7 @@ def _tf(weights: NDArray[np.float32]) -> bytes:
 
 def _tflite(weights: NDArray[np.float32]) -> bytes:
     import flatbuffers  # noqa: PLC0415 - only if asked for
-    from ai_edge_litert import schema_py_generated as schema  # noqa: PLC0415 - see above
+    from ai_edge_litert import schema_py_generated as schema  # noqa: PLC0415 - large, and only for this
 
     def tensor(name: str, shape: list[int], buffer: int) -> Any:  # noqa: ANN401 - untyped
         made = schema.TensorT()

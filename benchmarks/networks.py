@@ -82,14 +82,14 @@ def _picture(ops: Any, x: Any, weights: _Weights) -> Any:  # noqa: ANN401 - a fr
     return ops.matmul(pooled, weights(8, 10))
 
 
-def _cnn(ops: Any, x: Any, weights: _Weights) -> Any:  # noqa: ANN401 - see above
+def _cnn(ops: Any, x: Any, weights: _Weights) -> Any:  # noqa: ANN401 - a framework's own
     h = ops.relu(ops.patches(x, weights(4, 4, 1, 16), 2))
     h = ops.relu(ops.patches(h, weights(3, 3, 16, 32), 2))
     return ops.matmul(ops.mean(h, (1, 2)), weights(32, 10))
 
 
-def _transformer(ops: Any, x: Any, weights: _Weights) -> Any:  # noqa: ANN401 - see above
-    def heads(h: Any) -> Any:  # noqa: ANN401 - see above
+def _transformer(ops: Any, x: Any, weights: _Weights) -> Any:  # noqa: ANN401 - a framework's own
+    def heads(h: Any) -> Any:  # noqa: ANN401 - a framework's own
         return ops.transpose(ops.reshape(h, (-1, _LENGTH, _HEADS, _WIDTH // _HEADS)), (0, 2, 1, 3))
 
     for _ in range(_LAYERS):
@@ -121,23 +121,23 @@ def _torch(make: Callable[[Any, Any, _Weights], Any], x: Array) -> bytes:
             return torch.matmul(a, torch.from_numpy(b) if isinstance(b, np.ndarray) else b)
 
         @staticmethod
-        def softmax(a: Any) -> Any:  # noqa: ANN401 - see above
+        def softmax(a: Any) -> Any:  # noqa: ANN401 - a framework's own
             return torch.softmax(a, -1)
 
         @staticmethod
-        def mean(a: Any, axes: tuple[int, ...]) -> Any:  # noqa: ANN401 - see above
+        def mean(a: Any, axes: tuple[int, ...]) -> Any:  # noqa: ANN401 - a framework's own
             return a.mean(axes)
 
         @staticmethod
-        def reshape(a: Any, shape: tuple[int, ...]) -> Any:  # noqa: ANN401 - see above
+        def reshape(a: Any, shape: tuple[int, ...]) -> Any:  # noqa: ANN401 - a framework's own
             return a.reshape(shape)
 
         @staticmethod
-        def transpose(a: Any, axes: tuple[int, ...]) -> Any:  # noqa: ANN401 - see above
+        def transpose(a: Any, axes: tuple[int, ...]) -> Any:  # noqa: ANN401 - a framework's own
             return a.permute(axes)
 
         @staticmethod
-        def patches(a: Any, kernel: Array, stride: int) -> Any:  # noqa: ANN401 - see above
+        def patches(a: Any, kernel: Array, stride: int) -> Any:  # noqa: ANN401 - a framework's own
             weight = torch.from_numpy(np.ascontiguousarray(kernel.transpose(3, 2, 0, 1)))
             out = torch.nn.functional.conv2d(a.permute(0, 3, 1, 2), weight, stride=stride)
             return out.permute(0, 2, 3, 1)
@@ -149,7 +149,7 @@ def _torch(make: Callable[[Any, Any, _Weights], Any], x: Array) -> bytes:
     return file.getvalue()
 
 
-def _tf_graph(make: Callable[[Any, Any, _Weights], Any], x: Array) -> Any:  # noqa: ANN401 - see above
+def _tf_graph(make: Callable[[Any, Any, _Weights], Any], x: Array) -> Any:  # noqa: ANN401 - a framework's own
     import tensorflow as tf  # noqa: PLC0415 - only if asked for
 
     class Ops:
@@ -164,7 +164,7 @@ def _tf_graph(make: Callable[[Any, Any, _Weights], Any], x: Array) -> Any:  # no
             return tf.transpose(a, axes)
 
         @staticmethod
-        def patches(a: Any, kernel: Array, stride: int) -> Any:  # noqa: ANN401 - see above
+        def patches(a: Any, kernel: Array, stride: int) -> Any:  # noqa: ANN401 - a framework's own
             return tf.nn.conv2d(a, kernel, stride, "VALID")
 
     with tf.Graph().as_default() as graph:

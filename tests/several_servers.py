@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 MODEL, X = "several-m", "several-x"
 AT_ONCE = 16  # runs that a client sends at a time
 _OK = b"+OK\r\n"
+_COUNTING = threading.Lock()
 
 
 def version_of_model(number: int) -> bytes:
@@ -117,12 +118,17 @@ def run_and_read(wire: Wire, name: str, versions: Versions, left: list[int], fou
     message = (run + read) * AT_ONCE
     each = len(_OK) + len(b"$16\r\n") + 16 + 2
     while left[0] > 0:
-        left[0] -= AT_ONCE
+        with _COUNTING:
+            left[0] -= AT_ONCE
         before = versions.stored
         wire.socket.sendall(message)
         got = b""
         while len(got) < each * AT_ONCE:
-            part = wire.socket.recv(1 << 16)
+            try:
+                part = wire.socket.recv(1 << 16)
+            except TimeoutError:  # an error among the replies makes them shorter
+                found.wrong[f"replies that are too short: {got[-200:]!r}"] += 1
+                return
             if not part:
                 found.wrong["a connection was closed"] += 1
                 return
@@ -141,7 +147,8 @@ def run_and_read(wire: Wire, name: str, versions: Versions, left: list[int], fou
                 wrong = "a value that is mixed"
             if wrong:
                 found.wrong[wrong] += 1
-        found.counts["requests"] += AT_ONCE
+        with _COUNTING:
+            found.counts["requests"] += AT_ONCE
 
 
 def several(servers: int, clients: int, requests: int, console: Console) -> Found:

@@ -41,7 +41,6 @@ from tensorkeep_server.commands.ai.script_execute import read_script_execute, sc
 from tensorkeep_server.commands.ai.scripts import stored_script
 from tensorkeep_server.commands.ai.tensors import (
     let_go,
-    most_bytes,
     stored_tensor,
 )
 from tensorkeep_server.dag_plan import SEPARATOR, Dialect, Draft, read_dag
@@ -77,7 +76,7 @@ def _read_tensor_set(op: Sequence[Argument], draft: Draft[Client]) -> None:
     if len(op) < 4:  # noqa: PLR2004 - the operation, name, type, and a size or data
         raise CommandError("wrong number of arguments for 'AI.TENSORSET' command")
     ready = draft.ready.get((draft.end, len(op)))
-    tensor = ready() if ready else read_tensor(Args(op, 2), most_bytes(draft.store))
+    tensor = ready() if ready else read_tensor(Args(op, 2), draft.store.server.most_bytes)
     # VALUES may be followed by any word, so the tensor itself must tell.
     ends_in_data = keyword(op[-2]) == b"BLOB" and tensor.blob is op[-1]
     draft.put(bytes(op[1]), tensor, ends_in_data=ends_in_data)
@@ -231,7 +230,7 @@ def run_dag(dialect: Dialect[Client], client: Client, args: Args) -> Reply | Lat
             running = reply
             reply.then(partial(later.resolve, reply.finish))
 
-    in_steps(client.server.engine.soon, _read_ahead(args, most_bytes(client)), begin)
+    in_steps(client.server.engine.soon, _read_ahead(args, client.server.most_bytes), begin)
     return later
 
 

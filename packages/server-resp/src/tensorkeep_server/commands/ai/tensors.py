@@ -60,7 +60,7 @@ def tensor_set(client: Client, request: TensorSet) -> Reply | Later:
     later = prepare_tensor_set(client, request)
     if later is not None:
         return later
-    return _store(client, request.key, read_tensor(request.content, most_bytes(client)))
+    return _store(client, request.key, read_tensor(request.content, client.server.most_bytes))
 
 
 def prepare_tensor_set(client: Client, request: TensorSet) -> Later | None:
@@ -78,7 +78,9 @@ def prepare_tensor_set(client: Client, request: TensorSet) -> Later | None:
 
         later.resolve(store)
 
-    in_steps(client.server.engine.soon, read_tensor_in_steps(content, most_bytes(client)), done)
+    in_steps(
+        client.server.engine.soon, read_tensor_in_steps(content, client.server.most_bytes), done
+    )
     return later
 
 
@@ -91,11 +93,6 @@ def let_go(args: Args) -> None:
 def _store(client: Client, key: bytes, tensor: Tensor) -> Reply:
     client.keys.set(key, tensor, None, NEW)
     return OK
-
-
-def most_bytes(client: Client) -> int:
-    """Returns the most bytes that a tensor without data may have."""
-    return client.server.settings.limits.max_bulk
 
 
 # --------------------------------------------------------------------------- AI.TENSORGET
