@@ -6,8 +6,9 @@ of others. The clock is an argument.
 
 from __future__ import annotations
 
-import re
 from typing import Final, NamedTuple
+
+from tensorkeep_server.sizes_of_memory import read_size
 
 
 class OutputLimit(NamedTuple):
@@ -26,17 +27,6 @@ class OutputLimit(NamedTuple):
 
 DEFAULT_LIMIT: Final = OutputLimit(32 * 1024 * 1024, 8 * 1024 * 1024, 60)  # Redis' own
 
-_UNITS: Final = {
-    b"": 1,
-    b"b": 1,
-    b"k": 10**3,
-    b"kb": 2**10,
-    b"m": 10**6,
-    b"mb": 2**20,
-    b"g": 10**9,
-    b"gb": 2**30,
-}
-_SIZE: Final = re.compile(rb"([0-9]{1,18})([a-z]*)")
 _ALIASES: Final = {b"replica": b"slave"}
 _FIXED: Final = {
     b"normal": OutputLimit(0, 0, 0),
@@ -69,24 +59,19 @@ def read_limits(word: bytes) -> OutputLimit | None:
         kind = _ALIASES.get(kind, kind)
         if kind not in {*_FIXED, b"pubsub"}:
             raise ValueError("Invalid client class specified in buffer limit configuration.")
-        sizes = [_read_size(size) for size in words[at + 1 : at + 4]]
-        if None in sizes or not words[at + 3].isdigit():
+        try:
+            limit = OutputLimit(*(read_size(size.decode()) for size in words[at + 1 : at + 4]))
+            if not words[at + 3].isdigit():
+                raise ValueError("seconds have no unit")
+        except ValueError as error:
             raise ValueError(
                 "Error in hard, soft or soft_seconds setting in buffer limit configuration."
-            )
-        limit = OutputLimit(*(size or 0 for size in sizes))
+            ) from error
         if kind == b"pubsub":
             found = limit
         elif limit != _FIXED[kind]:
             raise ValueError("only the limit of the class pubsub can be changed")
     return found
-
-
-def _read_size(word: bytes) -> int | None:
-    """Reads a number of bytes such as `32mb`."""
-    match = _SIZE.fullmatch(word.lower())
-    unit = _UNITS.get(match[2]) if match else None
-    return None if match is None or unit is None else int(match[1]) * unit
 
 
 class Arrears:
