@@ -59,19 +59,25 @@ def read_limits(word: bytes) -> OutputLimit | None:
         kind = _ALIASES.get(kind, kind)
         if kind not in {*_FIXED, b"pubsub"}:
             raise ValueError("Invalid client class specified in buffer limit configuration.")
-        try:
-            limit = OutputLimit(*(read_size(size.decode()) for size in words[at + 1 : at + 4]))
-            if not words[at + 3].isdigit():
-                raise ValueError("seconds have no unit")
-        except ValueError as error:
-            raise ValueError(
-                "Error in hard, soft or soft_seconds setting in buffer limit configuration."
-            ) from error
+        limit = _read_limit(words[at + 1 : at + 4])
         if kind == b"pubsub":
             found = limit
         elif limit != _FIXED[kind]:
             raise ValueError("only the limit of the class pubsub can be changed")
     return found
+
+
+def _read_limit(words: list[bytes]) -> OutputLimit:
+    """Reads hard, soft and seconds, of which the last has no unit."""
+    try:
+        if words[2].isdigit():
+            return OutputLimit(*(read_size(word.decode()) for word in words))
+        reason = None
+    except ValueError as error:
+        reason = error
+    raise ValueError(
+        "Error in hard, soft or soft_seconds setting in buffer limit configuration."
+    ) from reason
 
 
 class Arrears:
