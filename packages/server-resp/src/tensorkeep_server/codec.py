@@ -21,6 +21,7 @@ from typing import Final
 import numpy as np
 
 from tensorkeep.commands.args import Argument, Request
+from tensorkeep_server.client_memory import ARGUMENT, Held
 
 # From this size on, a bulk gets memory of its own. Below, copying costs less than one more read
 # from the socket.
@@ -182,6 +183,21 @@ class RequestParser:
     def close(self) -> None:
         """Lets go of what was read of a request: nothing more comes."""
         self._forget()
+
+    def held(self) -> Held:
+        """Returns how many bytes are kept of a request that is not whole yet."""
+        if self._unread or not (self._missing or self._line):
+            return Held(unparsed=len(self._line))
+        large, part = len(self._large), len(self._part)
+        received = large - len(self._rest) or part
+        # Of the argument that is being received, all was announced.
+        begun = large or part + self._part_missing
+        whole = self._announced - max(begun - 2, 0)
+        return Held(
+            unparsed=len(self._line) + received,
+            room=len(self._rest),
+            arguments=whole + ARGUMENT * len(self._arguments),
+        )
 
     def wants(self) -> memoryview | None:
         """Says where the next bytes belong.

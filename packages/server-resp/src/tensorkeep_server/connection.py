@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Generator
 from math import inf
 from time import perf_counter
 from typing import TYPE_CHECKING, Final, cast
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Final, cast
 from tensorkeep.commands.errors import CommandError, Refused
 from tensorkeep.commands.reply import Error, Several
 from tensorkeep_server.calls import call
+from tensorkeep_server.client_memory import CONNECTION, Held
 from tensorkeep_server.encoding import encode
 from tensorkeep_server.errors import error_reply
 from tensorkeep_server.hangups import hang_up
@@ -87,6 +89,7 @@ class Connection(asyncio.BufferedProtocol):
         self._making = False  # a long reply is made in portions, as the client takes them
         self._pushed = 0  # bytes of messages among what is to be sent
         self._arrears = Arrears()
+        self._filled = False  # something stays in its buffers beyond a turn
 
     # ------------------------------------------------------------------ the transport's calls
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -114,6 +117,8 @@ class Connection(asyncio.BufferedProtocol):
             close=self.close,
             drop=self.drop,
             push=self.push,
+            held=self.held,
+            descriptor=self._descriptor,
         )
         self._registered = True
         if len(server.clients) >= server.max_clients:
@@ -126,6 +131,7 @@ class Connection(asyncio.BufferedProtocol):
             transport.close()
         else:
             server.clients[self.client.id] = self.client
+            self._report()
 
     def _first_keys(self) -> LocalKeys:
         """Returns what a new client finds under its keys."""
@@ -162,6 +168,7 @@ class Connection(asyncio.BufferedProtocol):
             *(client.id, client.address, self._reason or exc or "the client closed it"),
         )
         server.clients.pop(client.id, None)
+        server.clients_memory.forget(client)
         server.counters["total_commands_processed"] += client.commands_done
         later, self._later = self._later, None
         steps = (client.discard, client.hear_nothing)
@@ -201,6 +208,9 @@ class Connection(asyncio.BufferedProtocol):
             ):
                 self.client.active_at = time.time()
                 self._join_turn()
+            else:
+                self.client.active_at = time.time()
+                self._report()
         except Exception as error:  # noqa: BLE001 - logged
             self.fail(error)
 
@@ -216,6 +226,29 @@ class Connection(asyncio.BufferedProtocol):
             self._join_turn()
         except Exception as error:  # noqa: BLE001 - logged
             self.fail(error)
+
+    # ------------------------------------------------------------------ what it holds
+    def held(self) -> Held:
+        """Returns how many bytes the client holds."""
+        out, transaction = self._out, self.client.transaction
+        if len(out) > _MANY_PIECES:  # messages, nearly all
+            waiting = self._pushed
+        else:
+            waiting = sum(len(each) for each in out if not isinstance(each, Generator))
+        sent = self._transport.get_write_buffer_size()
+        return self._inbox.held()._replace(
+            queued=0 if transaction is None else transaction.size,
+            unread=sent + waiting,
+            pieces=len(out) + bool(sent),
+        )
+
+    def _report(self) -> None:
+        """Lets the server know how much the client holds, now that it may be another amount."""
+        if self._closing:
+            return
+        size = self.held().total
+        self._filled = size > CONNECTION
+        self._server.clients_memory.note(self.client, size)
 
     # ------------------------------------------------------------------ reading
     def _pause_reading(self) -> None:
@@ -309,6 +342,8 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.close()
         else:
             self._go_on()
+        if self._filled or not self._writable or self.client.transaction is not None:
+            self._report()
 
     def _go_on(self) -> None:
         """Comes back in the next turn, waits, or reads more."""

@@ -7,14 +7,17 @@ nothing is done just now. No socket, and no clock: when to stop is asked of whoe
 from __future__ import annotations
 
 from collections import deque
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
+from tensorkeep_server.client_memory import size_of
 from tensorkeep_server.codec import RequestParser
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tensorkeep.commands.args import Request
+    from tensorkeep_server.client_memory import Held
     from tensorkeep_server.codec import Limits, ProtocolError
 
 PORTION: Final = 16 * 1024
@@ -25,6 +28,9 @@ What does not look like that is parsed as it came; to take it apart would only m
 
 _SAMPLE: Final = slice(1024, 1280)  # bytes that are looked at, behind the head of a request
 _DENSE: Final = 12  # line breaks among them
+
+_FEW: Final = 16
+_MANY_SMALL: Final = 8 * PORTION  # bytes that the requests of a portion take at most, as objects
 
 BACKLOG: Final = 1024 * 1024
 """Bytes that a client may send ahead while nothing is done for it."""
@@ -62,6 +68,19 @@ class Inbox:
     def error(self) -> ProtocolError | None:
         """How the client broke the protocol, once all that it sent before was taken out."""
         return None if self.requests else self.parser.error
+
+    def held(self) -> Held:
+        """Returns how many bytes of what the client has sent are kept here."""
+        held = self.parser.held()
+        if not (self.requests or self.ahead):
+            return held
+        # More requests than these come from one portion, and are small.
+        waiting = sum(map(size_of, islice(self.requests, _FEW)))
+        if len(self.requests) > _FEW:
+            waiting += _MANY_SMALL
+        return held._replace(
+            unparsed=held.unparsed + len(self.ahead), arguments=held.arguments + waiting
+        )
 
     def room(self) -> memoryview:
         """Returns where to receive: a large argument's own memory, or the shared buffer."""

@@ -11,6 +11,7 @@ from tensorkeep.commands.args import keyword
 from tensorkeep.commands.command import NO_MULTI
 from tensorkeep.commands.errors import Refused
 from tensorkeep.commands.reply import RESP2, Error, Simple
+from tensorkeep_server.client_memory import size_of
 from tensorkeep_server.codec import Unread
 from tensorkeep_server.errors import NO_MEMORY
 
@@ -62,6 +63,7 @@ def queue(client: Client, transaction: Transaction, command: Command, args: Args
         raise Refused("ERR Command not allowed inside a transaction")
     if not transaction.failed and not client.watch.changed:
         transaction.queue.append((command, args))
+        transaction.size += size_of(args.items)
     return _QUEUED
 
 

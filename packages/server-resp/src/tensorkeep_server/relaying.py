@@ -57,6 +57,8 @@ class RelayingConnection(Connection):
                 self._join_turn()
             else:
                 self._transport.write(data)
+            if not self._writable:
+                self._report()
         except Exception as error:  # noqa: BLE001 - logged
             self.fail(error)
 

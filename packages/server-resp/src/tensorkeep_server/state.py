@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
 from tensorkeep.watch import Watch
+from tensorkeep_server.client_memory import ClientsMemory, Held
 from tensorkeep_server.dag_memory import DagMemory
 from tensorkeep_server.notifications import MISSES
 from tensorkeep_server.output_limit import DEFAULT_LIMIT, OutputLimit
@@ -51,6 +52,7 @@ class Server:
         address: Where the server listens, for people.
         store: Where keys and their values are.
         clients: The connected clients by id.
+        clients_memory: What they hold.
         model_chunk_size: Bytes of the pieces in which MODELGET hands out a blob.
         max_clients: Connections beyond it are refused.
         port: The TCP port, 0 for none.
@@ -82,6 +84,7 @@ class Server:
     clients: dict[int, Client]
     model_chunk_size: int
     max_clients: int
+    clients_memory: ClientsMemory = field(default_factory=ClientsMemory)
     port: int = 0
     lua_time_limit: int = 5000
     backends_path: str = BACKENDS_PATH
@@ -148,10 +151,12 @@ class Transaction:
     Attributes:
         queue: The commands in order, each with a cursor at its first argument.
         failed: Whether a command was refused, so that none will be done.
+        size: Bytes that the arguments take.
     """
 
     queue: list[tuple[Command, Args]] = field(default_factory=list)
     failed: bool = False
+    size: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -169,6 +174,8 @@ class Client:
         drop: Closes the connection at once, what was not sent yet is lost; is told why.
         push: Sends what answers no request, behind all that was answered so far: encoded pieces,
             and how many bytes they have.
+        held: Returns how many bytes it holds.
+        descriptor: Number of its socket; negative for none.
         database: Number of the selected database.
         version: RESP version spoken.
         name: Set by CLIENT SETNAME.
@@ -197,6 +204,8 @@ class Client:
     close: Callable[[str], None]
     drop: Callable[[str], None]
     push: Callable[[Sequence[Blob], int], None]
+    held: Callable[[], Held] = Held
+    descriptor: int = -1
     database: int = 0
     version: Version = 2
     name: str = ""
@@ -238,6 +247,7 @@ class Client:
         """
         self.close = self.drop = _ignore
         self.push = _ignore
+        self.held = Held
 
     def hear_nothing(self) -> None:
         """Ends all subscriptions, and MONITOR."""

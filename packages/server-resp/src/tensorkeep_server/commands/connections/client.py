@@ -96,9 +96,10 @@ def _lines(clients: Iterable[Client]) -> str:
 def _line(client: Client, now: float) -> str:
     """Describes a connection with the fields of Redis 7.0 and 7.2, in their order.
 
-    Zeros stand for what does not exist here: descriptors, and the memory of a connection's
-    buffers.
+    Zeros stand for what does not exist here: buffers that a connection has of its own while
+    nothing is in them.
     """
+    held = client.held()
     subscriptions = client.server.subscriptions
     unix_socket = client.server.settings.unix_socket
     flags = "".join(
@@ -119,7 +120,7 @@ def _line(client: Client, now: float) -> str:
         "id": client.id,
         "addr": client.address,
         "laddr": client.local_address,
-        "fd": 0,
+        "fd": client.descriptor,
         "name": client.name,
         "age": int(now - client.connected_at),
         "idle": int(now - client.active_at),
@@ -129,17 +130,17 @@ def _line(client: Client, now: float) -> str:
         "psub": subscriptions.patterns.count(client),
         "ssub": subscriptions.shard_channels.count(client),
         "multi": -1 if client.transaction is None else len(client.transaction.queue),
-        "qbuf": 0,
-        "qbuf-free": 0,
-        "argv-mem": 0,
-        "multi-mem": 0,
+        "qbuf": held.unparsed,
+        "qbuf-free": held.room,
+        "argv-mem": held.arguments,
+        "multi-mem": held.queued,
         "rbs": 0,
         "rbp": 0,
         "obl": 0,
-        "oll": 0,
-        "omem": 0,
-        "tot-mem": 0,
-        "events": "r",
+        "oll": held.pieces,
+        "omem": held.unread,
+        "tot-mem": held.total,
+        "events": "rw" if held.unread else "r",
         "cmd": client.last_command or "NULL",
         "user": "default",
         "redir": -1,
@@ -269,9 +270,11 @@ COMMANDS: Final[tuple[Command, ...]] = (
                 tips=_CHANGING,
                 differences=(
                     Difference(
-                        "Tells of each connection its descriptor, and the memory of its buffers.",
-                        "Zeros stand there.",
-                        "Neither is known in Python.",
+                        "A connection keeps buffers while nothing is in them: `qbuf-free`, `rbs`.",
+                        "`qbuf-free` is what is still to come of a large argument; `rbs`, `rbp` and"
+                        " `obl` are 0, and `omem` has all that waits to be read.",
+                        "All connections receive into one buffer, and replies are sent as they"
+                        " lie.",
                     ),
                 ),
             ),
