@@ -294,8 +294,10 @@ def test_a_worker_that_died_while_it_waited_costs_nobody_an_error(alone):
 
 def has_ended(pid):
     """Returns whether a process has closed all its files, perhaps before anybody was told."""
+    process = Path(f"/proc/{pid}")
     try:
-        return " Z " in Path(f"/proc/{pid}/stat").read_text()
+        # Its files are open as long as one of its threads is there, which may outlive the first.
+        return " Z " in (process / "stat").read_text() and len([*(process / "task").iterdir()]) == 1
     except OSError:
         return True
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import mmap
 import pickle
+from contextlib import suppress
 from functools import lru_cache
 from time import monotonic
 from typing import TYPE_CHECKING, Final, cast
@@ -81,17 +82,15 @@ class Worker:
         self._scripts: dict[int, object] = {}
 
     def serve(self) -> None:
-        """Does what the server asks for, until it closes the connection."""
-        while True:
-            try:
+        """Does what the server asks for, until it closes the connection, in the middle or not."""
+        with suppress(EOFError, ConnectionError):
+            while True:
                 packet, files = self._channel.receive()
-            except (EOFError, ConnectionError):
-                return
-            try:
-                self._do(messages.decode_to_worker(packet), files)
-            finally:
-                close_all(files)
-            self._tell_figures()
+                try:
+                    self._do(messages.decode_to_worker(packet), files)
+                finally:
+                    close_all(files)
+                self._tell_figures()
 
     @property
     def _hooks(self) -> Hooks:
