@@ -20,4 +20,5 @@ def test_a_worker_whose_server_closes_the_connection_while_it_works_ends_without
 
     worker.serve()
 
+    theirs.close()
     os.close(writing)
