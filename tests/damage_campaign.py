@@ -45,7 +45,7 @@ BACKENDS = ("ONNX", "TORCH", "TF", "TFLITE")
 KEPT = 200  # keys that must be there in the end
 SEVERAL = 8  # keys that damaged models are stored under
 # Its own setting would wait a minute for each model that is never built.
-OPTIONS = ("--model-load-timeout", "10000")
+OPTIONS = ("--store-timeout", "10000")
 
 
 @dataclass

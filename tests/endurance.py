@@ -48,7 +48,7 @@ FRAMEWORKS = {
     "TF": "tensorflow",
     "TFLITE": "ai_edge_litert",
 }
-OPTIONS = ("--model-load-timeout", "10000")  # its own would wait a minute for each that never ends
+OPTIONS = ("--store-timeout", "10000")  # its own would wait a minute for each that never ends
 WORKER_MEMORY = 3000  # MB
 SAMPLES = 120  # looks at the processes
 LARGE = 150_528  # floats: a picture of 224 by 224

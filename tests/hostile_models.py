@@ -305,6 +305,12 @@ def script(body: str) -> bytes:
     return f"{head}    x = tensors[0]\n    {body}\n".encode()
 
 
+def script_doubling() -> bytes:
+    """Is compiled for ever: the type of each line is twice as long as that of the line before."""
+    pairs = "".join(f"    x{n + 1} = (x{n}, x{n})\n" for n in range(50))
+    return script(f"x0 = (x, x)\n{pairs}    return x")
+
+
 # --------------------------------------------------------------------------- TF
 def _field(number: int, value: int | bytes) -> bytes:
     """Returns a field of a protobuf."""
@@ -592,6 +598,7 @@ CATALOGUE: tuple[Hostile, ...] = (
     ),
     Hostile("torch-growing", "TORCH", "leak", "run", torch_growing, _X, (of([1]),), of([1])),
     # Scripts of TORCH
+    Hostile("script-doubling-types", "TORCH", "endless", "store", script_doubling, function="f"),
     Hostile(
         "script-remainder",
         "TORCH",

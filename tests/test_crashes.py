@@ -10,7 +10,7 @@ import re
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Event, Thread
@@ -481,25 +481,46 @@ def test_models_that_want_all_memory_are_refused_it(serving, wire, hostile):
     assert serving.memory() < 2**30
 
 
-@pytest.mark.skipif(find_spec("onnxruntime") is None, reason="ONNX Runtime is not installed")
-def test_a_model_that_is_never_built_is_given_up_and_others_are_stored_meanwhile(
+@pytest.mark.skipif(
+    find_spec("onnxruntime") is None or find_spec("torch") is None,
+    reason="ONNX Runtime or torch is not installed",
+)
+def test_what_is_never_built_is_given_up_and_others_are_stored_and_run_meanwhile(
     environment, start
 ):
-    (hostile,) = hostile_models.all_of("ONNX", does="endless", when="store")
-    divide = next(hostile_models.all_of("ONNX", does="SIGFPE", when="run"))
-    options = ("--model-load-timeout", "4000")
-    with start(*options) as serving, serving.wire() as wire, serving.wire() as other:
-        assert wire.read(*divide.store("other")) == "OK"  # ONNX Runtime is imported
+    endless = [*hostile_models.all_of("ONNX", "TORCH", does="endless", when="store")]
+    assert [each.name for each in endless] == [
+        "onnx-doubling-functions",
+        "torch-setstate",
+        "script-doubling-types",
+    ]
+    doubling, _, script = endless
+    requests = [each.store(each.name) for each in endless]
+    requests += [
+        ["AI.MODELSET", "old", "ONNX", "CPU", "BLOB", doubling.make()],
+        ["AI.SCRIPTSET", "older", "CPU", "SOURCE", script.make()],
+    ]
+    imported = [
+        next(hostile_models.all_of(name, does="SIGFPE", when="run")) for name in ("ONNX", "TORCH")
+    ]
+    with start("--store-timeout", "4000") as serving, ExitStack() as opened:
+        other, *wires = [opened.enter_context(serving.wire()) for _ in range(1 + len(requests))]
+        for each in imported:
+            assert other.read(*each.store("imported")) == "OK"
         began = time.monotonic()
-        wire.send(*hostile.store("endless"))
+        for wire, request in zip(wires, requests, strict=True):
+            wire.send(*request)
         store(other, "quick", DOUBLE)
-        assert other.read(*divide.store("another")) == "OK"
+        assert run(other, "quick", [1]) == [2]
+        for each in imported:
+            assert other.read(*each.store("another")) == "OK"
         others = time.monotonic() - began
-        error = wire.reply().decode()
+        errors = [wire.reply().decode() for wire in wires]
         seconds = time.monotonic() - began
+        assert other.read("EXISTS", *(request[1] for request in requests)) == 0
 
-    print(f"{error!r} after {seconds:.2f} s; two others were stored within {others:.2f} s")
-    assert "took longer than 4 s" in error
+    print(f"{errors!r} after {seconds:.2f} s; others were stored within {others:.2f} s")
+    assert {*errors} == {"-ERR building it took longer than 4 s, the --store-timeout\r\n"}
     assert others < seconds
     assert 4.0 <= seconds < 4.0 + NOISE
 

@@ -7,6 +7,7 @@ import math
 import weakref
 from dataclasses import replace
 from threading import current_thread
+from time import sleep
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from tensorkeep.device import Device
 from tensorkeep.engine import Engine
 from tensorkeep.errors import (
     BackendNotInstalled,
+    BuildTookTooLong,
     DeviceUnavailable,
     EngineClosed,
     ModelRejected,
@@ -847,3 +849,27 @@ def test_a_memory_limit_that_a_backend_cannot_keep_is_said_once(make, caplog, li
 def test_without_a_memory_limit_nothing_is_said(bench, caplog):
     bench.create()
     assert not caplog.messages
+
+
+# ------------------------------------------------------------------ builds beyond their time
+def test_a_build_in_this_process_that_goes_on_beyond_its_time_is_given_up(make, caplog):
+    """Others are built meanwhile, and what comes of it in the end is freed."""
+    bench = make(EngineConfig(store_timeout=0.05))
+    got = []
+    blob = json.dumps({"op": "slow_create", "seconds": 30}).encode()
+    bench.engine.create_model(ModelSpec("FAKE"), blob, lambda *result: got.append(result))
+    while not got:
+        sleep(0.01)  # threads have the time of a clock
+        bench.loop.advance(0.1)
+    assert type(got[0][1]) is BuildTookTooLong
+    assert str(got[0][1]) == "building it took longer than 0.05 s, the --store-timeout"
+    assert f"{len(blob)} bytes, goes on being built in this process" in caplog.text
+    assert "cannot be ended: it is given up" in caplog.text
+    assert bench.run(bench.create("multiply", by=2), [1]) == [[2]]
+
+    bench.fake.hurry.set()
+    bench.loop.run_until(lambda: not bench.engine.busy)
+    kept = bench.create()  # behind what frees it
+    assert bench.run(kept, [1]) == [[1]]
+    assert bench.fake.backend_stats()["models"] == 1
+    assert len(got) == 1

@@ -262,8 +262,8 @@ def test_building_beyond_its_time_is_an_error_that_names_the_setting(make):
             raise WorkerTookTooLong("killed")
         return ""
 
-    with pytest.raises(BuildTookTooLong, match="longer than 7 s, the MODEL_LOAD_TIMEOUT"):
-        make(slow, model_load_timeout=7).model()
+    with pytest.raises(BuildTookTooLong, match="longer than 7 s, the --store-timeout"):
+        make(slow, store_timeout=7).model()
 
 
 def test_a_slow_build_keeps_no_other_model_from_being_stored(bench):

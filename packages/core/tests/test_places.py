@@ -34,7 +34,7 @@ def places(isolation, isolate="auto", **options):
 def test_workers_are_started_when_something_is_first_to_run_there_with_their_settings():
     isolation = FakeIsolation()
     config = EngineConfig(
-        isolate="all", worker_memory=7, recycle_workers_after=8, model_load_timeout=9, sandbox=False
+        isolate="all", worker_memory=7, recycle_workers_after=8, store_timeout=9, sandbox=False
     )
     found = Places(isolation.backends(), config)
     assert isolation.options is None

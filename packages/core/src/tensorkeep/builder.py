@@ -1,9 +1,13 @@
 """Building and freeing models and scripts, away from the thread that serves clients.
 
 What takes seconds, importing a framework, building a model and compiling a script, happens on
-threads of its own: in this process one after another, in workers outside several at once. What is
-brief has a thread that never waits for those: finding out where a model goes, and having workers
-outside free one. Everything here is called on the loop's thread, and calls back there.
+threads of its own: in this process one after another, in workers outside several at once, and more
+than several where they keep others waiting. What is brief has a thread that never waits for those:
+finding out where a model goes, and having workers outside free one. Everything here is called on
+the loop's thread, and calls back there.
+
+A build has a time. Beyond it a worker outside is ended. In this process nothing can be ended: who
+waits is told, the thread is given up, and another takes its place.
 """
 
 from __future__ import annotations
@@ -23,15 +27,16 @@ from tensorkeep.errors import (
     InternalError,
     ModelRejected,
     TensorkeepError,
+    TooManyBuilds,
     WorkerDied,
     WorkerTookTooLong,
     text_of,
 )
 from tensorkeep.hook_results import is_ours
+from tensorkeep.loader import Loader
 from tensorkeep.memory import in_large_pages, join
 from tensorkeep.model import Model, Runnable, Script
 from tensorkeep.naming import kind_of
-from tensorkeep.worker import Loader
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,6 +56,8 @@ _log = logging.getLogger(__name__)
 _R = TypeVar("_R", Model, Script)
 
 _AT_ONCE: Final = 8  # things that are built at the same time in workers outside this process
+_PATIENCE: Final = 1.0  # seconds for which one of those keeps others waiting
+_MOST_STUCK: Final = 32  # builds that go on beyond their time in this process
 
 
 class _Once:
@@ -69,6 +76,11 @@ class _Once:
         self._done: Callable[[Any, TensorkeepError | None], None] | None = done
         self._waiting = waiting
         waiting.add(self)
+
+    @property
+    def told(self) -> bool:
+        """Whether it has been called."""
+        return self._done is None
 
     def __call__(self, result: object, error: TensorkeepError | None) -> None:
         done, self._done = self._done, None
@@ -102,11 +114,11 @@ class Builder:
         self._on_idle = on_idle
         self._lines = lines
         self._strict_batching = config.strict_batching
-        self._load_timeout = config.model_load_timeout
+        self._timeout = config.store_timeout
         self._worker_memory = config.worker_memory
-        self._brief = Loader(loop, "tensorkeep-brief")
+        self._brief = Loader(loop, "tensorkeep-brief", patience=_PATIENCE)
         self._here = Loader(loop, "tensorkeep-loader")
-        self._outside = Loader(loop, "tensorkeep-outside", _AT_ONCE)
+        self._outside = Loader(loop, "tensorkeep-outside", _AT_ONCE, _PATIENCE)
         self._pending = 0
         self._told: set[str] = set()  # backends of which the log says what they cannot
         self._waiting: set[_Once] = set()
@@ -239,7 +251,7 @@ class Builder:
                 raise ModelRejected(f"Requests cannot share runs of this model: {reason}")
             return Model(spec, blob, loaded, backend, placement)
 
-        self._create(spec, place, build, done)
+        self._create(spec, sum(map(len, pieces)), place, build, done)
 
     def create_script(
         self,
@@ -256,11 +268,12 @@ class Builder:
             native = backend.script_create(spec, source, self._options)
             return Script(spec, source, native, backend, placement)
 
-        self._create(spec, place, build, done)
+        self._create(spec, len(source), place, build, done)
 
     def _create(
         self,
         spec: ModelSpec | ScriptSpec,
+        size: int,
         place: Callable[[], tuple[bytes, Placement]],
         build: Callable[[Backend, Placement, bytes], _R],
         done: Callable[[_R | None, TensorkeepError | None], None],
@@ -269,16 +282,11 @@ class Builder:
 
         def created(runnable: _R | None, error: TensorkeepError | None) -> None:
             if runnable is not None:
-                # Weakly: what the interpreter keeps until the model dies must not keep the engine,
-                # from which the model may be reached.
-                job, name = _what_to_free(runnable)
-                # The key is known to `stats` once it is stored.
-                end = (ref(self), job, name, kind_of(runnable), runnable.stats)
-                finalize(runnable, _free, *end, isolated=runnable.placement.isolated).atexit = False
+                self._free_in_the_end(runnable)
             once(runnable, error)
 
         def placed(found: tuple[bytes, Placement] | None, error: TensorkeepError | None) -> None:
-            if found is None:
+            if found is None or once.told:
                 once(None, error)
                 return
             blob, placement = found
@@ -288,12 +296,34 @@ class Builder:
                     once(None, error)
                     return
                 job = partial(self._built, spec, build, backend, placement, blob)
-                self._submit(self._loader_of(placement), job, created)
+                # Outside it is the worker that is ended.
+                within = 0.0 if placement.isolated else self._timeout
+                self._submit(self._loader_of(placement), job, created, within, beyond)
 
-            self._load(spec.backend, placement, loaded)
+            if not placement.isolated and self._here.stuck >= _MOST_STUCK:
+                once(None, TooManyBuilds(_MOST_STUCK))
+            else:
+                self._load(spec.backend, placement, loaded)
+
+        def beyond() -> None:
+            _log.warning(
+                "a model or script of backend %s, %d bytes, goes on being built in this process"
+                " beyond its time and cannot be ended: it is given up",
+                *(spec.backend, size),
+            )
+            once(None, BuildTookTooLong(self._timeout))
 
         if not self._refused(once):
-            self._submit(self._brief, place, placed)
+            self._submit(self._brief, place, placed, self._timeout, beyond)
+
+    def _free_in_the_end(self, runnable: Runnable) -> None:
+        """Has something freed when nobody uses it any more."""
+        # Weakly: what the interpreter keeps until the model dies must not keep the engine, from
+        # which the model may be reached.
+        job, name = _what_to_free(runnable)
+        # The key is known to `stats` once it is stored.
+        end = (ref(self), job, name, kind_of(runnable), runnable.stats)
+        finalize(runnable, _free, *end, isolated=runnable.placement.isolated).atexit = False
 
     def _built(
         self,
@@ -310,13 +340,19 @@ class Builder:
         except WorkerDied as error:
             raise BuildCrashed(error.cause) from error
         except WorkerTookTooLong as error:
-            raise BuildTookTooLong(self._load_timeout) from error
+            raise BuildTookTooLong(self._timeout) from error
         except BaseException as error:  # a plugin may raise anything
             if is_ours(error):
                 raise
             raise ModelRejected(text_of(error)) from error
 
-    def _submit(self, loader: Loader, job: Callable[[], object], done: Callable[..., None]) -> None:
+    def _submit(
+        self,
+        loader: Loader,
+        job: Callable[[], object],
+        done: Callable[..., None],
+        *limit: Any,  # noqa: ANN401 - passed on: the time it has, and who is told
+    ) -> None:
         def finished(result: object, failure: BaseException | None) -> None:
             self._pending -= 1
             try:
@@ -331,7 +367,7 @@ class Builder:
                 self._on_idle()
 
         self._pending += 1
-        loader.submit(job, finished)
+        loader.submit(job, finished, *limit)
 
     def free(
         self, job: Callable[[], None], name: str, kind: str, stats: RunStats, *, isolated: bool

@@ -12,7 +12,7 @@ Clients that give up after five seconds and send a run again, as redis-py does f
 get the error first, unless the run has waited long before it began.
 """
 
-LOAD_TIMEOUT: Final = 60.0
+STORE_TIMEOUT: Final = 60.0
 """Seconds that the building of a model or script may take by default."""
 
 
@@ -68,7 +68,8 @@ class EngineConfig:
         worker_memory: Bytes that a worker outside this process may take; 0 sets no limit, None
             leaves it to the kind of worker.
         recycle_workers_after: Runs after which such a worker is replaced; 0 for never.
-        model_load_timeout: Seconds that the building of a model or script may take there.
+        store_timeout: Seconds that the building of a model or script may take. Outside this
+            process it is ended then; in it, it is given up and goes on for as long as it likes.
         sandbox: Whether such workers are kept from files and the network, where the system can.
     """
 
@@ -86,7 +87,7 @@ class EngineConfig:
     isolate: str = "none"
     worker_memory: int | None = None
     recycle_workers_after: int = 0
-    model_load_timeout: float = LOAD_TIMEOUT
+    store_timeout: float = STORE_TIMEOUT
     sandbox: bool = True
 
     @property

@@ -255,15 +255,30 @@ class BuildCrashed(ModelRejected):
 
 
 class BuildTookTooLong(ModelRejected):
-    """The building of a model or script was ended, for it went on beyond its time.
+    """The building of a model or script went on beyond its time: it was ended, or is given up.
 
     Attributes:
         limit: Seconds that it may take.
     """
 
     def __init__(self, limit: float) -> None:
-        super().__init__(f"building it took longer than {limit:g} s, the MODEL_LOAD_TIMEOUT")
+        super().__init__(f"building it took longer than {limit:g} s, the --store-timeout")
         self.limit = limit
+
+
+class TooManyBuilds(ModelRejected):
+    """So many builds go on beyond their time in this process that no more is begun.
+
+    Attributes:
+        number: How many.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(
+            f"{number} models or scripts go on being built in the server's process beyond their"
+            " time, and cannot be ended: no more are built there"
+        )
+        self.number = number
 
 
 class WorkersUnavailable(TensorkeepError):

@@ -15,7 +15,8 @@ A backend never sees commands, keys, queues or batching. It may raise whatever i
 engine turns that into `ModelRejected` or `RunFailed` with its text. What a hook returns is checked
 once: a result of another kind than is said here (a generator, or what has still to be awaited, from
 `async def`; a subclass of `Tensor`) is an error of that one call. Calls come from several threads
-at once; only `model_create` and `script_create` come one at a time.
+at once; only `model_create` and `script_create` come one at a time, where none goes on beyond
+`EngineConfig.store_timeout`.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
-from tensorkeep.config import LOAD_TIMEOUT, BackendOptions
+from tensorkeep.config import STORE_TIMEOUT, BackendOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -44,7 +44,7 @@ class WorkerOptions:
     backend: BackendOptions = field(default_factory=BackendOptions)
     memory: int | None = None
     recycle_after: int = 0
-    load_timeout: float = LOAD_TIMEOUT
+    load_timeout: float = STORE_TIMEOUT
     sandbox: bool = True
 
 

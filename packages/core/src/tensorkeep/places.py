@@ -196,6 +196,6 @@ def _options(config: EngineConfig) -> WorkerOptions:
         backend=config.backend_options,
         memory=config.worker_memory,
         recycle_after=config.recycle_workers_after,
-        load_timeout=config.model_load_timeout,
+        load_timeout=config.store_timeout,
         sandbox=config.sandbox,
     )

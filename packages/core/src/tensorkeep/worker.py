@@ -1,4 +1,4 @@
-"""The only file that starts threads: workers that run batches, the loader, and the watchdog.
+"""The only file that starts threads: workers that run batches, the watchdog, and what others ask.
 
 A worker takes batches through a queue and gives outcomes back on the loop's thread, a burst of
 them in one hop. Whoever takes a batch and returns outcomes is a worker: one in another process
@@ -11,7 +11,7 @@ import logging
 from collections import deque
 from contextlib import suppress
 from queue import SimpleQueue
-from threading import Event, RLock, Thread
+from threading import Event, Thread
 from time import clock_gettime, monotonic, pthread_getcpuclockid, sleep
 from typing import TYPE_CHECKING, Final, Protocol
 from weakref import WeakSet
@@ -92,7 +92,7 @@ class Outbox:
         self._items.append((outcomes, worker, done))
         if not self._announced:
             self._announced = True
-            _tell(self._loop, self._drain)
+            tell(self._loop, self._drain)
 
     def _drain(self) -> None:
         # Cleared first: what is added from here on announces itself again.
@@ -161,69 +161,6 @@ class ThreadWorker:
             del batch
             self._outbox.put(outcomes, self)
             del outcomes, context, failed
-
-
-class Loader:
-    """Threads for what takes long and must not disturb: imports, and building models.
-
-    Args:
-        loop: Where to call back.
-        name: Name of the threads.
-        most: How many jobs are done at the same time. A further thread is started when all there
-            are have something to do.
-    """
-
-    def __init__(self, loop: Loop, name: str, most: int = 1) -> None:
-        self._loop = loop
-        self._name = name
-        self._most = most
-        self._jobs: SimpleQueue[tuple[Callable[[], object], Callable[..., None]] | None] = (
-            SimpleQueue()
-        )
-        self._lock = RLock()  # guards what follows; freeing submits from within anything
-        self._threads = 1
-        self._todo = 0  # jobs that wait or are being done
-        start_thread(name, self._work)
-
-    def submit(self, job: Callable[[], object], done: Callable[..., None]) -> None:
-        """Does a job and calls `done(result, error)` on the loop's thread; from any thread."""
-        with self._lock:
-            self._todo += 1
-            more = self._threads < min(self._todo, self._most)
-            self._threads += more
-        self._jobs.put((job, done))
-        if more:
-            try:
-                start_thread(self._name, self._work)
-            except RuntimeError:  # there can be no more: those there are do it, later
-                with self._lock:
-                    self._threads -= 1
-
-    def stop(self) -> None:
-        """Ends the threads once they have done what they were given."""
-        with self._lock:
-            threads = self._threads
-        for _ in range(threads):
-            self._jobs.put(None)
-
-    def _work(self) -> None:
-        while (item := self._jobs.get()) is not None:
-            job, done = item
-            # Handed over in a box that is empty once it was taken: this thread must not keep a
-            # model alive, and it may be some time until it gets on.
-            box: list[tuple[object, BaseException | None]] = []
-            try:
-                box.append((job(), None))
-            except BaseException as error:  # noqa: BLE001 - handed to `done`, which decides
-                box.append((None, error))
-            with self._lock:
-                self._todo -= 1
-            _tell(self._loop, _unpack, box, done)
-            del item, job, done, box
-
-
-def _unpack(box: list[tuple[object, BaseException | None]], done: Callable[..., None]) -> None:
-    done(*box.pop())
 
 
 class Watchdog:
@@ -296,7 +233,7 @@ class Watchdog:
             )
 
 
-def _tell(loop: Loop, callback: Callable[..., object], *args: object) -> None:
+def tell(loop: Loop, callback: Callable[..., object], *args: object) -> None:
     """Calls back on the loop's thread; once the loop is closed, nobody is left to be told."""
     while True:
         try:

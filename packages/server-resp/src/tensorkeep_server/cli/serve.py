@@ -250,14 +250,14 @@ def serve(  # noqa: PLR0913 - one parameter for each setting is the point
             " never.",
         ),
     ] = _ENGINE.recycle_workers_after,
-    model_load_timeout: Annotated[
+    store_timeout: Annotated[
         int,
         _setting(
             min=1000,
-            help="Milliseconds after which the building of a model or script in such a process is"
-            " ended.",
+            help="Milliseconds after which the storing of a model or script ends with an error:"
+            " its building is ended in such a process, and given up in the server's own.",
         ),
-    ] = round(_ENGINE.model_load_timeout * _MILLISECONDS),
+    ] = round(_ENGINE.store_timeout * _MILLISECONDS),
     sandbox: Annotated[
         bool,
         _setting(
@@ -371,7 +371,7 @@ def serve(  # noqa: PLR0913 - one parameter for each setting is the point
             isolate=_isolated(context, isolate),
             worker_memory=None if worker_memory is None else worker_memory * MEGABYTE,
             recycle_workers_after=recycle_workers_after,
-            model_load_timeout=model_load_timeout / _MILLISECONDS,
+            store_timeout=store_timeout / _MILLISECONDS,
             sandbox=sandbox,
         ),
         model_chunk_size=model_chunk_size,

@@ -343,7 +343,7 @@ OF_DEVICES: Final = Difference(
 OF_BUILDING: Final = Difference(
     "A model or script that its framework crashes over while it is loaded ends the server; one"
     " whose loading has no end keeps all others from being stored.",
-    "An error with the cause, or after `--model-load-timeout` (60 s); the key keeps what it had,"
+    "An error with the cause, or after `--store-timeout` (60 s); the key keeps what it had,"
     " and others are stored meanwhile.",
     "No request may end the server.",
 )

@@ -183,7 +183,7 @@ def stored_script(client: Client, key: bytes) -> Script:
 
 OF_SIZE: Final = Difference(
     "Compiles whatever it is given, for as long as it takes, while no client is served.",
-    "It is compiled in a worker, for at most `--model-load-timeout`, and others are served.",
+    "It is compiled in a worker, for at most `--store-timeout`, and others are served.",
     "A script of 831 bytes took 5 s, and one of 170 never ended.",
 )
 
