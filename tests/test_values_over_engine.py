@@ -1,5 +1,7 @@
 """Our own commands over an engine: what cannot be stored, and what is kept for an idle client."""
 
+import socket
+
 import pytest
 
 from tensorkeep.backends import Backends
@@ -43,3 +45,17 @@ def test_what_was_read_for_a_client_is_not_kept_when_it_has_its_reply(server, wi
     wire.ask("AI.TENSORGET", "nothing", "VALUES")
 
     assert all(a is b.keys for a, b in zip(before, server.clients.values(), strict=True))
+
+
+def test_a_client_that_ends_while_a_command_of_the_engines_blocks_takes_nothing(server, wire):
+    with Wire(port_of(server)) as leaving:
+        leaving.send("BLPOP", "later", 0)
+        while b"cmd=blpop" not in wire.ask("CLIENT", "LIST"):
+            pass
+        leaving.socket.shutdown(socket.SHUT_WR)
+        with pytest.raises(EOFError):
+            leaving.reply()
+    while b"cmd=blpop" in wire.ask("CLIENT", "LIST"):
+        pass
+    wire.ask("RPUSH", "later", "kept")
+    assert wire.ask("LPOP", "later") == b"$4\r\nkept\r\n"

@@ -288,6 +288,41 @@ def test_a_client_that_half_closes_still_gets_what_it_asked_for(wire):
     assert wire.reply() == b"$10\r\nlast words\r\n"
 
 
+def test_a_client_that_half_closes_gets_what_its_tensors_are_read_for(wire):
+    asked = [
+        request("SET", "k", "v"),
+        request("AI.TENSORSET", "t", "UINT8", 1, "VALUES", 7),
+        request("GET", "k"),
+        request("AI.TENSORGET", "t", "VALUES"),
+    ]
+    wire.socket.sendall(b"".join(asked))
+    wire.socket.shutdown(socket.SHUT_WR)
+    assert [wire.reply() for _ in asked] == [b"+OK\r\n"] * 2 + [b"$1\r\nv\r\n", b"*1\r\n:7\r\n"]
+    with pytest.raises(EOFError):
+        wire.reply()
+
+
+def test_a_client_that_half_closes_is_not_waited_for_by_a_run(server, ready, connect, fake):
+    leaving = connect()
+    leaving.socket.sendall(request("ECHO", "x") + request(*execute("block", target="never")))
+    leaving.socket.shutdown(socket.SHUT_WR)
+    eventually(lambda: len(server.clients) == 1)
+    fake.release()
+    assert ready.ask("EXISTS", "never") == b":0\r\n"
+
+
+def test_a_run_behind_other_commands_goes_with_its_client(server, ready, connect, fake):
+    ready.send(*execute("block"))
+    fake.await_calls("model_run")
+    leaving = connect()
+    leaving.socket.sendall(request("ECHO", "x") + request(*execute("double", target="never")))
+    eventually(lambda: len(server.engine.lanes["CPU"].queue) == 1)
+    leaving.close()
+    eventually(lambda: len(server.engine.lanes["CPU"].queue) == 0)
+    fake.release()
+    assert ready.reply() == b"+OK\r\n"
+
+
 def send_until_it_blocks(wire, data, most):
     """Sends copies of some data until nobody takes them any more; returns how many bytes went."""
     wire.socket.setblocking(False)
@@ -344,6 +379,7 @@ def slow(monkeypatch, server, seconds):
     monkeypatch.setitem(server.commands._by_name, b"PING", replace(ping, handle=handle))
 
 
+@pytest.mark.memory_store("the time of PING is the engine's, which serves others between")
 def test_others_are_served_between_the_requests_of_one_pipeline(server, connect, monkeypatch):
     slow(monkeypatch, server, 0.01)
     greedy, other = connect(), connect()
@@ -444,7 +480,11 @@ def test_what_only_looks_like_http_is_answered(wire, word):
         (lambda wire: wire.send("QUIT"), "QUIT"),
         (lambda wire: wire.socket.sendall(b"*x\r\n"), "invalid multibulk length"),
         (lambda wire: wire.socket.sendall(b"POST\r\n"), "it spoke HTTP"),
-        (lambda wire: wire.send("CLIENT", "KILL", "SKIPME", "no"), "CLIENT KILL"),
+        pytest.param(
+            lambda wire: wire.send("CLIENT", "KILL", "SKIPME", "no"),
+            "CLIENT KILL",
+            marks=pytest.mark.memory_store("only the client's connection to the engine is closed"),
+        ),
     ],
     ids=["closed", "quit", "protocol", "http", "kill"],
 )
@@ -472,14 +512,15 @@ def test_an_unexpected_failure_is_logged_and_answered_neutrally(server, wire, mo
     def broken(*_):
         raise ZeroDivisionError("secret")
 
-    ping = server.commands.get(b"ping")
-    monkeypatch.setitem(server.commands._by_name, b"PING", replace(ping, handle=broken))
+    asked = ("AI.CONFIG", "GET", "MODEL_CHUNK_SIZE")
+    config = server.commands.get(b"ai.config")
+    monkeypatch.setitem(server.commands._by_name, b"AI.CONFIG", replace(config, handle=broken))
     with caplog.at_level(logging.ERROR):
-        assert wire.ask("PING") == b"-ERR internal error, see the server's log\r\n"
+        assert wire.ask(*asked) == b"-ERR internal error, see the server's log\r\n"
     assert "secret" in caplog.text
-    half = replace(ping, handle=lambda *_: [1, "no reply"])
-    monkeypatch.setitem(server.commands._by_name, b"PING", half)
-    assert wire.ask("PING") == b"-ERR internal error, see the server's log\r\n"
+    half = replace(config, handle=lambda *_: [1, "no reply"])
+    monkeypatch.setitem(server.commands._by_name, b"AI.CONFIG", half)
+    assert wire.ask(*asked) == b"-ERR internal error, see the server's log\r\n"
     assert wire.ask("ECHO", "goes on") == b"$7\r\ngoes on\r\n"
 
 

@@ -236,11 +236,13 @@ class Session(Protocol):
         version: Version of the protocol that the client speaks, 2 or 3.
         database: Number of the selected database.
         in_transaction: Whether commands are being queued (MULTI).
+        waits: Whether a command was relayed and is not done that may block, such as BLPOP.
     """
 
     version: Version
     database: int
     in_transaction: bool
+    waits: bool
 
     def mutes(self) -> bool:
         """Tells whether the reply to a command of the front end's own is left out (CLIENT REPLY).

@@ -146,8 +146,8 @@ class Connection(asyncio.BufferedProtocol):
         """
         self._reason = self._reason or "the client closed it"
         inbox = self._inbox
-        left = inbox.requests or inbox.ahead or self._making
-        self._ended = self._later is None and not self._closing and bool(left)
+        left = inbox.requests or inbox.ahead or self._busy
+        self._ended = bool(left) and not self._closing and not self._blocked
         if self._ended:
             self._reading = False
         return self._ended
@@ -276,7 +276,7 @@ class Connection(asyncio.BufferedProtocol):
         Args:
             ended: Whether it sends no more; what it has sent may not have been read.
         """
-        if self._lost or self._reading or self._later is None:
+        if self._lost or self._reading or not self._blocked:
             return
         try:
             if ended:
@@ -291,6 +291,11 @@ class Connection(asyncio.BufferedProtocol):
     def _busy(self) -> bool:
         """Whether what was asked for before must be answered first."""
         return self._making or self._later is not None or not self._writable
+
+    @property
+    def _blocked(self) -> bool:
+        """Whether the client waits for what may take long, and is of no use without it."""
+        return self._later is not None
 
     def _join_turn(self) -> None:
         if not self._due:
@@ -321,7 +326,7 @@ class Connection(asyncio.BufferedProtocol):
     def _end_for_protocol(self) -> None:
         """Tells a client that broke the protocol so, once all before it was done, and closes."""
         error = self._inbox.error
-        if error is not None and not self._closing and self._later is None and not self._making:
+        if error is not None and not self._closing and not self._busy:
             self._reason = str(error)
             _log.info("client %d at %s: %s", self.client.id, self.client.address, error)
             self._answer(Error(error.line))
@@ -348,7 +353,7 @@ class Connection(asyncio.BufferedProtocol):
     def _go_on(self) -> None:
         """Comes back in the next turn, waits, or reads more."""
         if self._busy:
-            if self._ended and self._later is not None:
+            if self._ended and self._blocked:
                 self.drop()
             elif not self._reading and self._inbox.has_place():
                 self._resume_reading()  # to see it go away

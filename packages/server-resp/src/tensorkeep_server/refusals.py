@@ -34,6 +34,7 @@ _WHILE_SUBSCRIBED: Final = frozenset(
 )
 # What browsers send to whatever address a page names. Its body would be obeyed as commands.
 _OF_HTTP: Final = frozenset({b"POST", b"HOST:"})
+_LEAST_OF_HTTP: Final = min(map(len, _OF_HTTP))  # a glance at the length is cheap
 
 
 def check_subscriber(client: Client, name: str) -> None:
@@ -68,8 +69,9 @@ def queue(client: Client, transaction: Transaction, command: Command, args: Args
 
 
 def is_http(request: Request) -> bool:
-    """Returns whether a request, which is no command, is a line of HTTP."""
-    return keyword(request[0]) in _OF_HTTP
+    """Returns whether a request, which is no command of ours, is a line of HTTP."""
+    word = request[0]
+    return len(word) >= _LEAST_OF_HTTP and keyword(word) in _OF_HTTP
 
 
 def refuse(client: Client, request: Request, line: str) -> Error:

@@ -18,6 +18,7 @@ from tensorkeep_server.commands.merged import is_merged
 from tensorkeep_server.connection import Connection
 from tensorkeep_server.errors import NO_MEMORY, error_reply
 from tensorkeep_server.later import Later
+from tensorkeep_server.refusals import is_http
 from tensorkeep_server.remote_calls import call_remotely, queue_remotely
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ class RelayingConnection(Connection):
         assert is_remote(store)  # noqa: S101 - with another one, this kind of connection is not used
         self._session = store.session(self)
         self._relayed = 0  # commands on their way to the engine and back
-        self._waiting: Later | None = None  # a command of our own, until those are done
+        # A command of our own, until those are done.
+        self._waiting: tuple[Request, Command | None] | None = None
         return cast("LocalKeys", self._session.values())
 
     def _register(self) -> None:
@@ -97,11 +99,15 @@ class RelayingConnection(Connection):
         # Spelled out: it is asked several times for each request.
         return self._relayed > 0 or self._making or self._later is not None or not self._writable
 
+    @property
+    def _blocked(self) -> bool:
+        return self.client.blocked or self._session.waits
+
     def _do(self, request: Request) -> None:
         client = self.client
         client.commands_done += 1
         command = self._server.commands.get(request[0])
-        if type(request) is Unread or (command is not None and self._is_ours(command, request)):
+        if type(request) is Unread or self._is_ours(command, request):
             if self._relayed:
                 self._wait(request, command)
             else:
@@ -111,8 +117,16 @@ class RelayingConnection(Connection):
         client.last_command = bytes(request[0]).decode("latin-1").lower()
         self._session.relay(request, self._done)
 
-    def _is_ours(self, command: Command, request: Request) -> bool:
-        """Returns whether a command that the table has is done here, and not by the engine."""
+    def _is_ours(self, command: Command | None, request: Request) -> bool:
+        """Returns whether a command is done here, and not by the engine.
+
+        Args:
+            command: What the table has of that name.
+            request: The whole request.
+        """
+        if command is None:
+            # The engine would close the client's own connection to it, and be sent the rest anew.
+            return is_http(request)
         if self._session.in_transaction:
             return MODULE in command.flags or NO_MULTI in command.flags
         return MODULE in command.flags or is_merged(self._server.commands, request)
@@ -125,7 +139,9 @@ class RelayingConnection(Connection):
         inbox = self._inbox
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
-            waiting.resolve(waiting.finish)
+            self._later = None
+            self._join_turn()  # first: what is done now may close the connection, after the answer
+            self._do_ours(*waiting)
         elif (
             (inbox.requests or inbox.ahead or inbox.backlog or inbox.error is not None)
             or not self._reading
@@ -135,28 +151,18 @@ class RelayingConnection(Connection):
 
     def _wait(self, request: Request, command: Command | None) -> None:
         """Has a command of our own done when all before it are."""
-        self._waiting = first = Later()
-        self._later = outer = Later()
-        self.client.blocked = True
-        outer.then(self._resume)
-
-        def begin() -> None:
-            if self._lost:
-                return
-            reply = self._reply_of_ours(request, command)
-            if not isinstance(reply, Later):
-                made = reply
-                outer.resolve(lambda: made)
-            elif reply.resolved:
-                outer.resolve(reply.finish)
-            else:
-                running = reply
-                running.then(lambda: outer.resolve(running.finish))
-
-        first.then(begin)
+        self._waiting = request, command
+        self._later = Later()
 
     def _do_ours(self, request: Request, command: Command | None) -> None:
         """Does a command of our own now."""
+        self.client.muted = self._session.mutes()
+        if type(request) is Unread:
+            self._answer(Error(NO_MEMORY))
+            return
+        if command is None:
+            self._end_for_http()
+            return
         reply = self._reply_of_ours(request, command)
         if not isinstance(reply, Later):
             self._answer(reply)
@@ -164,20 +170,16 @@ class RelayingConnection(Connection):
             self._answer(reply.finish())
         else:
             self._later = reply
-            self.client.blocked = True
             reply.then(self._resume)
 
-    def _reply_of_ours(self, request: Request, command: Command | None) -> Reply | Later:
+    def _reply_of_ours(self, request: Request, command: Command) -> Reply | Later:
         client, session = self.client, self._session
-        client.muted = session.mutes()
-        if command is None or type(request) is Unread:
-            return Error(NO_MEMORY)
         client.last_command = command.full_name
         try:
             found, args = self._server.commands.find(request)
             client.last_command = found.full_name
             if not session.in_transaction:
-                return call_remotely(client, found, args)
+                return call_remotely(client, found, args, self._begin_work)
             if NO_MULTI in found.flags:
                 return Error(_REFUSED_IN_MULTI)
             return queue_remotely(client, found, args)
@@ -185,6 +187,12 @@ class RelayingConnection(Connection):
             return Error(error.line)
         except Exception as error:  # noqa: BLE001 - the table names it, or logs it
             return error_reply(error)
+
+    def _begin_work(self) -> None:
+        """Hears that the client waits for more than the engine from now on."""
+        self.client.blocked = True
+        if self._ended:
+            self._join_turn()  # nobody waits any more
 
     def _answer(self, reply: Reply) -> None:
         self.client.version = self._session.version

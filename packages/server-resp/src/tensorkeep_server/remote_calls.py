@@ -20,6 +20,8 @@ from tensorkeep_server.later import Later
 from tensorkeep_server.portions import take
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tensorkeep.commands.command import Command
     from tensorkeep.commands.reply import Reply
     from tensorkeep.store import LocalKeys, Result, Session, Values
@@ -32,22 +34,28 @@ _QUEUED: Final = Simple("QUEUED")
 _CANNOT_RUN: Final = Error("ERR Cannot run RedisAI command within a transaction or a LUA script")
 
 
-def call_remotely(client: Client, command: Command, args: Args) -> Later:
+def call_remotely(
+    client: Client, command: Command, args: Args, working: Callable[[], None] = lambda: None
+) -> Later:
     """Does a command of our own.
 
     Args:
         client: For whom; it has a session.
         command: The command.
         args: Stands at its first argument.
+        working: Called if a run or a build begins, which may take longer than the engine does.
     """
-    return _RemoteCall(client, command, args).later
+    return _RemoteCall(client, command, args, working).later
 
 
 class _RemoteCall:
     """One command, from reading to its reply."""
 
-    def __init__(self, client: Client, command: Command, args: Args) -> None:
+    def __init__(
+        self, client: Client, command: Command, args: Args, working: Callable[[], None]
+    ) -> None:
         self._client = client
+        self._working = working
         self._session = session_of(client)
         self._command = command
         self._args = args
@@ -79,6 +87,7 @@ class _RemoteCall:
         else:
             self._running = running = reply
             running.then(lambda: self._write(values, running.finish()))
+            self._working()
 
     def _write(self, values: Values, reply: Reply) -> None:
         """Writes what the command has changed."""

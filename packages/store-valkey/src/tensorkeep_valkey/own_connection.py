@@ -186,7 +186,8 @@ class OwnConnection(asyncio.Protocol):
         if self._closed:
             return
         if self._state.quitting or self._raw:
-            self._downstream.lose("its connection to the engine ended")
+            ended = "its connection to the engine ended"
+            self._downstream.lose("QUIT" if self._state.quitting else ended)
             return
         why = "the engine closed it" if exc is None else (str(exc) or type(exc).__name__)
         if self._waiting or self._state.held:

@@ -16,6 +16,7 @@ from tensorkeep_valkey.losses import Lost
 from tensorkeep_valkey.own_connection import Expected, OwnConnection
 from tensorkeep_valkey.relayed import (
     BEYOND_ONE,
+    BLOCKING,
     COPYING,
     OK,
     QUEUED,
@@ -66,6 +67,7 @@ class RelaySession:
         self._off = self._skip = False
         self._places: list[Place] = []
         self._later: list[tuple[int, Change]] = []  # what EXEC will change
+        self._blocking = 0  # commands on their way that may wait
         self._closed = False
         self._connection: SharedConnection | None = None
         self._connected_as: object = None
@@ -85,6 +87,11 @@ class RelaySession:
     def in_transaction(self) -> bool:
         """Whether commands are being queued."""
         return self._state.in_transaction
+
+    @property
+    def waits(self) -> bool:
+        """Whether a command is on its way that may block."""
+        return self._blocking > 0
 
     def mutes(self) -> bool:
         """Tells whether the reply to the next command is left out, which counts for SKIP."""
@@ -127,6 +134,8 @@ class RelaySession:
         if name == b"RESET":
             self._off = self._skip = False
         muted = self.mutes()
+        if name in BLOCKING:
+            done = self._ending_wait(done)
         if name in SUBSCRIBING:
             kind, channels = SUBSCRIBING[name], len(request) - 1
             own.send(request, Expected(lambda _: done(), kind=kind, channels=channels))
@@ -141,6 +150,15 @@ class RelaySession:
                 own.send(request, done)
             else:
                 own.send(request, Expected(self._noting(change, done), held=muted))
+
+    def _ending_wait(self, done: Callable[[], None]) -> Callable[[], None]:
+        self._blocking += 1
+
+        def ended() -> None:
+            self._blocking -= 1
+            done()
+
+        return ended
 
     def _client_reply(self, request: Sequence[Argument], done: Callable[[], None]) -> bool:
         """Does CLIENT REPLY here: the engine would leave out what tells us that it is done."""
