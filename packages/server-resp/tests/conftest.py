@@ -1,5 +1,8 @@
 """A server with the fake backend, so that no test here imports a framework."""
 
+from contextlib import contextmanager
+from dataclasses import replace
+
 import pytest
 
 from tensorkeep.backends import Backends
@@ -24,17 +27,30 @@ def backends(fake):
 
 
 @pytest.fixture
-def server(backends, new_store):
+def run_server(new_store):
+    """Runs a server as `running_server` does, with the store that the tests were told."""
+
+    @contextmanager
+    def run(settings=None, backends=None):
+        with (
+            new_store() as url,
+            running_server(replace(settings or Settings(), store=url), backends) as server,
+        ):
+            yield server
+
+    return run
+
+
+@pytest.fixture
+def server(backends, run_server):
     """A server of this test's own.
 
     Its runs keep their order: one that blocks holds up the others, however slow the machine is,
     and is not ended before the test lets it go on.
     """
-    with new_store() as url:
-        engine = EngineConfig(overtake_after=0, model_execution_timeout=100)
-        settings = Settings(store=url, engine=engine)
-        with running_server(settings, backends) as state:
-            yield state
+    engine = EngineConfig(overtake_after=0, model_execution_timeout=100)
+    with run_server(Settings(engine=engine), backends) as state:
+        yield state
 
 
 @pytest.fixture

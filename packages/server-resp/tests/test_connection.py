@@ -15,7 +15,7 @@ from tensorkeep.commands.reply import Simple
 from tensorkeep_server.codec import Limits
 from tensorkeep_server.inbox import Inbox
 from tensorkeep_server.settings import Settings
-from tensorkeep_server.testing import Wire, port_of, request, running_server
+from tensorkeep_server.testing import Wire, port_of, request
 from tensorkeep_server.turn import Turn
 
 MIB = 1024 * 1024
@@ -213,9 +213,9 @@ def test_truncated_requests_and_vanished_clients_harm_nobody(connect):
     assert wire.ask("AI.TENSORGET", "k").startswith(b"-ERR tensor key is empty")
 
 
-def test_limits_are_the_settings_own(fake):
+def test_limits_are_the_settings_own(fake, run_server):
     limits = Limits(max_bulk=1000, max_arguments=10, max_request=1500)
-    with running_server(Settings(limits=limits)) as server:
+    with run_server(Settings(limits=limits)) as server:
         for data in (
             request("ECHO", "x" * 1001),
             request("DEL", *range(10)),
@@ -270,8 +270,8 @@ def test_a_thousand_clients_are_served(server):
     eventually(lambda: not server.clients)
 
 
-def test_one_client_too_many_is_turned_away(fake):
-    with running_server(Settings(max_clients=2)) as server:
+def test_one_client_too_many_is_turned_away(fake, run_server):
+    with run_server(Settings(max_clients=2)) as server:
         first, second = Wire(port_of(server)), Wire(port_of(server))
         assert first.ask("PING") == second.ask("PING") == b"+PONG\r\n"
         with Wire(port_of(server)) as third:
@@ -524,10 +524,10 @@ def test_an_unexpected_failure_is_logged_and_answered_neutrally(server, wire, mo
     assert wire.ask("ECHO", "goes on") == b"$7\r\ngoes on\r\n"
 
 
-def test_running_work_may_finish_when_the_server_ends(fake):
+def test_running_work_may_finish_when_the_server_ends(fake, run_server):
     backends = Backends(installed=lambda: ())
     backends.add("ONNX", fake)
-    with running_server(backends=backends) as server, Wire(port_of(server)) as wire:
+    with run_server(backends=backends) as server, Wire(port_of(server)) as wire:
         wire.ask("AI.TENSORSET", "x", "FLOAT", 1, "VALUES", 2)
         store(wire, "block", "block")
         wire.send(*execute("block"))

@@ -13,7 +13,7 @@ from tensorkeep.tensor import Tensor
 from tensorkeep.testing.fake_backend import FakeBackend
 from tensorkeep_server.commands.ai.execute import keys_of_model_execute
 from tensorkeep_server.settings import Settings
-from tensorkeep_server.testing import Wire, port_of, running_server
+from tensorkeep_server.testing import Wire, port_of
 
 OK = b"+OK\r\n"
 TIMED_OUT = b"+TIMEDOUT\r\n"
@@ -143,9 +143,9 @@ def test_an_output_drops_the_expiry_of_its_key(wire):
     assert wire.ask("TTL", "y") == b":-1\r\n"
 
 
-def test_a_model_that_has_shown_to_be_short_gives_the_same_on_the_loop(backends, fake):
+def test_a_model_that_has_shown_to_be_short_gives_the_same_on_the_loop(backends, fake, run_server):
     settings = Settings(engine=EngineConfig(inline_limit=30.0))  # short on any machine
-    with running_server(settings, backends) as server, Wire(port_of(server)) as wire:
+    with run_server(settings, backends) as server, Wire(port_of(server)) as wire:
         store(wire, "m", '{"op": "multiply", "by": 2, "steady": true}')
         for number in range(5):
             put(wire, "x", number)
@@ -257,10 +257,10 @@ def test_a_model_without_a_batch_axis_is_stored_with_batchsize_and_log_and_info_
     assert len(wire.read("AI.INFO", "m")) == 18  # nobody asked for batches
 
 
-def test_by_option_a_model_without_a_batch_axis_is_refused_with_batchsize(backends):
+def test_by_option_a_model_without_a_batch_axis_is_refused_with_batchsize(backends, run_server):
     settings = Settings(port=0, engine=EngineConfig(strict_batching=True))
     blob = '{"op": "identity", "axis": "its labels are two"}'
-    with running_server(settings, backends=backends) as server, Wire(port_of(server)) as wire:
+    with run_server(settings, backends=backends) as server, Wire(port_of(server)) as wire:
         request = ["AI.MODELSTORE", "m", "ONNX", "CPU"]
         line = "Requests cannot share runs of this model: its labels are two"
         assert wire.ask(*request, "BATCHSIZE", 4, "BLOB", blob) == error(line)

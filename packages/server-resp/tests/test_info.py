@@ -13,7 +13,7 @@ from tensorkeep.hookspecs import hookimpl
 from tensorkeep.testing.fake_backend import FakeBackend
 from tensorkeep_server.info import CpuTimes, Process, human, info_text
 from tensorkeep_server.settings import MEGABYTE, Settings
-from tensorkeep_server.testing import Wire, port_of, running_server
+from tensorkeep_server.testing import Wire, port_of
 
 AI_SECTIONS = [
     "Modules",
@@ -265,7 +265,7 @@ def test_the_module_says_what_it_is(wire):
     )
 
 
-def test_the_module_shows_how_it_was_set_up(backends):
+def test_the_module_shows_how_it_was_set_up(backends, run_server):
     engine = EngineConfig(
         threads_per_queue=2,
         inter_op_parallelism=3,
@@ -274,7 +274,7 @@ def test_the_module_shows_how_it_was_set_up(backends):
         backend_memory_limit=50 * MEGABYTE,
     )
     with (
-        running_server(replace(Settings(), engine=engine), backends) as server,
+        run_server(replace(Settings(), engine=engine), backends) as server,
         Wire(port_of(server)) as wire,
     ):
         told = info(wire, "ai_load_time_configs")
@@ -306,10 +306,10 @@ class Silent(FakeBackend):
         raise RuntimeError("no idea")
 
 
-def test_a_backend_that_cannot_tell_its_statistics_spoils_nothing(caplog):
+def test_a_backend_that_cannot_tell_its_statistics_spoils_nothing(caplog, run_server):
     backends = Backends(installed=lambda: ())
     backends.add("ONNX", Silent())
-    with running_server(backends=backends) as server, Wire(port_of(server)) as wire:
+    with run_server(backends=backends) as server, Wire(port_of(server)) as wire:
         store(wire, "m")
         assert "ai_onnxruntime_version" in fields(info(wire, "ai_backends_info"))
     assert "backend ONNX could not tell its statistics" in caplog.text

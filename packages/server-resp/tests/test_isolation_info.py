@@ -11,7 +11,7 @@ from tensorkeep.config import EngineConfig
 from tensorkeep.testing.fake_isolation import FakeIsolation
 from tensorkeep_server.cli import app
 from tensorkeep_server.settings import Settings
-from tensorkeep_server.testing import Wire, port_of, running_server
+from tensorkeep_server.testing import Wire, port_of
 
 REASON = "Div, of integers = by what clients send"
 
@@ -30,11 +30,11 @@ def isolation():
 
 
 @pytest.fixture
-def server(isolation):
+def server(isolation, run_server):
     """A server whose backend is isolated unless a model only multiplies."""
     harmless = SimpleNamespace(LIGHT=True, why_isolated=judge)
     settings = Settings(engine=EngineConfig(isolate="auto"))
-    with running_server(settings, isolation.backends(judge=harmless, names=["TORCH"])) as state:
+    with run_server(settings, isolation.backends(judge=harmless, names=["TORCH"])) as state:
         yield state
 
 

@@ -9,17 +9,17 @@ import pytest
 from tensorkeep.backends import Backends
 from tensorkeep.config import EngineConfig
 from tensorkeep_server.settings import Settings
-from tensorkeep_server.testing import Wire, port_of, running_server
+from tensorkeep_server.testing import Wire, port_of
 
 RUN = ("INPUTS", 1, "x", "OUTPUTS", 1, "y")
 
 
 @pytest.fixture
-def server(backends, caplog):
+def server(backends, caplog, run_server):
     """A server that ends runs after a moment, and logs everything."""
     caplog.set_level(logging.DEBUG)
     engine = EngineConfig(model_execution_timeout=0.1)
-    with running_server(replace(Settings(), engine=engine), backends) as state:
+    with run_server(replace(Settings(), engine=engine), backends) as state:
         yield state
 
 
@@ -50,11 +50,11 @@ def test_models_that_come_and_go_are_logged(wire, caplog):
         eventually(lambda key=key: gone.format(key) in lines(caplog, logging.INFO))
 
 
-def test_scripts_that_come_and_go_are_logged(fake, caplog):
+def test_scripts_that_come_and_go_are_logged(fake, caplog, run_server):
     backends = Backends(installed=lambda: ())
     backends.add("TORCH", fake)
     caplog.set_level(logging.INFO)
-    with running_server(backends=backends) as server, Wire(port_of(server)) as wire:
+    with run_server(backends=backends) as server, Wire(port_of(server)) as wire:
         wire.ask("AI.SCRIPTSTORE", "s", "CPU", "ENTRY_POINTS", 1, "sum", "SOURCE", "sum")
         assert "stored the script s of TORCH on CPU, 3 bytes" in lines(caplog, logging.INFO)
         wire.ask("AI.SCRIPTDEL", "s")

@@ -2,15 +2,15 @@
 
 import pytest
 
-from tensorkeep_server.testing import Wire, port_of, running_server
+from tensorkeep_server.testing import Wire, port_of
 
 RUN = ("INPUTS", 1, "x", "OUTPUTS", 1, "y")
 
 
 @pytest.fixture
-def server(backends):
+def server(backends, run_server):
     """A server as it is by default."""
-    with running_server(backends=backends) as state:
+    with run_server(backends=backends) as state:
         yield state
 
 

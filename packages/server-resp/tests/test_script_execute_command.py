@@ -13,7 +13,7 @@ from tensorkeep.testing.fake_backend import FakeBackend
 from tensorkeep_server.commands.ai.deprecated_scripts import keys_of_script_run
 from tensorkeep_server.commands.ai.script_execute import keys_of_script_execute
 from tensorkeep_server.settings import Settings
-from tensorkeep_server.testing import Wire, port_of, running_server
+from tensorkeep_server.testing import Wire, port_of
 
 OK = b"+OK\r\n"
 TIMED_OUT = b"+TIMEDOUT\r\n"
@@ -418,9 +418,9 @@ def test_a_model_that_cannot_be_run_fails_the_script(wire, request_, line):
 
 
 # ---------------------------------------------------------------------- time
-def test_a_model_that_runs_for_ever_within_a_script_is_ended(backends, fake):
+def test_a_model_that_runs_for_ever_within_a_script_is_ended(backends, fake, run_server):
     settings = Settings(engine=EngineConfig(model_execution_timeout=0.2))
-    with running_server(settings, backends) as server, Wire(port_of(server)) as wire:
+    with run_server(settings, backends) as server, Wire(port_of(server)) as wire:
         wire.ask("AI.SCRIPTSTORE", "s", "CPU", "ENTRY_POINTS", 0, "SOURCE", FUNCTIONS, "")
         wire.ask("AI.MODELSTORE", "m", "ONNX", "CPU", "BLOB", '{"op": "block"}')
         put(wire, "x", 4)
@@ -428,7 +428,7 @@ def test_a_model_that_runs_for_ever_within_a_script_is_ended(backends, fake):
         assert reply == error("the run was cancelled")
 
 
-def test_a_script_that_does_not_let_itself_be_ended_is_reported_once(backends, caplog):
+def test_a_script_that_does_not_let_itself_be_ended_is_reported_once(backends, caplog, run_server):
     class Deaf(FakeBackend):
         def script_run(self, script, call, run):
             time.sleep(0.5)
@@ -438,7 +438,7 @@ def test_a_script_that_does_not_let_itself_be_ended_is_reported_once(backends, c
 
     backends.add("TORCH", Deaf())
     settings = Settings(engine=EngineConfig(model_execution_timeout=0.1))
-    with running_server(settings, backends) as server, Wire(port_of(server)) as wire:
+    with run_server(settings, backends) as server, Wire(port_of(server)) as wire:
         wire.ask("AI.SCRIPTSTORE", "s", "CPU", "ENTRY_POINTS", 0, "SOURCE", FUNCTIONS, "")
         with caplog.at_level(logging.WARNING, "tensorkeep.worker"):
             assert ask(wire, "AI.SCRIPTEXECUTE s sum KEYS 1 k OUTPUTS 1 y") == OK
@@ -447,10 +447,12 @@ def test_a_script_that_does_not_let_itself_be_ended_is_reported_once(backends, c
     assert record.getMessage().startswith("a run of ")
 
 
-def test_a_script_that_waits_for_the_server_when_it_ends_does_not_hold_it_up(backends, fake):
+def test_a_script_that_waits_for_the_server_when_it_ends_does_not_hold_it_up(
+    backends, fake, run_server
+):
     slow = '{"op": "slow_create", "seconds": 30}'
     settings = Settings(shutdown_grace=0.1)
-    with running_server(settings, backends) as server:
+    with run_server(settings, backends) as server:
         wire = Wire(port_of(server))
         wire.ask("AI.SCRIPTSTORE", "s", "CPU", "ENTRY_POINTS", 0, "SOURCE", FUNCTIONS, "")
         request = "AI.SCRIPTEXECUTE s execute KEYS 1 k ARGS 6 AI.MODELSTORE m ONNX CPU BLOB"

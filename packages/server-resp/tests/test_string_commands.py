@@ -8,7 +8,7 @@ import pytest
 
 from tensorkeep_server.codec import LARGE
 from tensorkeep_server.settings import Settings
-from tensorkeep_server.testing import Wire, WireError, port_of, running_server
+from tensorkeep_server.testing import Wire, WireError, port_of
 
 NULL = b"$-1\r\n"
 OK = b"+OK\r\n"
@@ -226,9 +226,9 @@ def test_a_part_of_a_large_string_is_read(wire):
     assert wire.read("GETRANGE", "k", "1", "-1") == LARGE_TEXT[1:]
 
 
-def test_a_string_is_no_longer_than_an_argument_may_be():
+def test_a_string_is_no_longer_than_an_argument_may_be(run_server):
     limits = replace(Settings().limits, max_bulk=100)
-    with running_server(Settings(limits=limits)) as server, Wire(port_of(server)) as wire:
+    with run_server(Settings(limits=limits)) as server, Wire(port_of(server)) as wire:
         assert wire.ask("SETRANGE", "k", "99", "x") == b":100\r\n"
         assert wire.ask("SETRANGE", "k", "100", "x") == TOO_LONG
         assert wire.ask("SETRANGE", "none", 2**63 - 1, "x") == TOO_LONG
