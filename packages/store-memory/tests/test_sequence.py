@@ -89,6 +89,25 @@ def test_a_copy_changes_no_more_with_the_list():
     assert [*copy] == [b"0", b"1", b"2"]
 
 
-def test_its_size_is_judged_by_the_first_elements():
+def test_its_size_is_that_of_all_elements_whatever_is_done_with_it():
     assert 500 < List().nbytes < 1000
     assert 140_000 < List([b"x" * 100] * 1000).nbytes < 160_000
+    items = numbered(400)
+    before = items.nbytes
+    items.extend([b"y" * 50_000, b"z"])
+    items.extendleft([b"w" * 50_000])
+    items.append(b"v" * 50_000)
+    assert before + 150_000 < items.nbytes < before + 160_000
+    items[200] = b"x" * 1000
+    items.insert(7, b"y" * 1000)
+    items.pop()
+    items.popleft()
+    items.drop(b"y" * 1000, 0)
+    items.validate()
+    items.drop(b"23", -1)
+    copy = items.copy()
+    copy.keep(100, 300)
+    copy.validate()
+    items.keep(1, 400)
+    items.validate()
+    assert items.nbytes < before + 60_000

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tensorkeep.commands.command import Command
     from tensorkeep.commands.reply import Version
     from tensorkeep.engine import Engine
+    from tensorkeep.eviction import Eviction, Usage
     from tensorkeep.tensor import Blob
     from tensorkeep.watch import Watch
 
@@ -168,12 +169,20 @@ class LocalKeys(Values, Protocol):
     def volatile(self) -> int:
         """The number of keys that will expire."""
 
+    @property
+    def structures(self) -> int:
+        """Bytes that finding keys takes, besides what is counted for each of them."""
+
     def remove_expired(self, limit: int) -> list[bytes]:
         """Removes keys whose time has come, at most so many, and returns them."""
 
 
 class LocalStore(Protocol):
     """A store whose values are kept in this process."""
+
+    @property
+    def usage(self) -> Usage:
+        """What all keys and values take: within 10 %, and true at any moment."""
 
     @property
     def databases(self) -> tuple[LocalKeys, ...]:
@@ -192,6 +201,18 @@ class LocalStore(Protocol):
 
     def memory_of(self, key: bytes, value: object) -> int:
         """Returns about how many bytes a key and its value take, the value's data included."""
+
+    def evict_by(self, eviction: Eviction) -> None:
+        """Says how keys are chosen that are given up; at first none is."""
+
+    def evict(self) -> bool:
+        """Gives up one key, in a time that is about the same however many there are.
+
+        Its listener hears of `evicted`, its watches of a change.
+
+        Returns:
+            Whether there was one that may be given up.
+        """
 
 
 class Downstream(Protocol):

@@ -36,6 +36,11 @@ Blob: TypeAlias = bytes | bytearray | memoryview
 NUL: Final = b"\0"
 _MAX_BYTES: Final = 2**62  # beyond it a size no longer fits a signed 64-bit length
 _MAX_SIZES: Final = 64  # NumPy's limit
+# Measured on CPython 3.11: bytes of a tensor and its shape besides their elements' object, of
+# each size, and of an array with the one that it is a view of.
+_OBJECTS: Final = 112
+_OF_SIZE: Final = 8
+_ARRAY: Final = 220
 _COPY_BELOW: Final = 16 * 1024  # bytes; up to here a bytes object is cheaper than a memoryview
 
 
@@ -262,13 +267,15 @@ class Tensor:
         blob = self._blob
         if blob is None:
             array = self._array
-            assert array is not None  # noqa: S101 - one of the two is always there
+            if array is None:  # another thread has just done the same
+                assert self._blob is not None  # noqa: S101 - one of the two is always there
+                return self._blob
             if array.nbytes < _COPY_BELOW:
-                blob = array.tobytes()
+                self._blob = blob = array.tobytes()
+                self._array = None  # in this order: one of the two is always there
             else:
                 # through uint8: bfloat16 has no buffer format of its own
-                blob = array.reshape(-1).view(np.uint8).data
-            self._blob = blob
+                self._blob = blob = array.reshape(-1).view(np.uint8).data
         return blob
 
     def numpy(self) -> NDArray[Any]:
@@ -304,6 +311,19 @@ class Tensor:
         """Bytes of the elements (for STRING with their NULs)."""
         array = self._array
         return array.nbytes if self._blob is None and array is not None else len(self.blob)
+
+    def memory(self) -> int:
+        """Returns how many bytes of memory it takes, the objects that hold its elements included.
+
+        What has no memory of its own, such as a view of a larger array, counts as if it had.
+        """
+        array, blob = self._array, self._blob
+        size = _OBJECTS + _OF_SIZE * len(self.shape)
+        if blob is not None:
+            size += len(blob)
+        elif array is not None:
+            size += array.nbytes
+        return size if array is None else size + _ARRAY
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:  # noqa: ANN401, FBT001 - NumPy's protocol
         return np.array(self.numpy(), dtype=dtype, copy=copy)

@@ -27,6 +27,7 @@ _CLASSES: Final = {
         "z": "zadd zincr zrem zpopmin zpopmax zrangestore zunionstore zinterstore zdiffstore"
         " zremrangebyrank zremrangebyscore zremrangebylex",
         "x": "expired",
+        "e": "evicted",
         "n": "new",
         MISSES: "keymiss",
     }.items()

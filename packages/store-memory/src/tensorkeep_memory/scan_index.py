@@ -7,6 +7,7 @@ comes next in a scan, and a name at random.
 
 from __future__ import annotations
 
+import sys
 from array import array
 from bisect import bisect_left
 from itertools import compress
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _FEW = 64  # below this many removed names, tidying up costs more than it saves
+_NAME: Final = sys.getsizeof(b"") + 8  # bytes that a name takes besides its own
 _ROOM: Final = 1024  # bytes of removed names that may be kept for each name that is there
 
 
@@ -125,6 +127,15 @@ class ScanIndex:
         names = self._names
         self.clear()
         return names
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it takes, with the removed names that are kept; the others are another's."""
+        gone = self._gone
+        kept = self._spent - _ROOM * len(gone) + _NAME * len(gone)
+        return (
+            sys.getsizeof(self._names) + sys.getsizeof(gone) + sys.getsizeof(self._numbers) + kept
+        )
 
     def _number(self, place: int) -> int:
         return self._numbers[place] if place < len(self._numbers) else place + self._shift

@@ -7,9 +7,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tensorkeep.commands.databases import DATABASES
+from tensorkeep.eviction import Eviction, Order, Usage
 from tensorkeep_memory.commands import COMMANDS
+from tensorkeep_memory.eviction import victim
 from tensorkeep_memory.keyspace import Keyspace
-from tensorkeep_memory.values.kinds import memory_of
+from tensorkeep_memory.values.kinds import SIZES, memory_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,9 +24,13 @@ class MemoryStore:
     """See `tensorkeep.store.LocalStore`."""
 
     def __init__(self) -> None:
-        self.databases: tuple[Keyspace, ...] = tuple(Keyspace(time.time) for _ in range(DATABASES))
+        self.usage = Usage()
+        self.databases: tuple[Keyspace, ...] = tuple(
+            Keyspace(time.time, SIZES, self.usage) for _ in range(DATABASES)
+        )
         self.commands: tuple[Command, ...] = COMMANDS
         self.memory_of = memory_of
+        self._eviction = Eviction()
 
     @contextmanager
     def one_moment(self) -> Iterator[None]:
@@ -38,6 +44,21 @@ class MemoryStore:
         finally:
             for keys, clock in zip(self.databases, clocks, strict=True):
                 keys.clock = clock
+
+    def evict_by(self, eviction: Eviction) -> None:
+        """See `LocalStore.evict_by`."""
+        self._eviction = eviction
+        for keys in self.databases:
+            keys.counts_uses = eviction.policy.order is Order.LEAST_FREQUENT
+
+    def evict(self) -> bool:
+        """See `LocalStore.evict`."""
+        chosen = victim(self.databases, self._eviction)
+        if chosen is None:
+            return False
+        keys, key, _ = chosen
+        keys.delete(key, "evicted")
+        return True
 
 
 def open_store(_url: str, _host: Host) -> LocalStore:

@@ -14,6 +14,7 @@ from tensorkeep.commands.command import (
     only_subcommands,
 )
 from tensorkeep.commands.errors import CommandError
+from tensorkeep_memory.frequency import frequency as counted
 from tensorkeep_memory.values.kinds import type_of
 
 if TYPE_CHECKING:
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 _NO_FREQUENCY: Final = (
     "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that"
     " when switching between policies at runtime LRU and LFU data will take some time to adjust."
+)
+_NO_IDLE_TIME: Final = (
+    "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when"
+    " switching between policies at runtime LRU and LFU data will take some time to adjust."
 )
 
 
@@ -38,20 +43,33 @@ def reference_count(client: Client, key: bytes) -> Reply:
 
 
 def idle_time(client: Client, key: bytes) -> Reply:
-    """Returns the seconds since a key was last used."""
-    entry = client.keys.entry(key)
-    return None if entry is None else max(int(client.keys.time() - entry.touched), 0)
+    """Returns the seconds since a key was last used.
+
+    Raises:
+        CommandError: The key is there, and it is counted how often it is used instead.
+    """
+    keys = client.keys
+    entry = keys.entry(key)
+    if entry is None:
+        return None
+    if keys.counts_uses:
+        raise CommandError(_NO_IDLE_TIME)
+    return max(int(keys.time() - entry.touched), 0)
 
 
 def frequency(client: Client, key: bytes) -> Reply:
-    """Says that how often a key is used is not counted, as Redis does unless told to.
+    """Returns how often a key is used, as a counter that grows slowly and falls with time.
 
     Raises:
-        CommandError: The key is there.
+        CommandError: The key is there, and it is not counted.
     """
-    if key not in client.keys:
+    keys = client.keys
+    entry = keys.entry(key)
+    if entry is None:
         return None
-    raise CommandError(_NO_FREQUENCY)
+    if not keys.counts_uses:
+        raise CommandError(_NO_FREQUENCY)
+    return counted(entry.touched, keys.time())
 
 
 _OBJECT: Final = (
@@ -72,7 +90,7 @@ _OBJECT: Final = (
         "freq",
         Args.take,
         frequency,
-        summary="Returns an error: how often a key is used is not counted.",
+        summary="Returns how often a key is used, where an LFU policy counts it.",
         group="generic",
         arity=3,
         flags=(READONLY,),

@@ -7,24 +7,22 @@ command and no reply.
 from __future__ import annotations
 
 import sys
-from itertools import chain, islice
 from random import sample
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from tensorkeep.commands.args import parse_integer
 from tensorkeep.leftovers import leave
 from tensorkeep_memory.scan_index import ScanIndex
+from tensorkeep_memory.values.words import all_bytes, word_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from typing import Self
 
 # Redis' own defaults.
 _SMALL_SIZE: Final = 512  # fields of a small hash, members of a small set
 _SMALL_WORD: Final = 64  # bytes of each field and each value of a small hash
 
-SAMPLES: Final = 64
-"""Elements that are measured to tell how much memory all of them take."""
+_OBJECT: Final = 64 + 16  # bytes of a container itself, and of its content's header
 
 
 class Container:
@@ -42,7 +40,8 @@ class Container:
             keeps such a one in a single piece of memory, and tells so by OBJECT ENCODING.
     """
 
-    __slots__ = ("_index", "content", "small")
+    # Bytes of all elements, kept as they come and go: nobody could walk over them each time.
+    __slots__ = ("_held", "_index", "content", "small")
 
     content: dict[bytes, Any] | set[bytes]
     _drawn_in_order: ClassVar = True  # whether a part of a small one is drawn in its order
@@ -50,6 +49,7 @@ class Container:
     def __init__(self, content: dict[bytes, Any] | set[bytes]) -> None:
         self.content = content
         self.small = True
+        self._held = 0
         # Made when it is first asked for: most hashes and sets are never scanned in pieces.
         self._index: ScanIndex | None = None
 
@@ -66,6 +66,7 @@ class Container:
         made = type(self).__new__(type(self))
         made.content = self.content.copy()
         made.small = self.small
+        made._held = self._held  # noqa: SLF001 - of the same class
         made._index = None  # noqa: SLF001 - of the same class
         return made
 
@@ -120,11 +121,16 @@ class Container:
         return self._index
 
     # ------------------------------------------------------------------ memory
-    def _memory(self, words: Iterable[bytes], per_element: int) -> int:
-        """Returns about how many bytes are taken, as some words say of all."""
-        sizes = [sys.getsizeof(word) for word in words]
-        average = per_element * sum(sizes) / max(len(sizes), 1)
-        return sys.getsizeof(self.content) + int(average * len(self.content))
+    @property
+    def nbytes(self) -> int:
+        """About how many bytes of memory it takes, by what was counted: that takes no time."""
+        index = self._index
+        size = _OBJECT + sys.getsizeof(self.content) + self._held
+        return size if index is None else size + index.nbytes
+
+    def _bytes_of_elements(self) -> int:
+        """Returns what the elements take, after a look at each; for what is made at once."""
+        return all_bytes(self.content)
 
     def validate(self) -> None:
         """Checks what must always hold; for tests.
@@ -135,6 +141,7 @@ class Container:
         if self._index is not None:
             self._index.validate(self.content)
         assert not self.small or len(self) <= _SMALL_SIZE  # noqa: S101
+        assert self._held == self._bytes_of_elements()  # noqa: S101
 
 
 class Hash(Container):
@@ -149,30 +156,32 @@ class Hash(Container):
     def put(self, field: bytes, value: bytes) -> bool:
         """Sets a field; returns whether it is a new one."""
         fields = self.content
-        before = len(fields)
+        old = fields.get(field)
         fields[field] = value
         if self.small and (len(field) > _SMALL_WORD or len(value) > _SMALL_WORD):
             self.small = False
-        if len(fields) == before:
+        if old is not None:
+            self._held += word_bytes(value) - word_bytes(old)
             return False
+        self._held += word_bytes(field) + word_bytes(value)
         if self._index is not None:
             self._index.add(field)
-        if before >= _SMALL_SIZE:
+        if len(fields) > _SMALL_SIZE:
             self.small = False
         return True
 
     def remove(self, field: bytes) -> bool:
         """Removes a field; returns whether it was there."""
-        if self.content.pop(field, None) is None:
+        value = self.content.pop(field, None)
+        if value is None:
             return False
+        self._held -= word_bytes(field) + word_bytes(value)
         if self._index is not None:
             self._index.remove(field)
         return True
 
-    @property
-    def nbytes(self) -> int:
-        """About how many bytes of memory it takes."""
-        return self._memory(chain.from_iterable(islice(self.content.items(), SAMPLES)), 2)
+    def _bytes_of_elements(self) -> int:
+        return all_bytes(self.content) + all_bytes(self.content.values())
 
     def __repr__(self) -> str:
         return f"Hash({len(self)} fields, small={self.small})"
@@ -191,6 +200,7 @@ class Set(Container):
 
     def __init__(self, members: set[bytes] | None = None) -> None:
         super().__init__(set() if members is None else members)
+        self._held = self._bytes_of_elements()
         # Only a set of integers counts as small.
         if len(self.content) > _SMALL_SIZE or any(parse_integer(m) is None for m in self.content):
             self.small = False
@@ -201,6 +211,7 @@ class Set(Container):
         if member in members:
             return False
         members.add(member)
+        self._held += word_bytes(member)
         if self._index is not None:
             self._index.add(member)
         if self.small and (len(members) > _SMALL_SIZE or parse_integer(member) is None):
@@ -213,6 +224,7 @@ class Set(Container):
         if member not in members:
             return False
         members.remove(member)
+        self._held -= word_bytes(member)
         if self._index is not None:
             self._index.remove(member)
         return True
@@ -220,11 +232,6 @@ class Set(Container):
     def in_order(self) -> list[bytes]:
         """See `Container.in_order`."""
         return sorted(self.content, key=int) if self.small else [*self.content]
-
-    @property
-    def nbytes(self) -> int:
-        """About how many bytes of memory it takes."""
-        return self._memory(islice(self.content, SAMPLES), 1)
 
     def __repr__(self) -> str:
         return f"Set({len(self)} members, small={self.small})"

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 from tensorkeep.commands.args import parse_integer
 from tensorkeep.model import Model, Script
 from tensorkeep.tensor import Tensor
-from tensorkeep_memory.values.containers import Hash, Set
+from tensorkeep_memory.keyspace import KEY_BYTES
+from tensorkeep_memory.values.containers import Container, Hash, Set
 from tensorkeep_memory.values.growing import Embedded, Raw
 from tensorkeep_memory.values.sequence import List
 from tensorkeep_memory.values.sorted_set import SortedSet
@@ -20,12 +21,9 @@ from tensorkeep_memory.values.sorted_set import SortedSet
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-KEY_OVERHEAD: Final = 300
-"""Bytes that a key costs besides its name and its value's data.
-
-Measured on CPython 3.11: 292 with a tensor that was set from a blob, 518 with one that came out of
-a model as an array.
-"""
+_PLACE: Final = 53  # bytes of a key's place, for what is counted for all keys together
+_VIEW: Final = 350  # bytes of a view of memory that somebody else has allocated
+_LARGE_VALUES: Final = 700  # bytes of a model or script itself, with its figures
 
 _EMBEDDED: Final = 44  # bytes of the longest string that Redis keeps beside its key
 
@@ -37,7 +35,8 @@ class ValueType:
     Attributes:
         name: What TYPE answers.
         encoding: Returns what OBJECT ENCODING answers for a value.
-        size: Returns the bytes of a value's data.
+        size: Returns the bytes of memory that a value takes, besides `KEY_BYTES` which its key
+            counts; in no more time for a large one.
         copy: Returns a copy of a value; None where COPY is refused.
     """
 
@@ -49,6 +48,10 @@ class ValueType:
 
 def _raw(_: object) -> bytes:
     return b"raw"
+
+
+def _nbytes(value: List | Container) -> int:
+    return value.nbytes
 
 
 def _same(value: object) -> object:
@@ -78,20 +81,24 @@ def _encoding_of_sorted_set(value: SortedSet) -> bytes:
 # By the exact type. A model counts as the blob it was made from: what a framework keeps for it is
 # the framework's own, and not told. AI values cannot be copied, as in the original.
 _TYPES: Final[dict[type, ValueType]] = {
-    Tensor: ValueType("AI_TENSOR", _raw, lambda tensor: int(tensor.nbytes)),
-    Model: ValueType("AI__MODEL", _raw, lambda model: len(model.blob)),
-    Script: ValueType("AI_SCRIPT", _raw, lambda script: len(script.source)),
+    Tensor: ValueType("AI_TENSOR", _raw, Tensor.memory),
+    Model: ValueType("AI__MODEL", _raw, lambda model: len(model.blob) + _LARGE_VALUES),
+    Script: ValueType("AI_SCRIPT", _raw, lambda script: len(script.source) + _LARGE_VALUES),
     bytes: ValueType("string", _bytes_encoding, len, _same),
     Embedded: ValueType("string", _embedded, len, _same),
     Raw: ValueType("string", _raw, len, _same),
-    memoryview: ValueType("string", _raw, len, _same),
-    List: ValueType("list", lambda _: b"quicklist", lambda value: int(value.nbytes), List.copy),
-    Hash: ValueType("hash", _encoding_of_hash, lambda value: int(value.nbytes), Hash.copy),
-    Set: ValueType("set", _encoding_of_set, lambda value: int(value.nbytes), Set.copy),
-    SortedSet: ValueType(
-        "zset", _encoding_of_sorted_set, lambda value: int(value.nbytes), SortedSet.copy
-    ),
+    memoryview: ValueType("string", _raw, lambda view: len(view) + _VIEW, _same),
+    List: ValueType("list", lambda _: b"quicklist", _nbytes, List.copy),
+    Hash: ValueType("hash", _encoding_of_hash, _nbytes, Hash.copy),
+    Set: ValueType("set", _encoding_of_set, _nbytes, Set.copy),
+    SortedSet: ValueType("zset", _encoding_of_sorted_set, _nbytes, SortedSet.copy),
 }
+
+
+SIZES: Final[dict[type, Callable[[Any], int]]] = {
+    kind: known.size for kind, known in _TYPES.items()
+}
+"""How many bytes a value takes besides `KEY_BYTES`, by its exact type."""
 
 
 def type_of(value: object) -> ValueType:
@@ -106,4 +113,4 @@ def types_named(word: bytes) -> Collection[type]:
 
 def memory_of(key: bytes, value: object) -> int:
     """Returns about how many bytes a key and its value take, the value's data included."""
-    return KEY_OVERHEAD + len(key) + type_of(value).size(value)
+    return KEY_BYTES + _PLACE + len(key) + type_of(value).size(value)

@@ -12,8 +12,9 @@ from random import randrange
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from tensorkeep.leftovers import leave
-from tensorkeep_memory.values.containers import SAMPLES, Container
+from tensorkeep_memory.values.containers import Container
 from tensorkeep_memory.values.ranking import Ranking
+from tensorkeep_memory.values.words import all_bytes, word_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +31,8 @@ _SMALL_WORD: Final = 64  # bytes of each of them
 # about 0.4 us for each member; to put one in its place takes 1.5 us, to take it away as long.
 _LARGE_PART: Final = 0.25
 
-_PER_MEMBER: Final = 56 + 24 + 8  # bytes of its entry, its score and its place in the ranking
+_PER_MEMBER: Final = 64 + 32 + 8  # bytes of its entry, its score and its place in the ranking
+_RANKING: Final = 368  # bytes of a ranking with few members
 
 
 class SortedSet(Container):
@@ -54,6 +56,7 @@ class SortedSet(Container):
         if small:
             entries = [(_without_sign(score), member) for score, member in entries]
         super().__init__({entry[1]: entry for entry in entries})
+        self._held = self._bytes_of_elements()
         self.small = small
         entries.sort()
         self._ranking = Ranking(entries)
@@ -79,9 +82,12 @@ class SortedSet(Container):
             self.small = False
         entry = members[member] = (_without_sign(score) if self.small else score, member)
         self._ranking.add(entry)
-        if old is None and self._index is not None:
+        if old is not None:
+            return False
+        self._held += word_bytes(member)
+        if self._index is not None:
             self._index.add(member)
-        return old is None
+        return True
 
     def update(self, scores: Mapping[bytes, float]) -> tuple[int, int]:
         """Gives members scores, many sooner than `put` does one after the other.
@@ -104,8 +110,10 @@ class SortedSet(Container):
             if (old := members.get(member)) is None or old[0] != score
         }
         if entries:
+            new = entries.keys() - members.keys()
+            self._held += all_bytes(new)
             if self._index is not None:
-                for member in entries.keys() - members.keys():
+                for member in new:
                     self._index.add(member)
             members.update(entries)
             leave(*self._ranking.release())
@@ -117,6 +125,7 @@ class SortedSet(Container):
         entry = self.content.pop(member, None)
         if entry is None:
             return False
+        self._held -= word_bytes(member)
         self._ranking.remove(entry)
         if self._index is not None:
             self._index.remove(member)
@@ -183,6 +192,7 @@ class SortedSet(Container):
         entries = self._ranking.cut(start, stop)
         for _, member in entries:
             del self.content[member]
+            self._held -= word_bytes(member)
             if self._index is not None:
                 self._index.remove(member)
         return entries
@@ -190,8 +200,8 @@ class SortedSet(Container):
     # ------------------------------------------------------------------ memory
     @property
     def nbytes(self) -> int:
-        """About how many bytes of memory it takes."""
-        return self._memory(islice(self.content, SAMPLES), 1) + _PER_MEMBER * len(self)
+        """See `Container.nbytes`."""
+        return super().nbytes + _RANKING + _PER_MEMBER * len(self)
 
     def validate(self) -> None:
         """Checks what must always hold; for tests.
