@@ -5,6 +5,7 @@ import errno
 import logging
 import os
 import socket
+import sys
 
 import pytest
 
@@ -103,20 +104,24 @@ async def test_without_a_file_to_give_up_connections_wait(monkeypatch):
     listener.close()
 
 
-async def test_peers_that_vanish_without_a_word_are_looked_for():
+@pytest.mark.parametrize("seconds", [0, 1, 60, 2**31 - 1])
+async def test_peers_that_vanish_without_a_word_are_looked_for(seconds):
     taken = []
 
     class Kept(asyncio.Protocol):
         def connection_made(self, transport):
             sock = transport.get_extra_info("socket")
             taken.append(sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
+            if seconds and sys.platform == "linux":
+                taken.append(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE))
             transport.close()
 
     (made,) = await open_tcp(["127.0.0.1"], 0)
-    listener = Listener(made, Kept)
+    listener = Listener(made, Kept, keepalive=lambda: seconds)
     assert await asyncio.to_thread(ask, made.getsockname()) == b""
     listener.close()
-    assert taken == [1]
+    idle = [min(seconds, 32767)] if seconds and sys.platform == "linux" else []
+    assert taken == [bool(seconds), *idle]
 
 
 async def test_a_connection_that_breaks_as_it_comes_harms_nobody(caplog):

@@ -244,12 +244,12 @@ LIMIT = "client-output-buffer-limit"
 USUAL = b"normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60"
 
 
-def test_the_limit_of_subscribers_can_be_changed(wire, server):
+def test_the_limit_of_a_class_can_be_changed(wire, server):
     assert wire.read("CONFIG", "GET", LIMIT) == [LIMIT.encode(), USUAL]
     wire.ask("CONFIG", "SET", LIMIT, "normal 0 0 0 PubSub 1mb 512k 30")
-    assert server.output_limit == (1024 * 1024, 512_000, 30)
+    assert server.client_limits.output.pubsub == (1024 * 1024, 512_000, 30)
     wire.ask("CONFIG", "SET", LIMIT, "")
-    assert server.output_limit == (1024 * 1024, 512_000, 30)
+    assert server.client_limits.output.pubsub == (1024 * 1024, 512_000, 30)
     wire.ask("CONFIG", "SET", LIMIT, USUAL)
     assert wire.read("CONFIG", "GET", LIMIT) == [LIMIT.encode(), USUAL]
 
@@ -262,7 +262,6 @@ def test_the_limit_of_subscribers_can_be_changed(wire, server):
         ("pubsub x 2 3", "Error in hard, soft or soft_seconds setting in buffer limit"),
         ("pubsub -1 0 0", "Error in hard, soft or soft_seconds setting in buffer limit"),
         ("pubsub 1 2 3mb", "Error in hard, soft or soft_seconds setting in buffer limit"),
-        ("replica 1 2 3", "only the limit of the class pubsub can be changed"),
     ],
 )
 def test_a_limit_that_is_none_is_refused(wire, value, why):

@@ -4,7 +4,6 @@ from contextlib import suppress
 
 import pytest
 
-from tensorkeep_server.output_limit import OutputLimit
 from tensorkeep_server.testing import WireError, request
 
 CONTEXT = "only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
@@ -257,7 +256,7 @@ def test_info_counts_channels_and_patterns(wire, connect):
 
 # --------------------------------------------------------------------------- who does not read
 def test_a_subscriber_that_does_not_read_loses_its_connection(wire, connect, server):
-    server.output_limit = OutputLimit(hard=1_000_000, soft=0, seconds=0)
+    wire.ask("CONFIG", "SET", "client-output-buffer-limit", "pubsub 1000000 0 0")
     slow, reader = subscribed(connect, "a"), subscribed(connect, "b")
     message = b"x" * 100_000
     sent = 0
@@ -276,7 +275,7 @@ def test_a_subscriber_that_does_not_read_loses_its_connection(wire, connect, ser
 
 
 def test_a_subscriber_that_reads_may_get_any_amount(wire, connect, server):
-    server.output_limit = OutputLimit(hard=1_000_000, soft=0, seconds=0)
+    wire.ask("CONFIG", "SET", "client-output-buffer-limit", "pubsub 1000000 0 0")
     reader = subscribed(connect, "a")
     message = b"x" * 100_000
     for _ in range(50):

@@ -258,12 +258,14 @@ class Session(Protocol):
         database: Number of the selected database.
         in_transaction: Whether commands are being queued (MULTI).
         waits: Whether a command was relayed and is not done that may block, such as BLPOP.
+        listens: Whether the client hears of what others do: it is subscribed, or has said MONITOR.
     """
 
     version: Version
     database: int
     in_transaction: bool
     waits: bool
+    listens: bool
 
     def mutes(self) -> bool:
         """Tells whether the reply to a command of the front end's own is left out (CLIENT REPLY).

@@ -19,6 +19,7 @@ from tensorkeep.engine import Engine
 from tensorkeep.leftovers import sweep
 from tensorkeep.store import Host, is_remote
 from tensorkeep.stores import DIRECTORY_STORE, open_store
+from tensorkeep_server.client_watch import watch_clients
 from tensorkeep_server.commands import commands_over
 from tensorkeep_server.connection import RECEIVE_SIZE, TOO_MANY_CLIENTS, Connection
 from tensorkeep_server.file_limit import clients_possible
@@ -126,7 +127,8 @@ async def serve(
             _log.info("told to end before it was ready")
             return not engine.working
         listeners = await _listen(server, turn)
-        upkeep = [asyncio.create_task(each(server)) for each in (_expire, collect_now_and_then)]
+        tasks = (_expire, collect_now_and_then, watch_clients)
+        upkeep = [asyncio.create_task(each(server)) for each in tasks]
         upkeep.append(asyncio.create_task(_notice_hangups(turn)))
         ready(server)
         await ended.wait()
@@ -234,6 +236,7 @@ async def _listen(server: Server, turn: Turn) -> list[Listener]:
             lambda: kind(server, receive, turn),
             refusal=TOO_MANY_CLIENTS,
             may_warn=server.may_warn,
+            keepalive=lambda: server.client_limits.keepalive,
         )
         for each in sockets
     ]

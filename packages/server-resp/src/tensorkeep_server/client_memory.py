@@ -66,10 +66,12 @@ class ClientsMemory:
 
     Attributes:
         total: Bytes that all hold together.
+        filled: The clients that hold more than their connection.
     """
 
     def __init__(self) -> None:
         self.total = 0
+        self.filled: dict[Client, None] = {}
         self._held: dict[Client, int] = {}
         self._by_size: list[dict[Client, None]] = [{} for _ in range(64)]
 
@@ -81,6 +83,10 @@ class ClientsMemory:
             self._by_size[size.bit_length()][client] = None
             before = 0
         self._held[client] = size
+        if size > CONNECTION:
+            self.filled[client] = None
+        else:
+            self.filled.pop(client, None)
         self.total += size - before
 
     def forget(self, client: Client) -> None:
@@ -88,6 +94,7 @@ class ClientsMemory:
         size = self._held.pop(client, None)
         if size is not None:
             self.total -= size
+            self.filled.pop(client, None)
             self._by_size[size.bit_length()].pop(client, None)
 
     def largest(self) -> Iterator[Client]:

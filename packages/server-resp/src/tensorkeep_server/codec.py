@@ -16,6 +16,7 @@ Where there is no such memory, the request is read to its end all the same, and 
 
 import re
 from dataclasses import dataclass, fields
+from math import inf
 from typing import Final
 
 import numpy as np
@@ -33,6 +34,9 @@ _WINDOW: Final = LARGE
 
 _CRLF: Final = b"\r\n"
 _NOTHING: Final = memoryview(b"")
+
+_ARGUMENTS_BEFORE_AUTH: Final = 10
+_BULK_BEFORE_AUTH: Final = 16 * 1024
 
 # What the splitter knows: the head of a bulk by its length, and by the first line of a request
 # how many lines the request has. What is not in these tables is left to the other reader.
@@ -111,19 +115,44 @@ class Limits:
             any length. The default is Redis' own limit.
         max_request: Bytes of all arguments of one request together. The default leaves room for
             a model of several billion weights in its chunks.
+        before_auth: Whether the client has not said yet who it is, and has to: then an argument may
+            have 16 KB and a request 10 arguments, as in Redis, whatever else is allowed.
     """
 
     max_bulk: int = 512 * 1024 * 1024
     max_arguments: int = 1024 * 1024
     max_inline: int = 64 * 1024
     max_request: int = 16 * 1024 * 1024 * 1024
+    before_auth: bool = False
 
     def __post_init__(self) -> None:
         for limit in fields(self):
             value = getattr(self, limit.name)
             least = _LINE_ROOM if limit.name == "max_inline" else 1
-            if value < least:
+            if limit.name != "before_auth" and value < least:
                 raise ValueError(f"{limit.name} must be at least {least}, not {value}")
+
+    def check_count(self, count: int) -> None:
+        """Makes sure that a request may have so many arguments.
+
+        Raises:
+            ProtocolError: It may not.
+        """
+        if count > self.max_arguments:
+            raise ProtocolError("invalid multibulk length")
+        if self.before_auth and count > _ARGUMENTS_BEFORE_AUTH:
+            raise ProtocolError("unauthenticated multibulk length")
+
+    def check_size(self, size: int) -> None:
+        """Makes sure that an argument may have so many bytes.
+
+        Raises:
+            ProtocolError: It may not.
+        """
+        if not 0 <= size <= self.max_bulk:
+            raise ProtocolError("invalid bulk length")
+        if self.before_auth and size > _BULK_BEFORE_AUTH:
+            raise ProtocolError("unauthenticated bulk length")
 
 
 class RequestParser:
@@ -145,6 +174,7 @@ class RequestParser:
         "_limits",
         "_line",
         "_missing",
+        "_most",
         "_part",
         "_part_missing",
         "_rest",
@@ -156,15 +186,29 @@ class RequestParser:
 
     def __init__(self, limits: Limits) -> None:
         self.error: ProtocolError | None = None
-        self._limits = limits
-        # The splitter checks no limit, so it may work only where none can be reached.
-        bytes_limit = min(limits.max_bulk, limits.max_inline, limits.max_request)
-        self._splits = bytes_limit >= _WINDOW and limits.max_arguments >= len(_LINES)
+        self.limits = limits
         self._forget()
 
     def __repr__(self) -> str:
         state = self.error or f"{len(self._arguments)} arguments read, {self._missing} missing"
         return f"<RequestParser: {state}>"
+
+    @property
+    def limits(self) -> Limits:
+        """How much one request may be; a change holds for what is read from then on."""
+        return self._limits
+
+    @limits.setter
+    def limits(self, limits: Limits) -> None:
+        self._limits = limits
+        self._most = min(limits.max_bulk, _BULK_BEFORE_AUTH if limits.before_auth else inf)
+        # The splitter checks no limit, so it may work only where none can be reached.
+        bytes_limit = min(limits.max_bulk, limits.max_inline, limits.max_request)
+        self._splits = (
+            bytes_limit >= _WINDOW
+            and limits.max_arguments >= len(_LINES)
+            and not limits.before_auth
+        )
 
     def _forget(self) -> None:
         """Stands before the first byte of a request."""
@@ -258,20 +302,48 @@ class RequestParser:
             start = 0
             while start < size:
                 if self._rest:
-                    piece = view[start : start + len(self._rest)]
-                    self._rest[: len(piece)] = piece
-                    ready += self.filled(len(piece))
+                    start += self._fill(view[start:], ready)
                 else:
                     piece = view[start : start + _WINDOW]
                     self._read(bytes(piece), ready)
-                start += len(piece)
-        except ProtocolError as error:
-            self.error = error
-            self._forget()
-        except MemoryError:
-            self._forget()  # first: it may be what there is no memory for
-            self.error = OutOfMemory()
+                    start += len(piece)
+        except (ProtocolError, MemoryError) as error:
+            self._break(error)
         return ready
+
+    def feed_first(self, data: bytes | bytearray) -> tuple[list[Request], int]:
+        """Reads bytes up to the end of one request, which may change what the next one may be.
+
+        Args:
+            data: The bytes, at most 64 KB of them. Nothing refers to them afterwards.
+
+        Returns:
+            The request, if one is whole, and how many bytes were read.
+        """
+        ready: list[Request] = []
+        window = bytes(data)
+        start = 0
+        try:
+            while start < len(window) and not ready and not self.error:
+                if self._rest:
+                    start += self._fill(memoryview(window)[start:], ready)
+                else:
+                    start = self._step(window, start, ready)
+        except (ProtocolError, MemoryError) as error:
+            self._break(error)
+        return ready, start
+
+    def _fill(self, data: memoryview, ready: list[Request]) -> int:
+        """Reads on in a large bulk; returns how many bytes that took."""
+        piece = data[: len(self._rest)]
+        self._rest[: len(piece)] = piece
+        ready += self.filled(len(piece))
+        return len(piece)
+
+    def _break(self, error: ProtocolError | MemoryError) -> None:
+        """Notes how the client broke the protocol, and keeps nothing of what it sent then."""
+        self._forget()  # first: it may be what there is no memory for
+        self.error = error if isinstance(error, ProtocolError) else OutOfMemory()
 
     def _read(self, window: bytes, ready: list[Request]) -> None:
         """Reads a window with the reader that suits it."""
@@ -322,9 +394,9 @@ class RequestParser:
         """Reads the first line of a request, which for an inline command is all of it."""
         if found := _COUNT.fullmatch(line):
             count = int(found[1])
-            if count <= self._limits.max_arguments:
-                self._missing = max(0, count)
-                return
+            self._limits.check_count(count)
+            self._missing = max(0, count)
+            return
         self._check_line(line)
         if line.startswith(b"*"):
             raise ProtocolError("invalid multibulk length")
@@ -372,9 +444,9 @@ class RequestParser:
         """Reads a bulk, or what there is of it. What it ends with is not looked at, as in Redis."""
         found = _SIZE.fullmatch(head)
         size = int(found[1]) if found else -1
-        if not 0 <= size <= self._limits.max_bulk:
+        if not 0 <= size <= self._most:
             self._check_line(head)
-            raise ProtocolError("invalid bulk length")
+            self._limits.check_size(size)
         self._announced += size
         if self._announced > self._limits.max_request:
             raise ProtocolError("too big request")

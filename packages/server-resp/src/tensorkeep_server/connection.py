@@ -23,7 +23,9 @@ from typing import TYPE_CHECKING, Final, cast
 from tensorkeep.commands.errors import CommandError, Refused
 from tensorkeep.commands.reply import Error, Several
 from tensorkeep_server.calls import call
+from tensorkeep_server.client_limits import excess
 from tensorkeep_server.client_memory import CONNECTION, Held
+from tensorkeep_server.client_watch import evict
 from tensorkeep_server.encoding import encode
 from tensorkeep_server.errors import error_reply
 from tensorkeep_server.hangups import hang_up
@@ -73,7 +75,7 @@ class Connection(asyncio.BufferedProtocol):
     def __init__(self, server: Server, receive: memoryview, turn: Turn) -> None:
         self._server = server
         self._turn = turn
-        self._inbox = Inbox(server.settings.limits, receive)
+        self._inbox = Inbox(server.limits, receive)
         self._reading = True
         self._read_until = 0.0
         self._received = 0  # bytes since others had their turn
@@ -90,6 +92,8 @@ class Connection(asyncio.BufferedProtocol):
         self._pushed = 0  # bytes of messages among what is to be sent
         self._arrears = Arrears()
         self._filled = False  # something stays in its buffers beyond a turn
+        self._unsent = 0  # bytes that waited for the client at the last look
+        self._dropped = False
 
     # ------------------------------------------------------------------ the transport's calls
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -118,6 +122,8 @@ class Connection(asyncio.BufferedProtocol):
             drop=self.drop,
             push=self.push,
             held=self.held,
+            look=self.look,
+            limit_requests=self.limit_requests,
             descriptor=self._descriptor,
         )
         self._registered = True
@@ -231,7 +237,7 @@ class Connection(asyncio.BufferedProtocol):
     def held(self) -> Held:
         """Returns how many bytes the client holds."""
         out, transaction = self._out, self.client.transaction
-        if len(out) > _MANY_PIECES:  # messages, nearly all
+        if (self._pushed and not self._making) or len(out) > _MANY_PIECES:  # messages, nearly all
             waiting = self._pushed
         else:
             waiting = sum(len(each) for each in out if not isinstance(each, Generator))
@@ -243,12 +249,59 @@ class Connection(asyncio.BufferedProtocol):
         )
 
     def _report(self) -> None:
-        """Lets the server know how much the client holds, now that it may be another amount."""
-        if self._closing:
+        """Lets the server know how much the client holds, and ends it if that is too much."""
+        if self._lost or self._dropped:
             return
-        size = self.held().total
+        held, server = self.held(), self._server
+        size = held.total
         self._filled = size > CONNECTION
-        self._server.clients_memory.note(self.client, size)
+        server.clients_memory.note(self.client, size)
+        found = excess(
+            held,
+            server.client_limits,
+            self._arrears,
+            time.monotonic(),
+            gets_messages=self.client.subscribed or self.client in server.monitors,
+        )
+        if found is not None:
+            server.counters[f"{found.setting}_disconnections"] += 1
+            _log.warning(
+                "client %d at %s is disconnected: %s (%s)",
+                *(self.client.id, self.client.address, found.reason, found.setting),
+            )
+            self.drop(found.reason)
+        if server.client_limits.memory.amount:
+            evict(server)
+
+    def look(self, now: float) -> None:
+        """Looks whether time has made the client break a limit.
+
+        Args:
+            now: Unix time in seconds.
+        """
+        if self._lost or self._dropped:
+            return
+        try:
+            if self._filled:
+                unsent = self._transport.get_write_buffer_size()
+                if unsent != self._unsent:
+                    self._unsent = unsent
+                    self.client.active_at = now
+                self._report()
+            timeout = self._server.client_limits.timeout
+            if timeout and now - self.client.active_at > timeout and not self._waits():
+                self.drop("it was idle")
+        except Exception as error:  # noqa: BLE001 - logged
+            self.fail(error)
+
+    def _waits(self) -> bool:
+        """Returns whether the client has every reason to be silent."""
+        client = self.client
+        return self._later is not None or client.subscribed or client in self._server.monitors
+
+    def limit_requests(self) -> None:
+        """Has requests keep to the server's limits, as they are now."""
+        self._inbox.limit(self._server.limits)
 
     # ------------------------------------------------------------------ reading
     def _pause_reading(self) -> None:
@@ -457,26 +510,14 @@ class Connection(asyncio.BufferedProtocol):
             self._out += pieces
             self._pushed += size
             if self._making or not self._writable:
-                waiting = self._transport.get_write_buffer_size() + self._pushed
-                if self._arrears.exceed(self._server.output_limit, waiting, time.monotonic()):
-                    self._give_up(waiting)
+                self._report()
+                if self._dropped:
                     return
             if self._pushed > _FLUSH_ABOVE and not self._making:
                 self._flush()
             self._join_turn()
         except Exception as error:  # noqa: BLE001 - logged; whoever sends messages goes on
             self.fail(error)
-
-    def _give_up(self, waiting: int) -> None:
-        self._closing = True
-        self._reason = "it did not read its messages"
-        self._let_go()
-        self._server.counters["client_output_buffer_limit_disconnections"] += 1
-        _log.warning(
-            "client %d at %s does not read its messages, %d bytes of which wait: disconnected",
-            *(self.client.id, self.client.address, waiting),
-        )
-        self._transport.abort()
 
     def _flush(self) -> None:
         """Sends what there is; of a long reply, one portion."""
@@ -527,9 +568,11 @@ class Connection(asyncio.BufferedProtocol):
             reason: Why, for the log.
         """
         self._reason = self._reason or reason
-        self._closing = True
+        self._closing = self._dropped = True
         self._inbox.clear()
         self._let_go()
+        if self._registered:
+            self._server.clients_memory.forget(self.client)
         try:
             if self._registered and not self._lost:  # else the number is none, or another socket's
                 hang_up(self._descriptor)

@@ -53,7 +53,16 @@ class Inbox:
         parser: What makes requests of bytes.
     """
 
-    __slots__ = ("_into_parser", "_limit", "_shared", "ahead", "backlog", "parser", "requests")
+    __slots__ = (
+        "_into_parser",
+        "_limit",
+        "_one_by_one",
+        "_shared",
+        "ahead",
+        "backlog",
+        "parser",
+        "requests",
+    )
 
     def __init__(self, limits: Limits, shared: memoryview) -> None:
         self.requests: deque[Request] = deque()
@@ -61,8 +70,21 @@ class Inbox:
         self.parser = RequestParser(limits)
         self._shared = shared
         self._into_parser = False
+        self._one_by_one = limits.before_auth
         self.backlog = 0
         self._limit = BACKLOG
+
+    def limit(self, limits: Limits) -> None:
+        """Has requests keep to other limits, from the next one on that was not parsed yet.
+
+        Before the client has said who it is, no request is parsed until the one before it was
+        done: that one may say it.
+
+        Args:
+            limits: How much one request may be.
+        """
+        self.parser.limits = limits
+        self._one_by_one = limits.before_auth
 
     @property
     def error(self) -> ProtocolError | None:
@@ -101,10 +123,17 @@ class Inbox:
         """
         if self._into_parser:
             self.requests.extend(self.parser.filled(count))
-        elif served and not self.ahead and (count <= PORTION or _is_sparse(self._shared[:count])):
+        elif (
+            served
+            and not self.ahead
+            and not self._one_by_one
+            and (count <= PORTION or _is_sparse(self._shared[:count]))
+        ):
             self.requests.extend(self.parser.feed(self._shared[:count]))
         else:
             self.ahead += self._shared[:count]
+            if self._one_by_one and served:
+                self.parse(lambda: True)
         if served:
             return not self.ahead
         self.backlog += count
@@ -118,10 +147,15 @@ class Inbox:
         """
         requests, ahead = self.requests, self.ahead
         while ahead and not requests and may_go_on():
-            size = len(self._shared)
-            portion = ahead[: size if _is_sparse(ahead) else PORTION]
-            del ahead[: len(portion)]
-            requests.extend(self.parser.feed(portion))
+            if self._one_by_one:
+                found, size = self.parser.feed_first(ahead[:PORTION])
+                del ahead[:size]
+                requests.extend(found)
+            else:
+                size = len(self._shared)
+                portion = ahead[: size if _is_sparse(ahead) else PORTION]
+                del ahead[: len(portion)]
+                requests.extend(self.parser.feed(portion))
             if self.parser.error is not None:
                 ahead.clear()
         return bool(requests)

@@ -154,10 +154,14 @@ def _stats(server: Server, _process: Process) -> _Fields:
         "rejected_connections": counters["rejected_connections"],
         "expired_keys": counters["expired_keys"],
         "evicted_keys": 0,
+        "evicted_clients": counters["evicted_clients"],
         "pubsub_channels": len(server.subscriptions.channels),
         "pubsub_patterns": len(server.subscriptions.patterns),
         "pubsubshard_channels": len(server.subscriptions.shard_channels),
         "total_error_replies": sum(count for _, count in _errors(server)),
+        "client_query_buffer_limit_disconnections": counters[
+            "client_query_buffer_limit_disconnections"
+        ],
         "client_output_buffer_limit_disconnections": counters[
             "client_output_buffer_limit_disconnections"
         ],

@@ -17,8 +17,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from tensorkeep_server.settings import KEEPALIVE
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
@@ -27,12 +25,7 @@ _log = logging.getLogger(__name__)
 _QUEUE: Final = 1024  # connections that may wait to be taken
 _AT_ONCE: Final = 64  # connections taken in one turn, before clients get theirs
 _PAUSE: Final = 0.5  # seconds to wait when the process can open no more files
-# Peers that vanish without a word are noticed, as in Redis.
-_KEEPALIVE_OPTIONS: Final = (
-    ("TCP_KEEPIDLE", KEEPALIVE),
-    ("TCP_KEEPINTVL", KEEPALIVE // 3),
-    ("TCP_KEEPCNT", 3),
-)
+_MOST_KEEPALIVE: Final = 32767  # seconds; Linux takes no more
 _FULL: Final = frozenset({errno.EMFILE, errno.ENFILE})
 
 
@@ -100,6 +93,8 @@ class Listener:
         connect: Makes the protocol of a connection.
         refusal: What a connection is told for which there is no file.
         may_warn: Whether a warning is to be logged that may come very often.
+        keepalive: Returns after how many seconds of silence peers are asked whether they are still
+            there, 0 for never.
     """
 
     def __init__(
@@ -108,7 +103,9 @@ class Listener:
         connect: Callable[[], asyncio.BufferedProtocol],
         refusal: bytes = b"",
         may_warn: Callable[[str], bool] = lambda _: True,
+        keepalive: Callable[[], int] = lambda: 0,
     ) -> None:
+        self._keepalive = keepalive
         self._refusal = refusal
         self._may_warn = may_warn
         self._spare = _spare_file()
@@ -147,7 +144,7 @@ class Listener:
                 self._loop.call_later(_PAUSE, self._listen)
                 return
             try:
-                _set_options(taken)
+                _set_options(taken, self._keepalive())
             except OSError:  # it is gone already
                 taken.close()
                 continue
@@ -182,14 +179,26 @@ class Listener:
             taken.close()
 
 
-def _set_options(taken: socket.socket) -> None:
-    """Prepares a connection: nothing blocks or is held back, and a vanished peer is noticed."""
+def _set_options(taken: socket.socket, keepalive: int) -> None:
+    """Prepares a connection: nothing blocks or is held back, and a vanished peer is noticed.
+
+    Args:
+        taken: The connection.
+        keepalive: Seconds of silence after which the peer is asked, three times, whether it is
+            still there, as in Redis; 0 for never.
+    """
     taken.settimeout(0)
     if taken.family == socket.AF_UNIX:
         return
     taken.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if not keepalive:
+        return
     taken.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in _KEEPALIVE_OPTIONS:
+    for name, value in (
+        ("TCP_KEEPIDLE", min(keepalive, _MOST_KEEPALIVE)),
+        ("TCP_KEEPINTVL", min(max(keepalive // 3, 1), _MOST_KEEPALIVE)),
+        ("TCP_KEEPCNT", 3),
+    ):
         option = getattr(socket, name, None)  # not on every system
         if option is not None:
             taken.setsockopt(socket.IPPROTO_TCP, option, value)

@@ -1,7 +1,8 @@
-"""How much may wait for a client that does not read the messages that it gets.
+"""How much may wait for a client that does not read what it is sent, by the class of the client.
 
-Replies need no such limit, since a client that does not read is not served. Messages come because
-of others. The clock is an argument.
+Nobody sends messages to clients of the class normal, and one that does not read its replies is not
+served; so theirs is the memory of one reply, and the default sets no limit. The clock is an
+argument.
 """
 
 from __future__ import annotations
@@ -25,53 +26,57 @@ class OutputLimit(NamedTuple):
     seconds: int
 
 
-DEFAULT_LIMIT: Final = OutputLimit(32 * 1024 * 1024, 8 * 1024 * 1024, 60)  # Redis' own
+class OutputLimits(NamedTuple):
+    """The limit of each class of clients; the defaults are Redis' own.
 
-_ALIASES: Final = {b"replica": b"slave"}
-_FIXED: Final = {
-    b"normal": OutputLimit(0, 0, 0),
-    b"slave": OutputLimit(256 * 1024 * 1024, 64 * 1024 * 1024, 60),
-}
-"""Of kinds of clients that nobody sends messages to; they are what Redis has when it is new."""
+    Attributes:
+        normal: Of those that get replies alone.
+        replica: Of replicas, which there are none of here; kept.
+        pubsub: Of those that get messages: who is subscribed, or has said MONITOR.
+    """
+
+    normal: OutputLimit = OutputLimit(0, 0, 0)
+    replica: OutputLimit = OutputLimit(256 * 1024 * 1024, 64 * 1024 * 1024, 60)
+    pubsub: OutputLimit = OutputLimit(32 * 1024 * 1024, 8 * 1024 * 1024, 60)
+
+    def __str__(self) -> str:
+        """Returns the limits as Redis shows them, who calls replicas by an old name."""
+        return " ".join(
+            f"{_SHOWN.get(kind, kind)} {' '.join(map(str, getattr(self, kind)))}"
+            for kind in self._fields
+        )
 
 
-def show_limits(limit: OutputLimit) -> str:
-    """Returns the limits of all kinds of clients as Redis shows them."""
-    limits = {**_FIXED, b"pubsub": limit}
-    return " ".join(f"{kind.decode()} {' '.join(map(str, limits[kind]))}" for kind in limits)
+_SHOWN: Final = {"replica": "slave"}
+_READ: Final = {"normal": "normal", "replica": "replica", "slave": "replica", "pubsub": "pubsub"}
 
 
-def read_limits(word: bytes) -> OutputLimit | None:
-    """Reads limits: a kind of clients, and hard, soft and seconds, for any number of kinds.
+def read_limits(words: str) -> dict[str, OutputLimit]:
+    """Reads limits: a class of clients, and hard, soft and seconds, for any number of classes.
 
     Returns:
-        The limit of subscribers, the last one if there are several; None if there is none.
+        What is to be replaced in `OutputLimits`, by the names there.
 
     Raises:
-        ValueError: It is no limit, or one of a kind that has a limit for ever.
+        ValueError: It is no limit.
     """
-    words = word.split()
-    if len(words) % 4:
+    parts = words.split()
+    if len(parts) % 4:
         raise ValueError("Wrong number of arguments in buffer limit configuration.")
-    found = None
-    for at in range(0, len(words), 4):
-        kind = words[at].lower()
-        kind = _ALIASES.get(kind, kind)
-        if kind not in {*_FIXED, b"pubsub"}:
+    found: dict[str, OutputLimit] = {}
+    for at in range(0, len(parts), 4):
+        kind = _READ.get(parts[at].lower())
+        if kind is None:
             raise ValueError("Invalid client class specified in buffer limit configuration.")
-        limit = _read_limit(words[at + 1 : at + 4])
-        if kind == b"pubsub":
-            found = limit
-        elif limit != _FIXED[kind]:
-            raise ValueError("only the limit of the class pubsub can be changed")
+        found[kind] = _read_limit(parts[at + 1 : at + 4])
     return found
 
 
-def _read_limit(words: list[bytes]) -> OutputLimit:
+def _read_limit(words: list[str]) -> OutputLimit:
     """Reads hard, soft and seconds, of which the last has no unit."""
     try:
-        if words[2].isdigit():
-            return OutputLimit(*(read_size(word.decode()) for word in words))
+        if words[2].isascii() and words[2].isdigit():
+            return OutputLimit(*map(read_size, words))
         reason = None
     except ValueError as error:
         reason = error

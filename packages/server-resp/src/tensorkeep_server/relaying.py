@@ -93,6 +93,10 @@ class RelayingConnection(Connection):
         if self._registered:
             self._session.close()
 
+    def _waits(self) -> bool:
+        replies = self._relayed > 0 and self._writable  # or it does not read those that come
+        return replies or self._session.listens or super()._waits()
+
     # ------------------------------------------------------------------ serving
     @property
     def _busy(self) -> bool:

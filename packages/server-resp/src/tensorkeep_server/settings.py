@@ -10,11 +10,11 @@ from typing import Final
 
 from tensorkeep.config import EngineConfig
 from tensorkeep.stores import DEFAULT_STORE
+from tensorkeep_server.client_limits import ClientLimits
 from tensorkeep_server.codec import Limits
 
 DEFAULT_CHUNK_SIZE: Final = 511 * 1024 * 1024  # RedisAI's: below Redis' limit for one argument
 LEAST_CHUNK_SIZE: Final = 256  # a piece takes about as many bytes of memory, whatever it holds
-KEEPALIVE: Final = 300  # seconds after which peers that vanished are looked for; Redis' default
 MEGABYTE: Final = 1_000_000  # what RedisAI's memory limit counts in
 
 
@@ -38,6 +38,7 @@ class Settings:
         model_chunk_size: Bytes of the pieces in which MODELGET hands out a blob; at least
             `LEAST_CHUNK_SIZE`.
         limits: How much one request may be.
+        client_limits: What clients may hold.
         max_clients: Connections beyond it are refused.
         shutdown_grace: Seconds that running work may take when the server ends.
         switch_interval: Seconds after which a busy thread lets another one run.
@@ -57,6 +58,7 @@ class Settings:
     engine: EngineConfig = field(default_factory=lambda: EngineConfig(isolate="auto"))
     model_chunk_size: int = DEFAULT_CHUNK_SIZE
     limits: Limits = field(default_factory=Limits)
+    client_limits: ClientLimits = field(default_factory=ClientLimits)
     max_clients: int = 10_000
     shutdown_grace: float = 5.0
     switch_interval: float = 0.0005

@@ -17,7 +17,6 @@ from tensorkeep.watch import Watch
 from tensorkeep_server.client_memory import ClientsMemory, Held
 from tensorkeep_server.dag_memory import DagMemory
 from tensorkeep_server.notifications import MISSES
-from tensorkeep_server.output_limit import DEFAULT_LIMIT, OutputLimit
 from tensorkeep_server.slow_log import SlowLog
 from tensorkeep_server.subscriptions import Subscriptions
 
@@ -30,6 +29,8 @@ if TYPE_CHECKING:
     from tensorkeep.commands.reply import Blob, Error, Version
     from tensorkeep.engine import Engine
     from tensorkeep.store import LocalKeys, LocalStore, RemoteStore, Session
+    from tensorkeep_server.client_limits import ClientLimits
+    from tensorkeep_server.codec import Limits
     from tensorkeep_server.settings import Settings
 
 
@@ -55,6 +56,7 @@ class Server:
         clients_memory: What they hold.
         model_chunk_size: Bytes of the pieces in which MODELGET hands out a blob.
         max_clients: Connections beyond it are refused.
+        maxmemory: The limit of all memory in bytes, 0 for none.
         port: The TCP port, 0 for none.
         lua_time_limit: What CONFIG SET lua-time-limit was set to; kept, there is no Lua.
         backends_path: What AI.CONFIG BACKENDSPATH was set to, never empty; kept, and not used for
@@ -64,7 +66,8 @@ class Server:
             of clients that are still connected are counted with the client.
         client_ids: Gives each connection its number.
         subscriptions: Which clients are subscribed to what.
-        output_limit: How much may wait for a client that does not read its messages.
+        limits: How much one request may be.
+        client_limits: What clients may hold.
         announced: The classes of events on keys that clients are told of, see `notifications`.
         monitors: The clients that are shown every command; a dict keeps their order.
         slow_log: Commands that took long.
@@ -84,6 +87,7 @@ class Server:
     clients: dict[int, Client]
     model_chunk_size: int
     max_clients: int
+    maxmemory: int = 0
     clients_memory: ClientsMemory = field(default_factory=ClientsMemory)
     port: int = 0
     lua_time_limit: int = 5000
@@ -92,7 +96,8 @@ class Server:
     counters: Counter[str] = field(default_factory=Counter)
     client_ids: Iterator[int] = field(default_factory=lambda: count(1))
     subscriptions: Subscriptions[Client] = field(default_factory=Subscriptions)
-    output_limit: OutputLimit = DEFAULT_LIMIT
+    limits: Limits = field(init=False)
+    client_limits: ClientLimits = field(init=False)
     announced: str = ""
     monitors: dict[Client, None] = field(default_factory=dict)
     slow_log: SlowLog = field(default_factory=SlowLog)
@@ -100,6 +105,10 @@ class Server:
     doing: Command | None = None
     ended_at: float = 0.0
     warned_at: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.limits = self.settings.limits
+        self.client_limits = self.settings.client_limits
 
     def observe(self) -> None:
         """Finds out again whether somebody wants to know which commands are done."""
@@ -135,7 +144,7 @@ class Server:
     @property
     def most_bytes(self) -> int:
         """The most bytes that one value may have."""
-        return self.settings.limits.max_bulk
+        return self.limits.max_bulk
 
     def count_error(self, error: Error) -> None:
         """Counts an error by its code word; a line without one counts as `ERR`."""
@@ -175,6 +184,8 @@ class Client:
         push: Sends what answers no request, behind all that was answered so far: encoded pieces,
             and how many bytes they have.
         held: Returns how many bytes it holds.
+        look: Looks whether time has made it break a limit; is told Unix time in seconds.
+        limit_requests: Has its requests keep to `Server.limits`, as they are now.
         descriptor: Number of its socket; negative for none.
         database: Number of the selected database.
         version: RESP version spoken.
@@ -183,7 +194,7 @@ class Client:
         muted: CLIENT REPLY OFF was said.
         skips: Replies still to be left out because of CLIENT REPLY SKIP.
         touches: Whether reading a key counts as use of it (CLIENT NO-TOUCH).
-        evictable: Kept for CLIENT NO-EVICT; nothing is evicted.
+        evictable: Whether it may lose its connection for the memory that it holds.
         blocked: Whether a reply is being waited for.
         subscribed: Whether it is subscribed to anything.
         transaction: What is to be done at EXEC; None outside of MULTI.
@@ -204,7 +215,9 @@ class Client:
     close: Callable[[str], None]
     drop: Callable[[str], None]
     push: Callable[[Sequence[Blob], int], None]
-    held: Callable[[], Held] = Held
+    held: Callable[[], Held]
+    look: Callable[[float], None]
+    limit_requests: Callable[[], None]
     descriptor: int = -1
     database: int = 0
     version: Version = 2
@@ -245,8 +258,7 @@ class Client:
 
         The two refer to each other, and would wait for the garbage collector.
         """
-        self.close = self.drop = _ignore
-        self.push = _ignore
+        self.close = self.drop = self.push = self.look = self.limit_requests = _ignore
         self.held = Held
 
     def hear_nothing(self) -> None:

@@ -93,6 +93,11 @@ class RelaySession:
         """Whether a command is on its way that may block."""
         return self._blocking > 0
 
+    @property
+    def listens(self) -> bool:
+        """Whether the client hears of what others do."""
+        return self._state.subscribes or self._state.monitoring or self._own.copies
+
     def mutes(self) -> bool:
         """Tells whether the reply to the next command is left out, which counts for SKIP."""
         muted = self._off or self._skip

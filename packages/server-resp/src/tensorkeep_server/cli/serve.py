@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from enum import StrEnum
 from functools import partial
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
-from typing import TYPE_CHECKING, Annotated, Final, NoReturn
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn, TypeVar
 
 import typer
 
@@ -29,10 +29,13 @@ from tensorkeep_server import IMPORTED_AT, app
 from tensorkeep_server.cli.client import URL_VARIABLE
 from tensorkeep_server.cli.log_writing import LogWriter
 from tensorkeep_server.cli.sources import place, read_file, unknown_variables
+from tensorkeep_server.client_limits import LEAST_QUERY, MOST_SECONDS, ClientLimits, read_share
 from tensorkeep_server.codec import Limits
 from tensorkeep_server.garbage import collector_waits, set_aside
 from tensorkeep_server.identity import tensorkeep_version
+from tensorkeep_server.output_limit import read_limits
 from tensorkeep_server.settings import LEAST_CHUNK_SIZE, MEGABYTE, Settings
+from tensorkeep_server.sizes_of_memory import read_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -41,9 +44,12 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+_T = TypeVar("_T")
+
 _DEFAULTS: Final = Settings()
 _ENGINE: Final = _DEFAULTS.engine
 _LIMITS: Final = _DEFAULTS.limits
+_CLIENTS: Final = _DEFAULTS.client_limits
 _MILLISECONDS: Final = 1000  # in a second
 _MICROSECONDS: Final = 1_000_000
 
@@ -115,6 +121,21 @@ def _directory(context: typer.Context, path: str) -> str:
     except StoreUnavailable as error:
         raise typer.BadParameter(str(error), param_hint=place(context, "dir")) from error
     return path
+
+
+def _query_limit(word: str) -> int:
+    size = read_size(word)
+    if size < LEAST_QUERY:
+        raise ValueError(f"must be at least {LEAST_QUERY}, not {size}")
+    return size
+
+
+def _read(context: typer.Context, setting: str, word: str, reader: Callable[[str], _T]) -> _T:
+    """Reads the text of a setting, and refuses what is none of its values."""
+    try:
+        return reader(word)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=place(context, setting)) from error
 
 
 def serve(  # noqa: PLR0913 - one parameter for each setting is the point
@@ -313,6 +334,50 @@ def serve(  # noqa: PLR0913 - one parameter for each setting is the point
         int,
         _setting(min=1, help="Connections beyond it are refused."),
     ] = _DEFAULTS.max_clients,
+    client_query_buffer_limit: Annotated[
+        str,
+        _setting(
+            metavar="<size>",
+            help="Bytes of requests, such as 100mb, that one client may have sent and that were not"
+            " done; who goes beyond it is disconnected.",
+        ),
+    ] = "1gb",
+    client_output_buffer_limit: Annotated[
+        str,
+        _setting(
+            metavar="<class hard soft seconds ...>",
+            help="How much may wait for a client that does not read: of each class (normal,"
+            " replica, pubsub) bytes that may never wait, bytes that may wait for so many seconds,"
+            " and these; 0 for no limit.",
+        ),
+    ] = str(_CLIENTS.output),
+    maxmemory_clients: Annotated[
+        str,
+        _setting(
+            metavar="<size|percent>",
+            help="Bytes that the requests and replies of all clients may take together, or how"
+            " much of maxmemory, such as 5%; those that hold the most are disconnected. 0 sets no"
+            " limit.",
+        ),
+    ] = str(_CLIENTS.memory),
+    timeout: Annotated[
+        int,
+        _setting(
+            min=0,
+            max=MOST_SECONDS,
+            help="Seconds after which a client that neither sends nor reads anything is"
+            " disconnected; 0 for never.",
+        ),
+    ] = _CLIENTS.timeout,
+    tcp_keepalive: Annotated[
+        int,
+        _setting(
+            min=0,
+            max=MOST_SECONDS,
+            help="Seconds of silence after which the system asks whether a client's machine is"
+            " still there; 0 for never.",
+        ),
+    ] = _CLIENTS.keepalive,
     max_argument_bytes: Annotated[
         int,
         _setting(min=1, help="Bytes of one argument of a request."),
@@ -380,6 +445,19 @@ def serve(  # noqa: PLR0913 - one parameter for each setting is the point
             max_arguments=max_arguments,
             max_inline=max_inline_bytes,
             max_request=max_request_bytes,
+        ),
+        client_limits=ClientLimits(
+            query=_read(
+                context, "client_query_buffer_limit", client_query_buffer_limit, _query_limit
+            ),
+            output=_CLIENTS.output._replace(
+                **_read(
+                    context, "client_output_buffer_limit", client_output_buffer_limit, read_limits
+                )
+            ),
+            memory=_read(context, "maxmemory_clients", maxmemory_clients, read_share),
+            timeout=timeout,
+            keepalive=tcp_keepalive,
         ),
         max_clients=max_clients,
         shutdown_grace=shutdown_grace,

@@ -209,7 +209,7 @@ def parse_switch(args: Args) -> bool:
 
 
 def no_evict(client: Client, on: bool) -> Reply:  # noqa: FBT001 - what the request says
-    """Notes whether the connection may be ended to save memory; none ever is."""
+    """Sets whether the connection may be ended to save memory."""
     client.evictable = not on
     return OK
 
@@ -288,13 +288,6 @@ COMMANDS: Final[tuple[Command, ...]] = (
                 flags=_ADMIN,
                 syntax="ON | OFF",
                 since="7.0.0",
-                differences=(
-                    Difference(
-                        "A connection may be ended when memory is short.",
-                        "None ever is.",
-                        "There is no limit to memory that could be run into: see maxmemory.",
-                    ),
-                ),
             ),
             command(
                 "no-touch",

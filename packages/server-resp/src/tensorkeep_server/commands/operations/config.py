@@ -26,20 +26,24 @@ from tensorkeep.commands.databases import DATABASES
 from tensorkeep.commands.errors import CommandError
 from tensorkeep.commands.glob import compile_glob
 from tensorkeep.commands.reply import OK, Map
+from tensorkeep_server.client_limits import LEAST_QUERY, MOST_SECONDS, read_share
+from tensorkeep_server.client_watch import evict
 from tensorkeep_server.file_limit import clients_possible
 from tensorkeep_server.notifications import read_classes, show_classes
-from tensorkeep_server.output_limit import read_limits, show_limits
+from tensorkeep_server.output_limit import read_limits
 from tensorkeep_server.publishing import announce_events
-from tensorkeep_server.settings import KEEPALIVE
+from tensorkeep_server.sizes_of_memory import read_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tensorkeep.commands.args import Args
     from tensorkeep.commands.reply import Reply
+    from tensorkeep_server.client_limits import Share
     from tensorkeep_server.output_limit import OutputLimit
     from tensorkeep_server.state import Client, Server
 
+_LEAST_BULK: Final = 1024 * 1024  # as in Redis
 _ADMIN: Final = (ADMIN, NOSCRIPT, LOADING, STALE)
 
 
@@ -68,6 +72,18 @@ def _integer(least: int, change: Callable[[Server, int], None], most: int = 2**6
         if not least <= number <= most:
             raise ValueError(f"argument must be between {least} and {most} inclusive")
         return number
+
+    return _Setting(read, change)
+
+
+def _size(least: int, change: Callable[[Server, int], None]) -> _Setting:
+    """Returns a setting that is a number of bytes."""
+
+    def read(value: bytes) -> int:
+        size = read_size(text(value))
+        if size < least:
+            raise ValueError(f"argument must be between {least} and {2**63 - 1} inclusive")
+        return size
 
     return _Setting(read, change)
 
@@ -103,9 +119,29 @@ def _set_slow_log_size(server: Server, value: int) -> None:
     server.slow_log.most = value
 
 
-def _set_output_limit(server: Server, value: OutputLimit | None) -> None:
-    if value is not None:
-        server.output_limit = value
+def _set_output_limits(server: Server, value: dict[str, OutputLimit]) -> None:
+    limits = server.client_limits
+    server.client_limits = replace(limits, output=limits.output._replace(**value))
+
+
+def _limit_clients(name: str) -> Callable[[Server, Any], None]:
+    """Returns what sets one of the `ClientLimits`."""
+
+    def change(server: Server, value: Any) -> None:  # noqa: ANN401 - what was read
+        server.client_limits = replace(server.client_limits, **{name: value})
+
+    return change
+
+
+def _set_memory_of_clients(server: Server, value: Share) -> None:
+    _limit_clients("memory")(server, value)
+    evict(server)
+
+
+def _set_most_bytes(server: Server, value: int) -> None:
+    server.limits = replace(server.limits, max_bulk=value)
+    for client in server.clients.values():
+        client.limit_requests()
 
 
 _LUA_TIME_LIMIT: Final = _integer(0, _set_lua_time_limit)
@@ -118,8 +154,12 @@ _TABLE: Final[dict[str, _Entry]] = {
     "bind": (lambda server: " ".join(server.settings.bind), None),
     "busy-reply-threshold": (lambda server: server.lua_time_limit, _LUA_TIME_LIMIT),
     "client-output-buffer-limit": (
-        lambda server: show_limits(server.output_limit),
-        _Setting(read_limits, _set_output_limit),
+        lambda server: server.client_limits.output,
+        _Setting(lambda value: read_limits(text(value)), _set_output_limits),
+    ),
+    "client-query-buffer-limit": (
+        lambda server: server.client_limits.query,
+        _size(LEAST_QUERY, _limit_clients("query")),
     ),
     "cluster-enabled": (lambda _: "no", None),
     "databases": (lambda _: DATABASES, None),
@@ -128,12 +168,19 @@ _TABLE: Final[dict[str, _Entry]] = {
     "maxclients": (lambda server: server.max_clients, _MAX_CLIENTS),
     "maxmemory": (lambda _: 0, None),
     "maxmemory-policy": (lambda _: "noeviction", None),
+    "maxmemory-clients": (
+        lambda server: server.client_limits.memory,
+        _Setting(lambda value: read_share(text(value)), _set_memory_of_clients),
+    ),
     "notify-keyspace-events": (
         lambda server: show_classes(server.announced),
         _Setting(read_classes, announce_events),
     ),
     "port": (lambda server: server.port, None),
-    "proto-max-bulk-len": (lambda server: server.settings.limits.max_bulk, None),
+    "proto-max-bulk-len": (
+        lambda server: server.limits.max_bulk,
+        _size(_LEAST_BULK, _set_most_bytes),
+    ),
     "requirepass": (lambda _: "", None),
     "save": (lambda _: "", None),
     "slowlog-log-slower-than": (
@@ -141,8 +188,14 @@ _TABLE: Final[dict[str, _Entry]] = {
         _integer(-1, _set_slow_threshold),
     ),
     "slowlog-max-len": (lambda server: server.slow_log.most, _integer(0, _set_slow_log_size)),
-    "tcp-keepalive": (lambda _: KEEPALIVE, None),
-    "timeout": (lambda _: 0, None),
+    "tcp-keepalive": (
+        lambda server: server.client_limits.keepalive,
+        _integer(0, _limit_clients("keepalive"), MOST_SECONDS),
+    ),
+    "timeout": (
+        lambda server: server.client_limits.timeout,
+        _integer(0, _limit_clients("timeout"), MOST_SECONDS),
+    ),
     "unixsocket": (lambda server: server.settings.unix_socket, None),
 }
 
