@@ -120,6 +120,7 @@ def read_get(op, draft):
 
 
 DIALECT = Dialect(
+    name="ai.dagexecute",
     arity="",
     at_least=0,
     read_only=False,

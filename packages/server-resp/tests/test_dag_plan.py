@@ -48,6 +48,7 @@ def read_broken(op, draft):
 
 
 DIALECT = Dialect(
+    name="ai.dagexecute",
     arity="",
     at_least=0,
     read_only=False,

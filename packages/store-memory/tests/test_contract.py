@@ -6,7 +6,7 @@ from unittest import SkipTest
 
 import pytest
 
-from tensorkeep.errors import KeyMissing, WrongType
+from tensorkeep.errors import KeyMissing, NotStored, WrongType
 from tensorkeep.model import Model, Script
 from tensorkeep.tensor import Tensor
 from tensorkeep.testing import StoreContract
@@ -60,8 +60,29 @@ class TakesModelsForScripts(Keyspace):
 
 
 class ExpectsNothing(Keyspace):
-    def expect(self, key, kind):
+    def expect(self, key, kind, *, present=None):
         pass
+
+
+class ExpectsNoPresence(Keyspace):
+    def expect(self, key, kind, *, present=None):
+        super().expect(key, kind)
+
+
+class LooksForPresenceAlone(Keyspace):
+    def expect(self, key, kind, *, present=None):
+        if present is not None:
+            super().expect(key, object, present=present)
+
+
+class CountsFromTheEpoch(Keyspace):
+    def set_for(self, key, value, lifetime, event=None):
+        super().set_for(key, value, lifetime._replace(word=b"PXAT"), event)
+
+
+class KeepsForEver(Keyspace):
+    def set_for(self, key, value, lifetime, event=None):
+        super().set_for(key, value, None, event)
 
 
 class SetsWithRegard(Keyspace):
@@ -72,11 +93,11 @@ class SetsWithRegard(Keyspace):
 
 
 class ChangesHalf(Keyspace):
-    def expect(self, key, kind):
+    def expect(self, key, kind, *, present=None):
         value = self.get(key)
         if value is None:
             super().set(key, b"half done")
-        super().expect(key, kind)
+        super().expect(key, kind, present=present)
 
 
 class DropsAnything(Keyspace):
@@ -181,7 +202,13 @@ FAULTS = {
     "test_the_last_of_several_values_for_one_key_stays": KeepsTheFirst,
     "test_what_is_dropped_is_gone_and_must_be_of_its_kind": DropsAnything,
     "test_replacing_a_value_ends_its_expiry": KeepsExpiry,
-    "test_a_value_may_be_stored_with_its_expiry": NeverExpires,
+    "test_a_value_may_be_stored_for_a_time_or_until_one": CountsFromTheEpoch,
+    "test_a_value_stored_until_a_time_that_has_passed_is_gone": KeepsForEver,
+    "test_a_value_may_keep_the_expiry_of_the_one_that_it_replaces": KeepsForEver,
+    "test_a_key_that_must_be_free_or_taken_decides_whether_anything_is_stored": ExpectsNoPresence,
+    "test_a_key_of_another_kind_is_the_wrong_type_whether_it_must_be_free_or_taken": (
+        LooksForPresenceAlone
+    ),
     "test_what_has_expired_is_missing": NeverExpires,
     "test_values_move_with_their_keys_when_those_are_renamed": LosesRenamed,
     "test_databases_are_apart": OneDatabaseForAll,
@@ -194,6 +221,8 @@ FAULTS = {
 }
 CASES = [
     *FAULTS.items(),
+    ("test_a_value_may_be_stored_for_a_time_or_until_one", NeverExpires),
+    ("test_a_key_that_must_be_free_or_taken_decides_whether_anything_is_stored", ChangesHalf),
     ("test_what_is_dropped_is_gone_and_must_be_of_its_kind", DropsNothing),
     ("test_a_model_is_built_once_and_again_only_after_it_was_replaced", RunsOldModels),
 ]
@@ -215,7 +244,7 @@ def faulty(keys):
 @pytest.mark.parametrize(("test", "keys"), CASES)
 def test_a_store_with_a_fault_fails_the_test_for_it(test, keys, monkeypatch):
     monkeypatch.setattr("tensorkeep.testing.store_contract._PATIENCE", 0.05)
-    with pytest.raises((AssertionError, KeyMissing, WrongType)):
+    with pytest.raises((AssertionError, KeyMissing, NotStored, WrongType)):
         getattr(faulty(keys), test)()
 
 

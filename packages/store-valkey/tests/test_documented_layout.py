@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
+from tensorkeep.commands.set_options import Lifetime
 from tensorkeep.device import Device
 from tensorkeep.model import LoadedModel, Model, ModelSpec, Script, ScriptSpec
 from tensorkeep.store import Record, Wanted
@@ -100,12 +101,13 @@ def test_who_has_exactly_the_rights_of_the_page_may_do_all(each_engine):
             b"a:script": opened.script(ScriptSpec(BACKEND), b"sum"),
         }
 
-        def store(found, expires_at=None):
+        def store(found, lifetime=None):
             for key, value in values.items():
                 found.expect(key, type(value))
-                found.set(key, value, expires_at)
+                found.set_for(key, value, lifetime)
 
-        client.change(lambda found: store(found, 2e9))
+        for word, number in ((b"PXAT", 2 * 10**12), (b"PX", 1000_000), (b"KEEPTTL", 0)):
+            client.change(lambda found: store(found, Lifetime(word, number)))  # noqa: B023 - called at once
         client.change(store)
         for key, value in values.items():
             found = client.read(Wanted(key, type(value)), Wanted(b"a:model", Record))

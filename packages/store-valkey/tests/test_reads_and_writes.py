@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from tensorkeep.batching import Batching
-from tensorkeep.errors import KeyMissing, StoreError, WrongType
+from tensorkeep.commands.set_options import Lifetime, read_lifetime
+from tensorkeep.errors import KeyMissing, NotStored, StoreError, WrongType
 from tensorkeep.model import LoadedModel, Model, ModelSpec, Script, ScriptSpec
 from tensorkeep.store import Record, Wanted
 from tensorkeep.tensor import DType, Tensor
@@ -131,6 +132,7 @@ def each_kind(engine):
     return lambda: [engine.do("DUMP", key) for key in (*FOREIGN, b"tensor", b"model", b"script")]
 
 
+LONGEST = {b"PX": 2**63 - 1 - 2**42, b"PXAT": 2**63 - 1}
 FOREIGN = (b"text", b"empty", b"list", b"hash", b"bare")
 
 
@@ -241,12 +243,53 @@ def test_what_is_dropped_must_be_there_and_of_its_kind(engine, kind):
 
 
 @pytest.mark.parametrize("value", [SMALL, LARGE, MODEL, LARGE_SCRIPT], ids=["t", "T", "m", "S"])
-def test_an_expiry_is_set_or_ended(engine, value):
-    at = time.time() + 100
-    write(engine, lambda values: values.set(b"k", value, at))
-    assert 90_000 < engine.do("PTTL", "k") <= 100_500  # clocks are rounded
+def test_an_expiry_is_set_kept_or_ended(engine, value):
+    def write_for(word, number):
+        write(engine, lambda values: values.set_for(b"k", value, Lifetime(word, number)))
+        return engine.do("PTTL", "k")
+
+    assert 90_000 < write_for(b"PX", 100_000) <= 100_000
+    assert 90_000 < write_for(b"KEEPTTL", 0) <= 100_000
+    assert 190_000 < write_for(b"PXAT", round(time.time() * 1000) + 200_000) <= 200_500
+    assert 190_000 < write_for(b"KEEPTTL", 0) <= 200_500
     store(engine, (b"k", value))
     assert engine.do("PTTL", "k") == -1
+    assert write_for(b"KEEPTTL", 0) == -1
+
+
+@pytest.mark.parametrize("value", [SMALL, LARGE], ids=["small", "large"])
+@pytest.mark.parametrize("word", [b"PX", b"PXAT"])
+def test_the_longest_lifetimes_are_kept(engine, word, value):
+    longest = read_lifetime(b"%d" % LONGEST[word], word, "")
+    write(engine, lambda values: values.set_for(b"k", value, longest))
+    assert engine.do("PTTL", "k") > 2**62
+    write(engine, lambda values: values.set_for(b"k", value, Lifetime(b"KEEPTTL", 0)))
+    assert engine.do("PTTL", "k") > 2**62
+
+
+@pytest.mark.parametrize("value", [SMALL, LARGE], ids=["small", "large"])
+def test_a_kept_expiry_is_the_same_to_the_millisecond(engine, value):
+    if isinstance(engine.do("PEXPIRETIME", "k"), StoreError):
+        pytest.skip("this engine does not tell it")
+    store(engine, (b"k", value))
+    at = round(time.time() * 1000) + 100_000
+    engine.do("PEXPIREAT", "k", str(at))
+    write(engine, lambda values: values.set_for(b"k", value, Lifetime(b"KEEPTTL", 0)))
+    assert engine.do("PEXPIRETIME", "k") == at
+
+
+def test_what_waited_for_a_key_that_is_not_as_it_must_be_does_not_stay(engine):
+    store(engine, (b"k", SMALL))
+
+    def change(values):
+        values.expect(b"k", Tensor, present=False)
+        values.set(b"k", LARGE)
+
+    with pytest.raises(NotStored) as raised:
+        write(engine, change)
+    assert raised.value.key == b"k"
+    assert engine.do("KEYS", "*") == [b"k"]
+    assert read(engine, (b"k", Tensor)) == {(b"k", Tensor): SMALL}
 
 
 # --------------------------------------------------------------------------- what is read

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from tensorkeep.errors import KeyMissing, StoreError, WrongType
+from tensorkeep.commands.set_options import Lifetime
+from tensorkeep.errors import KeyMissing, NotStored, StoreError, WrongType
 from tensorkeep.model import LoadedModel, Model, ModelSpec, Script
 from tensorkeep.store import Record, Wanted
 from tensorkeep.tensor import DType, Tensor
@@ -14,6 +15,7 @@ NO_BACKEND: Any = None  # nothing is run
 
 TENSOR = Tensor.from_values(DType.INT8, (1,), [1])
 MODEL = Model(ModelSpec("FAKE"), b"", LoadedModel(None, (), ()), NO_BACKEND)
+FOR_A_SECOND = Lifetime(b"PX", 1000)
 
 
 def read(kind, value):
@@ -69,12 +71,12 @@ def test_changes_are_noted_with_what_was_expected():
     values = StoredValues()
     values.expect(b"a", Tensor)
     values.set(b"a", TENSOR)
-    values.set(b"b", MODEL, expires_at=1.5, event="new")
+    values.set_for(b"b", MODEL, FOR_A_SECOND, "new")
     values.expect(b"c", Script)
     assert values.drop(b"d", Model) is None
     assert values.changes == {
         b"a": Change(Tensor, TENSOR),
-        b"b": Change(None, MODEL, 1.5),
+        b"b": Change(None, MODEL, FOR_A_SECOND),
         b"c": Change(Script),
         b"d": Change(Model, DROPPED),
     }
@@ -102,7 +104,7 @@ def test_what_is_set_and_dropped_is_seen_at_once():
 def test_the_last_of_several_values_stays_and_so_does_the_first_expectation():
     values = StoredValues()
     values.expect(b"k", Tensor)
-    values.set(b"k", MODEL, 9.0)
+    values.set_for(b"k", MODEL, FOR_A_SECOND)
     values.set(b"k", TENSOR)
     assert values.changes == {b"k": Change(Tensor, TENSOR)}
 
@@ -111,3 +113,18 @@ def test_the_last_of_several_values_stays_and_so_does_the_first_expectation():
 def test_only_tensors_models_and_scripts_can_be_stored(value):
     with pytest.raises(TypeError, match="a tensor, model or script can be stored"):
         StoredValues().set(b"k", value)
+
+
+def test_whether_a_key_must_be_taken_is_noted_until_it_is_changed_and_then_known():
+    values = StoredValues()
+    values.expect(b"k", Tensor)
+    values.expect(b"k", Tensor, present=False)
+    values.expect(b"k", Tensor)
+    values.set(b"k", TENSOR)
+    assert values.changes == {b"k": Change(Tensor, TENSOR, present=False)}
+    values.expect(b"k", Tensor, present=True)
+    with pytest.raises(NotStored):
+        values.expect(b"k", Tensor, present=False)
+    values.drop(b"k", Tensor)
+    with pytest.raises(NotStored):
+        values.expect(b"k", Tensor, present=True)

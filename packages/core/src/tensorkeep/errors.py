@@ -114,6 +114,18 @@ class KeyMissing(TensorkeepError, LookupError):
         self.kind = kind
 
 
+class NotStored(TensorkeepError):
+    """A key is free that must be taken for what was to be stored, or the other way round.
+
+    Attributes:
+        key: The key.
+    """
+
+    def __init__(self, key: bytes = b"") -> None:
+        super().__init__(f"the key {key!r} is not as NX or XX wants it")
+        self.key = key
+
+
 class StoreUnavailable(TensorkeepError):
     """No store can be opened for a URL.
 

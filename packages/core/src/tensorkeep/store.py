@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tensorkeep.commands.args import Argument
     from tensorkeep.commands.command import Command
     from tensorkeep.commands.reply import Version
+    from tensorkeep.commands.set_options import Lifetime
     from tensorkeep.engine import Engine
     from tensorkeep.eviction import Eviction, Usage
     from tensorkeep.tensor import Blob
@@ -109,25 +110,41 @@ class Values(Protocol):
             WrongType: The value is of another kind.
         """
 
-    def expect(self, key: bytes, kind: type) -> None:
+    def expect(self, key: bytes, kind: type, *, present: bool | None = None) -> None:
         """Makes sure that a key is free or holds a value of one kind, which may be replaced.
 
         A remote store looks when it writes: then it is `Session.write` that raises, and of all
         changes none is made.
 
+        Args:
+            key: The key.
+            kind: The kind.
+            present: Whether the key must be taken or free; None if it may be either.
+
         Raises:
             WrongType: The value is of another kind.
+            NotStored: The key is free and must be taken, or the other way round. What is wrong
+                with the kind of any of several keys comes first.
         """
 
-    def set(
-        self, key: bytes, value: object, expires_at: float | None = None, event: str | None = None
-    ) -> None:
+    def set(self, key: bytes, value: object, *, event: str | None = None) -> None:
         """Stores a tensor, model or script, replacing any other value and its expiry.
 
         Args:
             key: The key.
             value: Its value.
-            expires_at: Unix time in seconds when it vanishes, None for never.
+            event: What this is called towards clients that are told of events.
+        """
+
+    def set_for(
+        self, key: bytes, value: object, lifetime: Lifetime | None, event: str | None = None
+    ) -> None:
+        """Stores a tensor, model or script, replacing any other value, and sets when it vanishes.
+
+        Args:
+            key: The key.
+            value: Its value.
+            lifetime: Until when it stays, by the clock of the store; None for ever.
             event: What this is called towards clients that are told of events.
         """
 
@@ -251,7 +268,7 @@ class Session(Protocol):
 
     All callbacks come on the loop's thread, at once or later, once each and in the order of the
     calls. `done` gets a `Result`; the errors that it raises are `KeyMissing`, `WrongType`,
-    `StoreError` with the line for the client, and those of `Engine.create_model`.
+    `NotStored`, `StoreError` with the line for the client, and those of `Engine.create_model`.
 
     Attributes:
         version: Version of the protocol that the client speaks, 2 or 3.

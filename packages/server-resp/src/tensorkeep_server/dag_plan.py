@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeAlias, Ty
 
 from tensorkeep.commands.args import Args, keyword, parse_integer, text
 from tensorkeep.commands.errors import CommandError
+from tensorkeep.commands.set_options import ALWAYS, read_options
 from tensorkeep.errors import KeyMissing
 from tensorkeep.graph import Graph, Operation
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from tensorkeep.commands.args import Argument
+    from tensorkeep.commands.set_options import Storing
     from tensorkeep.hookspecs import ScriptCall
     from tensorkeep.model import Runnable
     from tensorkeep.tensor import DType, Tensor
@@ -44,6 +46,7 @@ class Dialect(NamedTuple, Generic[_S]):
     """What one of the commands takes, and how it finds what is stored.
 
     Attributes:
+        name: The command's name.
         arity: The error for too few arguments.
         at_least: Fewest arguments, without the command's name.
         read_only: Whether PERSIST is refused.
@@ -52,6 +55,7 @@ class Dialect(NamedTuple, Generic[_S]):
         readers: What reads an operation and adds it to the draft, by its name as a keyword.
     """
 
+    name: str
     arity: str
     at_least: int
     read_only: bool
@@ -71,6 +75,7 @@ class Plan(NamedTuple):
         shown: Places, each with the slot of the tensor to answer there and what is shown of it; the
             slot stays empty if no model produces the tensor. Other places are always well.
         persisted: Keys, and the slots of the tensors to store there when all went well.
+        storing: On what terms they are stored.
         timeout_ms: Milliseconds after which no model is started any more; none when not positive.
     """
 
@@ -80,6 +85,7 @@ class Plan(NamedTuple):
     ran: Sequence[int]
     shown: Sequence[tuple[int, int, Form]]
     persisted: Sequence[tuple[bytes, int]]
+    storing: Storing
     timeout_ms: int
 
 
@@ -225,6 +231,7 @@ def _read_persist(args: Args, dialect: Dialect[_S], draft: Draft[_S]) -> None:
         if name in draft.persisted:
             raise CommandError("ERR PERSIST keys must be unique")
         draft.persisted[name] = None
+    draft.storing = read_options(args).storing(dialect.name)
 
 
 def _read_count(args: Args, word: str) -> int:
@@ -275,6 +282,7 @@ class Draft(Generic[_S]):
             their operations.
         end: Place of the separator behind the operation that is being read.
         persisted: Names whose values at the end are to be stored, each once.
+        storing: See `Plan.storing`.
         timeout_ms: See `Plan.timeout_ms`.
     """
 
@@ -295,6 +303,7 @@ class Draft(Generic[_S]):
         "persisted",
         "ready",
         "store",
+        "storing",
         "timeout_ms",
     )
 
@@ -302,6 +311,7 @@ class Draft(Generic[_S]):
         self.store = store
         self.ready = ready
         self.persisted: dict[bytes, None] = {}
+        self.storing = ALWAYS
         self.timeout_ms = 0
         self._given: list[Tensor] = []
         self._free = -1  # the next slot for what models return
@@ -403,7 +413,16 @@ class Draft(Generic[_S]):
             persisted.append((name, slot))
         given = self._given
         graph = Graph(tuple(self._operations), len(given), len(given) - self._free - 1)
-        return Plan(graph, given, self._size, self._ran, self._shown, persisted, self.timeout_ms)
+        return Plan(
+            graph,
+            given,
+            self._size,
+            self._ran,
+            self._shown,
+            persisted,
+            self.storing,
+            self.timeout_ms,
+        )
 
     def origins(self) -> Origins:
         """Returns what the plan was made from, beside words."""

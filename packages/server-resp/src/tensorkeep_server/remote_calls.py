@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from tensorkeep.commands.args import Args
 from tensorkeep.commands.reply import Error, Simple
-from tensorkeep.errors import WrongType
+from tensorkeep.errors import NotStored, WrongType
 from tensorkeep.store import Step
 from tensorkeep_server.encoding import encode
 from tensorkeep_server.errors import error_reply
@@ -103,6 +103,8 @@ class _RemoteCall:
         """Ends it when its changes are made, or cannot be."""
         try:
             done()
+        except NotStored:
+            self._end([*reply, None] if isinstance(reply, list) else None)
         except WrongType as error:
             failure = error_reply(error)
             # What a DAG cannot store is told behind what its commands have to say.
@@ -178,6 +180,8 @@ def _change(client: Client, values: Values, reply: Reply) -> Step:
     def make(done: Result[Values]) -> bytes:
         try:
             done()
+        except NotStored:
+            return _encoded(client, None)
         except Exception as error:  # noqa: BLE001 - the table names it, or logs it
             return _encoded(client, error_reply(error))
         return _encoded(client, reply)

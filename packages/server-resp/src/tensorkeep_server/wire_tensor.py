@@ -13,6 +13,7 @@ from tensorkeep.commands.args import Args, keyword, parse_integer
 from tensorkeep.commands.errors import CommandError
 from tensorkeep.commands.numerals import parse_doubles, parse_integers
 from tensorkeep.commands.reply import BLOCK, BigNumber, LongArray
+from tensorkeep.commands.set_options import is_option
 from tensorkeep.tensor import NUL, DType, Tensor, element_count
 from tensorkeep_server.portions import PORTION
 
@@ -50,10 +51,10 @@ _INVALID_SHAPE: Final = "ERR invalid or negative value found in tensor shape"
 
 # --------------------------------------------------------------------------- reading
 def read_tensor(args: Args, max_bytes: int) -> Tensor:
-    """Reads type, sizes and data of a tensor.
+    """Reads type, sizes and data of a tensor, up to the options of storing it, if there are any.
 
     Args:
-        args: Stands at the type.
+        args: Stands at the type; then at the options.
         max_bytes: Most bytes that a tensor without data may have.
 
     Raises:
@@ -95,29 +96,42 @@ def _read_head(args: Args, max_bytes: int) -> Tensor | _Values:
         dtype = _DTYPES.get(keyword(name))
         if dtype is None:
             raise CommandError("ERR invalid data type")
+    sizes, at = _read_sizes(items, args.at + 1)
+    word = keyword(items[at]) if at < len(items) else b""
+    if word == b"BLOB":
+        if not _ends(items, at + 2):
+            raise CommandError(
+                "ERR a single binary string should come after the BLOB argument"
+                " in 'AI.TENSORSET' command"
+            )
+        args.at = at + 2
+        return Tensor.from_blob(dtype, sizes, items[at + 1])
+    if word == b"VALUES":
+        args.at = end = at + 1 + element_count(sizes)
+        if not _ends(items, end):
+            raise CommandError("ERR wrong number of values was given in 'AI.TENSORSET' command")
+        return _Values(dtype, sizes, items, at + 1, end)
+    if not _ends(items, at) or element_count(sizes) * dtype.itemsize > max_bytes:
+        raise CommandError(_INVALID_SHAPE)
+    args.at = at
+    return Tensor.zeros(dtype, sizes)
+
+
+def _read_sizes(items: Sequence[Argument], at: int) -> tuple[tuple[int, ...], int]:
+    """Reads sizes from an index on; returns them and the index of what is none."""
     sizes: list[int] = []
-    for at in range(args.at + 1, len(items)):
-        item = items[at]
-        size = parse_integer(item)
-        if size is not None and size > 0:
-            sizes.append(size)
-            continue
-        word = keyword(item)
-        if word == b"BLOB":
-            if len(items) != at + 2:
-                raise CommandError(
-                    "ERR a single binary string should come after the BLOB argument"
-                    " in 'AI.TENSORSET' command"
-                )
-            return Tensor.from_blob(dtype, tuple(sizes), items[at + 1])
-        if word == b"VALUES":
-            if len(items) - at - 1 != element_count(sizes):
-                raise CommandError("ERR wrong number of values was given in 'AI.TENSORSET' command")
-            return _Values(dtype, tuple(sizes), items, at + 1, len(items))
-        raise CommandError(_INVALID_SHAPE)
-    if element_count(sizes) * dtype.itemsize > max_bytes:
-        raise CommandError(_INVALID_SHAPE)
-    return Tensor.zeros(dtype, tuple(sizes))
+    while at < len(items):
+        size = parse_integer(items[at])
+        if size is None or size <= 0:
+            break
+        sizes.append(size)
+        at += 1
+    return tuple(sizes), at
+
+
+def _ends(items: Sequence[Argument], end: int) -> bool:
+    """Returns whether the data may end before an index: with the request, or before options."""
+    return len(items) == end or (len(items) > end and is_option(items[end]))
 
 
 def _cut(found: _Values) -> Iterator[_Values]:

@@ -16,7 +16,7 @@ from heapq import heapify, heappop, heappush
 from random import choices
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from tensorkeep.errors import KeyMissing, WrongType
+from tensorkeep.errors import KeyMissing, NotStored, WrongType
 from tensorkeep.eviction import Usage
 from tensorkeep.store import NEW
 from tensorkeep_memory.frequency import another_use, first_use
@@ -25,6 +25,7 @@ from tensorkeep_memory.scan_index import ScanIndex
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from tensorkeep.commands.set_options import Lifetime
     from tensorkeep.watch import Watch
 
 _T = TypeVar("_T")
@@ -176,15 +177,23 @@ class Keyspace:
             return value
         raise WrongType(key)
 
-    def expect(self, key: bytes, kind: type) -> None:
+    def expect(self, key: bytes, kind: type, *, present: bool | None = None) -> None:
         """Makes sure that a key is free or holds a value of one type.
+
+        Args:
+            key: The key.
+            kind: The type.
+            present: Whether it must be taken or free; None if it may be either.
 
         Raises:
             WrongType: The value is of another type.
+            NotStored: It is free and must be taken, or the other way round.
         """
         value = self.get(key)
         if value is not None and not isinstance(value, kind):
             raise WrongType(key)
+        if present not in {None, value is not None}:
+            raise NotStored(key)
 
     def drop(self, key: bytes, kind: type[_T]) -> _T:
         """Removes a key whose value must be of one type, without an event, and returns it.
@@ -274,6 +283,26 @@ class Keyspace:
                 self.listener(NEW, key)
             if event is not None:
                 self.listener(event, key)
+
+    def set_for(
+        self, key: bytes, value: object, lifetime: Lifetime | None, event: str | None = None
+    ) -> None:
+        """Stores a value, replacing any other value, and sets when it vanishes.
+
+        Those are two things that happen to its key.
+
+        Args:
+            key: The key.
+            value: Its value.
+            lifetime: Until when it stays, None for ever.
+            event: What storing it is called; None if it is only a part of what is going on.
+        """
+        if lifetime is not None and lifetime.kept:
+            self.replace(key, value, event)
+            return
+        self.set(key, value, None, event)
+        if lifetime is not None:
+            self.expire(key, lifetime.ends_at(self.clock()), "expire")
 
     def set_many(self, values: Iterable[tuple[bytes, object]], event: str | None = None) -> None:
         """Stores values under several keys.

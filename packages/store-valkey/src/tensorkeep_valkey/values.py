@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar, final
 
-from tensorkeep.errors import KeyMissing, WrongType
+from tensorkeep.errors import KeyMissing, NotStored, WrongType
 from tensorkeep.model import Model, Script
 from tensorkeep.store import Record
 from tensorkeep.tensor import Tensor
@@ -13,6 +13,7 @@ from tensorkeep.tensor import Tensor
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from tensorkeep.commands.set_options import Lifetime
     from tensorkeep.store import Wanted
 
 _T = TypeVar("_T")
@@ -34,12 +35,14 @@ class Change:
         expected: What it may hold now, unless it is free; None for anything. One that is dropped
             must hold it.
         value: What it is to hold, or `DROPPED`; None if it stays as it is.
-        expires_at: Unix time in seconds when it vanishes, None for never.
+        lifetime: Until when it stays, None for ever.
+        present: Whether the key must be taken or free; None if it may be either.
     """
 
     expected: type | None = None
     value: object | None = None
-    expires_at: float | None = None
+    lifetime: Lifetime | None = None
+    present: bool | None = None
 
 
 @final
@@ -102,33 +105,45 @@ class StoredValues:
             raise KeyMissing(key, kind)
         raise value.with_traceback(None) if isinstance(value, Exception) else WrongType(key)
 
-    def expect(self, key: bytes, kind: type) -> None:
+    def expect(self, key: bytes, kind: type, *, present: bool | None = None) -> None:
         """Makes sure, when it is written, that a key is free or holds a value of one kind.
 
         Raises:
             WrongType: It is set here to a value of another kind.
+            NotStored: It is set or dropped here, and must be free or taken.
         """
         change = self.changes.get(key)
         if change is None:
-            self.changes[key] = Change(kind)
-        elif change.value is None or change.value is DROPPED:
+            self.changes[key] = Change(kind, present=present)
+            return
+        if change.value is None:
+            change.expected = change.expected or kind
+            change.present = present if change.present is None else change.present
+            return
+        if change.value is DROPPED:
             change.expected = change.expected or kind
         elif type(change.value) is not kind:
             raise WrongType(key)
+        if present not in {None, change.value is not DROPPED}:
+            raise NotStored(key)
 
-    def set(
-        self, key: bytes, value: object, expires_at: float | None = None, event: str | None = None
-    ) -> None:
+    def set(self, key: bytes, value: object, *, event: str | None = None) -> None:
         """Stores a tensor, model or script, when it is written; see `Values.set`."""
+        self.set_for(key, value, None, event)
+
+    def set_for(
+        self, key: bytes, value: object, lifetime: Lifetime | None, event: str | None = None
+    ) -> None:
+        """Stores it and sets when it vanishes, when it is written; see `Values.set_for`."""
         del event  # the engine tells of its own
         if not isinstance(value, _KEPT):
             msg = f"a tensor, model or script can be stored, not {type(value).__name__}"
             raise TypeError(msg)
         change = self.changes.get(key)
         if change is None:
-            self.changes[key] = Change(None, value, expires_at)
+            self.changes[key] = Change(None, value, lifetime)
         else:
-            change.value, change.expires_at = value, expires_at
+            change.value, change.lifetime = value, lifetime
 
     def drop(self, key: bytes, kind: type[_T]) -> _T | None:
         """Removes a key whose value must be of one kind, when it is written.

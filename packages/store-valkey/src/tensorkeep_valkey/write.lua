@@ -3,12 +3,14 @@
 -- KEYS: the keys to change, then those under which large values wait.
 -- ARGV: how many keys are changed; and for each of them
 --   what it may be now: T, M or S for a tensor, model or script, or free; * for anything;
+--   whether it must be taken (XX) or free (NX), or nothing;
 --   what is done: SET a string, TAKE what waits, DROP, or KEEP;
---   when it expires, in milliseconds of Unix time, or nothing;
+--   when it expires, a word and milliseconds: PX, PXAT, KEEPTTL with any number, or nothing twice;
 --   how many words follow, and these: the string; the place in KEYS of what waits and its size, and
 --   of a hash a field and its value, which are added.
 --
--- Returns OK; or what is wrong (WRONG kind, MISSING, LOST while it waited) and the key's number.
+-- Returns OK; or what is wrong (WRONG kind, UNMET condition, MISSING, LOST while it waited) and the
+-- key's number. A wrong kind comes first, whichever key it is.
 
 local PATTERNS = {T = '^TENSOR/%d', M = '^MODEL/%d+$', S = '^SCRIPT/%d+$'}
 local count = tonumber(ARGV[1])
@@ -51,7 +53,14 @@ local function permits(...)
   return not redis.acl_check_cmd or redis.acl_check_cmd(...)
 end
 
-local function permitted(key, action, expiry, waiting)
+local NEEDED = {  -- of a user who has what waits put in place
+  [''] = {'PERSIST'},
+  PX = {'PEXPIRE'},
+  PXAT = {'PEXPIREAT'},
+  KEEPTTL = {'PTTL', 'PERSIST', 'PEXPIRE', 'PEXPIREAT'},
+}
+
+local function lacking(key, action, expiry, waiting)
   if action == 'SET' and not permits('SET', key, '') then
     return 'SET'
   elseif action == 'DROP' and not permits('DEL', key) then
@@ -59,22 +68,50 @@ local function permitted(key, action, expiry, waiting)
   elseif action == 'TAKE' then
     if not permits('RENAME', waiting, key) then
       return 'RENAME'
-    elseif expiry == '' and not permits('PERSIST', key) then
-      return 'PERSIST'
     end
-  end
-  if expiry ~= '' and not permits('PEXPIREAT', key, expiry) then
-    return 'PEXPIREAT'
+    for _, name in ipairs(NEEDED[expiry]) do
+      if not permits(name, key) then
+        return name
+      end
+    end
   end
 end
 
-local at = 2
+-- Returns the command that gives a key the expiry that it has now. Engines before 7.0 tell only what
+-- is left; their clock goes on within a script, so it may end a millisecond later.
+local function kept(key)
+  local name, number = 'PEXPIREAT', redis.pcall('PEXPIRETIME', key)
+  if type(number) == 'table' then
+    name, number = 'PEXPIRE', redis.call('PTTL', key)
+  end
+  if number < 0 then
+    return {'PERSIST'}
+  end
+  return {name, string.format('%.0f', math.min(number, 9e18))}
+end
+
+local function take(key, waiting, words, first, expiry, time)
+  local after = {'PERSIST'}
+  if expiry == 'KEEPTTL' then
+    after = kept(key)
+  elseif expiry ~= '' then
+    after = {NEEDED[expiry][1], time}
+  end
+  if words > 2 then
+    redis.call('HSET', waiting, ARGV[first + 2], ARGV[first + 3])
+  end
+  redis.call('RENAME', waiting, key)
+  redis.call(unpack({after[1], key, after[2]}))
+end
+
+local at, unmet = 2
 for i = 1, count do
-  local kind, action, words = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 3])
-  local waiting = action == 'TAKE' and KEYS[tonumber(ARGV[at + 4])]
-  local lacking = permitted(KEYS[i], action, ARGV[at + 2], waiting)
-  if lacking then
-    return refuse(redis.error_reply('NOPERM this user may not do ' .. lacking .. ' on this key'))
+  local kind, presence, action, expiry = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
+  local words = tonumber(ARGV[at + 5])
+  local waiting = action == 'TAKE' and KEYS[tonumber(ARGV[at + 6])]
+  local needed = lacking(KEYS[i], action, expiry, waiting)
+  if needed then
+    return refuse(redis.error_reply('NOPERM this user may not do ' .. needed .. ' on this key'))
   end
   if kind ~= '*' then
     local right, there, failure = found(KEYS[i], kind)
@@ -86,33 +123,35 @@ for i = 1, count do
       return refuse('MISSING ' .. i)
     end
   end
-  if action == 'TAKE' and not waits(at + 4, words) then
+  if presence ~= '' and (redis.call('EXISTS', KEYS[i]) == 1) ~= (presence == 'XX') then
+    unmet = unmet or i
+  end
+  if action == 'TAKE' and not waits(at + 6, words) then
     return refuse('LOST ' .. i)
   end
-  at = at + 4 + words
+  at = at + 6 + words
+end
+if unmet then
+  return refuse('UNMET ' .. unmet)
 end
 
 at = 2
 for i = 1, count do
-  local key, action, expiry, words = KEYS[i], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3])
-  local first, last = at + 4, at + 3 + words
+  local key, action, expiry, time = KEYS[i], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
+  local words, first = tonumber(ARGV[at + 5]), at + 6
   if action == 'SET' then
-    redis.call('SET', key, ARGV[first])
-  elseif action == 'TAKE' then
-    local waiting = KEYS[tonumber(ARGV[first])]
-    if words > 2 then
-      redis.call('HSET', waiting, ARGV[first + 2], ARGV[first + 3])
-    end
-    redis.call('RENAME', waiting, key)
     if expiry == '' then
-      redis.call('PERSIST', key)
+      redis.call('SET', key, ARGV[first])
+    elseif expiry == 'KEEPTTL' then
+      redis.call('SET', key, ARGV[first], expiry)
+    else
+      redis.call('SET', key, ARGV[first], expiry, time)
     end
+  elseif action == 'TAKE' then
+    take(key, KEYS[tonumber(ARGV[first])], words, first, expiry, time)
   elseif action == 'DROP' then
     redis.call('DEL', key)
   end
-  if expiry ~= '' then
-    redis.call('PEXPIREAT', key, expiry)
-  end
-  at = last + 1
+  at = first + words
 end
 return redis.status_reply('OK')

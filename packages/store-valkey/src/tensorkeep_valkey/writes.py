@@ -13,7 +13,7 @@ import secrets
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
-from tensorkeep.errors import KeyMissing, StoreError, WrongType
+from tensorkeep.errors import KeyMissing, NotStored, StoreError, WrongType
 from tensorkeep.model import Model, Script
 from tensorkeep.tensor import Tensor
 from tensorkeep_valkey.engine_errors import plain
@@ -37,6 +37,7 @@ _LARGE: Final = 16 * 1024
 
 _WAITS: Final = b"60000"  # milliseconds that a value may wait to be renamed
 _MOST: Final = 512 * 2**20  # bytes of a string of the engine, by its default
+_PRESENCE: Final = {None: b"", True: b"XX", False: b"NX"}
 _LETTERS: Final[dict[type, bytes]] = {Tensor: b"T", Model: b"M", Script: b"S"}
 
 
@@ -78,22 +79,26 @@ def encode_writes(
     words: list[Argument] = [b"%d" % len(changes)]
     stored: dict[bytes, tuple[bytes, Runnable]] = {}
     for key, change in changes.items():
-        words.append(b"*" if change.expected is None else _LETTERS[change.expected])
-        value, expiry = change.value, b""
-        if change.expires_at is not None:
-            expiry = b"%d" % round(change.expires_at * 1000)
+        words += (
+            b"*" if change.expected is None else _LETTERS[change.expected],
+            _PRESENCE[change.present],
+        )
+        value = change.value
         if value is None or value is DROPPED:
-            words += (b"DROP" if value is DROPPED else b"KEEP", expiry, b"0")
+            words += (b"DROP" if value is DROPPED else b"KEEP", b"", b"", b"0")
             continue
+        expiry = (b"", b"")
+        if change.lifetime is not None:
+            expiry = change.lifetime.word, b"%d" % change.lifetime.milliseconds
         place = len(changes) + len(waiting) + 1
         if isinstance(value, Tensor):
             if value.nbytes < large:
-                words += (b"SET", expiry, b"1", encode_tensor(value))
+                words += (b"SET", *expiry, b"1", encode_tensor(value))
                 continue
             whole = _string(value)
             waiting.append(_beside(key))
             requests.append([b"SET", waiting[-1], whole, b"PX", _WAITS])
-            words += (b"TAKE", expiry, b"2", b"%d" % place, b"%d" % len(whole))
+            words += (b"TAKE", *expiry, b"2", b"%d" % place, b"%d" % len(whole))
             continue
         runnable = cast("Runnable", value)
         identity = secrets.token_hex(16).encode()
@@ -108,7 +113,7 @@ def encode_writes(
             requests.append([b"HSET", waiting[-1], b"blob:%d" % number, piece])
             requests.append([b"PEXPIRE", waiting[-1], _WAITS])
         count = b"%d" % (len(fields) + len(pieces))
-        words += (b"TAKE", expiry, b"4", b"%d" % place, count, MARK, mark)
+        words += (b"TAKE", *expiry, b"4", b"%d" % place, count, MARK, mark)
     begin = (b"EVAL", SCRIPT) if whole_script else (b"EVALSHA", _SHA)
     key_count = b"%d" % (len(changes) + len(waiting))
     requests.append([*begin, key_count, *changes, *waiting, *words])
@@ -132,6 +137,7 @@ def decode_writes(keys: Sequence[tuple[bytes, type | None]], replies: Sequence[A
     Raises:
         KeyMissing: A key that was to be dropped is not there.
         WrongType: A key holds another kind of value than was expected.
+        NotStored: A key is free that must be taken, or the other way round.
         StoreError: The engine refused it, or is not reached.
     """
     for reply in replies:
@@ -144,6 +150,8 @@ def decode_writes(keys: Sequence[tuple[bytes, type | None]], replies: Sequence[A
     key, kind = keys[int(number) - 1]
     if what == b"WRONG":
         raise WrongType(key)
+    if what == b"UNMET":
+        raise NotStored(key)
     if what == b"MISSING":
         raise KeyMissing(key, kind)
     raise StoreError("ERR the engine has lost the value before it was in place: store it again")

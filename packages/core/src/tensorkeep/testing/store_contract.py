@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Final
 from unittest import SkipTest
 
 from tensorkeep.batching import Batching
+from tensorkeep.commands.set_options import Lifetime
 from tensorkeep.device import Device
-from tensorkeep.errors import KeyMissing, WrongType
+from tensorkeep.errors import KeyMissing, NotStored, WrongType
 from tensorkeep.model import Model, ModelSpec, Script, ScriptSpec
 from tensorkeep.store import Record, Step, Wanted, record_of
 from tensorkeep.tensor import DType, Tensor
@@ -32,6 +33,8 @@ _ODD_KEYS: Final = (b"", b"\0", b"two words", b"\r\n", b"\xff\xfe", b"{a}:b", b"
 _LARGE: Final = 40 * 2**20  # bytes; a store may have to write more than 32 MB in pieces
 _LONG: Final = 100  # seconds until a key expires that is not to expire in a test
 _PATIENCE: Final = 10.0  # seconds until a key whose time has come must be gone
+
+_KEPT: Final = Lifetime(b"KEEPTTL", 0)
 
 _MODEL: Final = b'{"op": "multiply", "by": 2}'
 _OTHER_MODEL: Final = b'{"op": "add"}'
@@ -255,16 +258,73 @@ class StoreContract:
                 client.change(_setting((key, value)))
                 check(client.command(b"TTL", key) == -1, "its expiry is still there")
 
-    def test_a_value_may_be_stored_with_its_expiry(self) -> None:
-        """A Unix time in seconds."""
+    def test_a_value_may_be_stored_for_a_time_or_until_one(self) -> None:
+        """A small tensor, a large one, a model; from now on, and up to a Unix time."""
         with self.opened() as store:
             client = store.client()
-            at = time.time() + _LONG
-            client.change(lambda values: values.set(b"a", _number(1), expires_at=at))
-            left = client.command(b"PTTL", b"a") / 1000
-            check(abs(_LONG - left) < _PATIENCE, f"it expires in {left} seconds")
-            check(client.command(b"PERSIST", b"a") == 1, "PERSIST does nothing")
-            check(_tensor(client, b"a") == _number(1), "the value is another")
+            for value in (_number(1), _large(), store.model(_SPEC, _MODEL)):
+                until = round(time.time() + _LONG) * 1000
+                for lifetime in (Lifetime(b"PX", _LONG * 1000), Lifetime(b"PXAT", until)):
+                    client.change(lambda values: values.set_for(b"a", value, lifetime))  # noqa: B023 - called at once
+                    left = client.command(b"PTTL", b"a") / 1000
+                    check(abs(_LONG - left) < _PATIENCE, f"it expires in {left} seconds")
+                    check(client.command(b"PERSIST", b"a") == 1, "PERSIST does nothing")
+                    _check_is(client, b"a", value)
+
+    def test_a_value_stored_until_a_time_that_has_passed_is_gone(self) -> None:
+        """As SET does with PXAT."""
+        with self.opened() as store:
+            client = store.client()
+            for value in (_number(1), _large()):
+                client.change(_setting((b"a", value)))
+                client.change(lambda values: values.set_for(b"a", value, Lifetime(b"PXAT", 1)))  # noqa: B023 - called at once
+                check(client.command(b"EXISTS", b"a") == 0, "it is still there")
+
+    def test_a_value_may_keep_the_expiry_of_the_one_that_it_replaces(self) -> None:
+        """`KEEPTTL`: of a key that expires, of one that does not, and of one that is not there."""
+        with self.opened() as store:
+            client = store.client()
+            for value in (_number(2), _large(), store.model(_SPEC, _MODEL)):
+                client.command(b"DEL", b"a")
+                for _ in range(2):
+                    client.change(lambda values: values.set_for(b"a", value, _KEPT))  # noqa: B023 - called at once
+                    check(client.command(b"TTL", b"a") == -1, "it expires without being told to")
+                client.command(b"EXPIRE", b"a", b"%d" % _LONG)
+                client.change(lambda values: values.set_for(b"a", value, _KEPT))  # noqa: B023 - called at once
+                left = client.command(b"PTTL", b"a") / 1000
+                check(abs(_LONG - left) < _PATIENCE, f"it expires in {left} seconds")
+                _check_is(client, b"a", value)
+
+    def test_a_key_that_must_be_free_or_taken_decides_whether_anything_is_stored(self) -> None:
+        """One of several keys that is not as it must be, and nothing is changed."""
+        with self.opened() as store:
+            client = store.client()
+            for value in (_number(1), _large()):
+                client.command(b"FLUSHALL")
+                client.change(_setting((b"taken", value)))
+                items = ((b"taken", value), (b"free", value))
+                for present in (True, False):
+                    for ordered in (items, items[::-1]):
+                        _check_unmet(lambda: client.change(_storing(*ordered, present=present)))  # noqa: B023 - called at once
+                        check(client.command(b"EXISTS", b"free") == 0, "some of it was stored")
+                client.change(_storing((b"taken", _number(2)), present=True))
+                check(_tensor(client, b"taken") == _number(2), "what may be replaced was not")
+                client.change(_storing((b"free", value), present=False))
+                check(_tensor(client, b"free") == value, "what may be stored was not")
+
+    def test_a_key_of_another_kind_is_the_wrong_type_whether_it_must_be_free_or_taken(self) -> None:
+        """It comes before a key that is not as it must be, wherever it stands."""
+        with self.opened() as store:
+            client = store.client()
+            _store_each_kind(store, client)
+            for present, other in ((True, b"free"), (False, b"tensor")):
+                items = ((other, _number(1)), (b"string", _number(1)))
+                for ordered in (items, items[::-1]):
+                    _check_wrong(
+                        "a tensor in place of a string",
+                        lambda: client.change(_storing(*ordered, present=present)),  # noqa: B023 - called at once
+                    )
+            _check_each_kind_is_there(store, client)
 
     def test_what_has_expired_is_missing(self) -> None:
         """A tensor, a model, a script."""
@@ -440,6 +500,10 @@ def _number(value: int) -> Tensor:
     return Tensor.from_values(DType.INT64, (1,), [value])
 
 
+def _large() -> Tensor:
+    return Tensor.zeros(DType.INT64, (100_000,))
+
+
 def _each_kind() -> Sequence[tuple[bytes, type | None]]:
     """Returns keys, one of each kind, and their kinds."""
     return (
@@ -493,6 +557,20 @@ def _replacing(kind: type, *items: tuple[bytes, object]) -> Callable[[Values], N
     return change
 
 
+def _storing(*items: tuple[bytes, object], present: bool) -> Callable[[Values], None]:
+    """Returns what stores tensors under keys, all of which must be taken, or free."""
+
+    def change(values: Values) -> None:
+        for key, _ in items:
+            values.expect(key, Tensor)
+        for key, _ in items:
+            values.expect(key, Tensor, present=present)
+        for key, value in items:
+            values.set_for(key, value, Lifetime(b"PX", _LONG * 1000))
+
+    return change
+
+
 def _dropping(key: bytes, kind: type) -> Callable[[Values], object]:
     return lambda values: values.drop(key, kind)
 
@@ -525,6 +603,20 @@ def _check_missing(kind: type, action: Callable[[], object]) -> None:
         check(error.kind is kind, f"KeyMissing must carry {kind}, not {error.kind}")
     else:
         raise AssertionError("a key that is not there must raise KeyMissing")
+
+
+def _check_is(client: StoreClient, key: bytes, value: object) -> None:
+    kind = type(value)
+    found = client.read(Wanted(key, kind)).typed(key, kind)
+    check(_recorded(found) == _recorded(value), "the value is another")
+
+
+def _check_unmet(action: Callable[[], object]) -> None:
+    try:
+        action()
+    except NotStored:
+        return
+    raise AssertionError("a key that is not as it must be must raise NotStored")
 
 
 def _check_wrong(what: str, action: Callable[[], object]) -> None:

@@ -9,12 +9,11 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from tensorkeep.commands.args import NOT_AN_INTEGER, Args, keyword, parse_integer, text
+from tensorkeep.commands.args import Args, keyword, text
 from tensorkeep.commands.command import FAST, READONLY, WRITE, Command, command
 from tensorkeep.commands.errors import CommandError
 
 if TYPE_CHECKING:
-    from tensorkeep.commands.args import Argument
     from tensorkeep.commands.reply import Reply
     from tensorkeep_memory.client import Client
     from tensorkeep_memory.keyspace import Keyspace
@@ -45,11 +44,7 @@ class Expire(NamedTuple):
 
     def invalid(self) -> CommandError:
         """Returns the error for a time that cannot be kept."""
-        return _invalid(self.name)
-
-
-def _invalid(name: str) -> CommandError:
-    return CommandError(f"ERR invalid expire time in '{name}' command")
+        return CommandError(f"ERR invalid expire time in '{self.name}' command")
 
 
 def parse_expire(args: Args, *, name: str, unit_ms: int, relative: bool) -> Expire:
@@ -110,33 +105,6 @@ def _allows(conditions: frozenset[bytes], deadline: int, current: int) -> bool:
         or (b"GT" in conditions and (lasts or deadline <= current))
         or (b"LT" in conditions and not lasts and deadline >= current)
     )
-
-
-def read_deadline(
-    keys: Keyspace, time: Argument, *, name: str, unit_ms: int, relative: bool
-) -> float:
-    """Reads when a key is to vanish where that is an option of a command, such as SET's.
-
-    Args:
-        keys: Tells the time.
-        time: A number above zero.
-        name: The command's, for the error.
-        unit_ms: Milliseconds that the number counts in.
-        relative: Whether it counts from now on.
-
-    Returns:
-        The Unix time in seconds.
-
-    Raises:
-        CommandError: It is no integer, or not above zero, or cannot be kept.
-    """
-    number = parse_integer(time)
-    if number is None:
-        raise CommandError(NOT_AN_INTEGER)
-    deadline = number * unit_ms + (_now_ms(keys) if relative else 0)
-    if number <= 0 or deadline > _INT64_MAX:
-        raise _invalid(name)
-    return deadline / _SECOND_MS
 
 
 def persist(client: Client, key: bytes) -> Reply:

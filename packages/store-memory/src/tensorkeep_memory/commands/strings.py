@@ -10,48 +10,30 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from tensorkeep.commands.args import SYNTAX, Args
+from tensorkeep.commands.args import Args
 from tensorkeep.commands.command import DENYOOM, FAST, READONLY, WRITE, Command, command
 from tensorkeep.commands.errors import CommandError
 from tensorkeep.commands.reply import OK
+from tensorkeep.commands.set_options import (
+    OF_STORING,
+    SYNTAX_OF_STORING,
+    Options,
+    read_lifetime,
+    read_options,
+)
 from tensorkeep.errors import WrongType
-from tensorkeep_memory.commands.expiry import persist, read_deadline
+from tensorkeep_memory.commands.expiry import persist
 
 if TYPE_CHECKING:
     from tensorkeep.commands.args import Argument
     from tensorkeep.commands.reply import Reply
     from tensorkeep_memory.client import Client
-    from tensorkeep_memory.keyspace import Keyspace
 
-# What the options on time count in, in milliseconds, and whether from now on.
-_TIMES: Final = {
-    b"EX": (1000, True),
-    b"PX": (1, True),
-    b"EXAT": (1000, False),
-    b"PXAT": (1, False),
-}
-_CONDITIONS: Final = frozenset({b"NX", b"XX"})
-_SET_WORDS: Final = frozenset({*_CONDITIONS, b"GET", b"KEEPTTL"})
+_SET_WORDS: Final = frozenset({*OF_STORING, b"GET"})
 _GET_EX_WORDS: Final = frozenset({b"PERSIST"})
 
 
 # --------------------------------------------------------------------------- arguments
-class Options(NamedTuple):
-    """Options of SET and GETEX.
-
-    Attributes:
-        condition: `NX`, `XX` or nothing.
-        answers: Whether SET is to answer the old value.
-        expiry: One of the words for a time, `KEEPTTL`, `PERSIST` or nothing.
-        time: What follows a word for a time; not looked at yet.
-    """
-
-    condition: bytes
-    answers: bool
-    expiry: bytes
-    time: bytes
-
-
 class Set(NamedTuple):
     """SET key value [option…].
 
@@ -93,38 +75,16 @@ def parse_set(args: Args) -> Set:
     key, value = args.take(), args.take_blob()
     if not len(args):
         return Set(key, value, None)
-    return Set(key, value, _read_options(args, _SET_WORDS))
+    options = read_options(args, _SET_WORDS)
+    args.end()
+    return Set(key, value, options)
 
 
 def parse_get_ex(args: Args) -> GetEx:
     """Parses GETEX."""
-    return GetEx(args.take(), _read_options(args, _GET_EX_WORDS))
-
-
-def _read_options(args: Args, words: frozenset[bytes]) -> Options:
-    """Reads options in any order; any may be repeated, and the last time counts.
-
-    Args:
-        args: Stands at the first option.
-        words: The options besides those that say a time.
-    """
-    condition = expiry = time = b""
-    answers = False
-    while len(args):
-        word = args.take_keyword()
-        if word in _TIMES and len(args) and expiry in {b"", word}:
-            expiry, time = word, args.take()
-        elif word not in words:
-            raise CommandError(SYNTAX)
-        elif word == b"GET":
-            answers = True
-        elif word in _CONDITIONS and condition in {b"", word}:
-            condition = word
-        elif word not in _CONDITIONS and expiry in {b"", word}:
-            expiry = word
-        else:
-            raise CommandError(SYNTAX)
-    return Options(condition, answers, expiry, time)
+    key, options = args.take(), read_options(args, _GET_EX_WORDS)
+    args.end()
+    return GetEx(key, options)
 
 
 def parse_set_until(args: Args) -> SetUntil:
@@ -194,13 +154,14 @@ def _get_and_expire(client: Client, request: GetEx) -> Reply:
     value = get(client, key)
     if value is None:
         return None
-    deadline = _deadline(client, options, "getex")
-    if deadline is None:
+    lifetime = options.lifetime("getex")
+    now = client.keys.time()
+    if lifetime is None:
         persist(client, key)
-    elif deadline <= client.keys.time():
+    elif lifetime.ends_at(now) <= now:
         client.keys.delete(key)
     else:
-        client.keys.expire(key, deadline, "expire")
+        client.keys.expire(key, lifetime.ends_at(now), "expire")
     return value
 
 
@@ -212,23 +173,13 @@ def set_value(client: Client, request: Set) -> Reply:
     if options is None:
         keys.set(key, value, None, "set")
         return OK
-    deadline = _deadline(client, options, "set")
+    storing = options.storing("set")
     old = get(client, key) if options.answers else None
     there = key in keys
-    if options.condition and there != (options.condition == b"XX"):
+    if storing.present not in {None, there}:
         return old
-    if options.expiry == b"KEEPTTL":
-        keys.replace(key, value, "set")
-    else:
-        _store(keys, key, value, deadline)
+    keys.set_for(key, value, storing.lifetime, "set")
     return old if options.answers else OK
-
-
-def _store(keys: Keyspace, key: bytes, value: Argument, deadline: float | None) -> None:
-    """Stores a string, and then sets when it vanishes: two things that happen to its key."""
-    keys.set(key, value, None, "set")
-    if deadline is not None:
-        keys.expire(key, deadline, "expire")
 
 
 def set_if_missing(client: Client, request: Pair) -> Reply:
@@ -239,12 +190,9 @@ def set_if_missing(client: Client, request: Pair) -> Reply:
     return 1
 
 
-def set_until(client: Client, request: SetUntil, *, name: str, unit_ms: int) -> Reply:
+def set_until(client: Client, request: SetUntil, *, name: str, word: bytes) -> Reply:
     """Stores a string that vanishes after some time."""
-    key, time, value = request
-    keys = client.keys
-    deadline = read_deadline(keys, time, name=name, unit_ms=unit_ms, relative=True)
-    _store(keys, key, value, deadline)
+    client.keys.set_for(request.key, request.value, read_lifetime(request.time, word, name), "set")
     return OK
 
 
@@ -269,18 +217,6 @@ def set_many_if_missing(client: Client, pairs: list[tuple[bytes, Argument]]) -> 
     return 1
 
 
-def _deadline(client: Client, options: Options, name: str) -> float | None:
-    """Returns when a key is to vanish, None when nothing is said of it.
-
-    Raises:
-        CommandError: That time cannot be kept.
-    """
-    if options.expiry not in _TIMES:
-        return None
-    unit_ms, relative = _TIMES[options.expiry]
-    return read_deadline(client.keys, options.time, name=name, unit_ms=unit_ms, relative=relative)
-
-
 COMMANDS: Final[tuple[Command, ...]] = (
     command(
         "set",
@@ -291,8 +227,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         arity=-3,
         flags=(WRITE, DENYOOM),
         keys=(1, 1, 1),
-        syntax="key value [NX | XX] [GET] [EX seconds | PX milliseconds | EXAT"
-        " unix-time-seconds | PXAT unix-time-milliseconds | KEEPTTL]",
+        syntax=f"key value {SYNTAX_OF_STORING.replace('[EX', '[GET] [EX')}",
     ),
     command(
         "get",
@@ -399,7 +334,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
     command(
         "setex",
         parse_set_until,
-        partial(set_until, name="setex", unit_ms=1000),
+        partial(set_until, name="setex", word=b"EX"),
         summary="Stores a string that vanishes after some seconds.",
         group="string",
         arity=4,
@@ -411,7 +346,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
     command(
         "psetex",
         parse_set_until,
-        partial(set_until, name="psetex", unit_ms=1),
+        partial(set_until, name="psetex", word=b"PX"),
         summary="Stores a string that vanishes after some milliseconds.",
         group="string",
         arity=4,

@@ -55,7 +55,7 @@ def store_when_built(
             # transaction also which database is selected.
             keys = client.keys
             keys.expect(key, kind)
-            keys.set(key, runnable, None, NEW)
+            keys.set(key, runnable, event=NEW)
             if client.session is None:
                 engine.enter(key, runnable)  # a remote store does, when it is written
             _tell(engine, key, runnable)

@@ -22,11 +22,10 @@ from tensorkeep.commands.command import (
     command,
 )
 from tensorkeep.commands.errors import CommandError
-from tensorkeep.commands.reply import OK, Error, Simple
+from tensorkeep.commands.reply import OK, Simple
+from tensorkeep.commands.set_options import ALWAYS, SYNTAX_OF_STORING
 from tensorkeep.errors import TensorkeepError
 from tensorkeep.graph import GraphRun
-from tensorkeep.store import NEW
-from tensorkeep.tensor import Tensor
 from tensorkeep_server.commands.ai import wanted
 from tensorkeep_server.commands.ai.deprecated_models import read_model_run
 from tensorkeep_server.commands.ai.deprecated_scripts import read_script_run
@@ -40,7 +39,9 @@ from tensorkeep_server.commands.ai.models import stored_model
 from tensorkeep_server.commands.ai.script_execute import read_script_execute, script_call
 from tensorkeep_server.commands.ai.scripts import stored_script
 from tensorkeep_server.commands.ai.tensors import (
+    OF_OPTIONS,
     let_go,
+    store_tensors,
     stored_tensor,
 )
 from tensorkeep_server.dag_plan import SEPARATOR, Dialect, Draft, read_dag
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     from tensorkeep.commands.args import Argument
     from tensorkeep.commands.reply import Reply
     from tensorkeep.model import Model
+    from tensorkeep.tensor import Tensor
     from tensorkeep_server.commands.ai.execute import ModelExecute
     from tensorkeep_server.commands.ai.script_execute import ScriptExecute
     from tensorkeep_server.dag_plan import Place, Plan, Reader, Ready
@@ -69,6 +71,10 @@ if TYPE_CHECKING:
 NOT_AVAILABLE: Final = Simple("NA")
 
 _NO_TIMEOUT: Final = "ERR TIMEOUT not allowed within a DAG command"
+_NO_OPTIONS: Final = (
+    "ERR NX, XX, EX, PX, EXAT, PXAT and KEEPTTL not allowed within a DAG command,"
+    " but behind the keys of its PERSIST"
+)
 
 
 # --------------------------------------------------------------------------- reading operations
@@ -76,10 +82,23 @@ def _read_tensor_set(op: Sequence[Argument], draft: Draft[Client]) -> None:
     if len(op) < 4:  # noqa: PLR2004 - the operation, name, type, and a size or data
         raise CommandError("wrong number of arguments for 'AI.TENSORSET' command")
     ready = draft.ready.get((draft.end, len(op)))
-    tensor = ready() if ready else read_tensor(Args(op, 2), draft.store.server.most_bytes)
+    tensor = ready() if ready else _read_tensor(op, draft.store.server.most_bytes)
     # VALUES may be followed by any word, so the tensor itself must tell.
     ends_in_data = keyword(op[-2]) == b"BLOB" and tensor.blob is op[-1]
     draft.put(bytes(op[1]), tensor, ends_in_data=ends_in_data)
+
+
+def _read_tensor(op: Sequence[Argument], max_bytes: int) -> Tensor:
+    args = Args(op, 2)
+    tensor = read_tensor(args, max_bytes)
+    _refuse_options(args)
+    return tensor
+
+
+def _refuse_options(args: Args) -> None:
+    """Refuses what is left behind a tensor: what is stored under a key, PERSIST alone decides."""
+    if len(args):
+        raise CommandError(_NO_OPTIONS)
 
 
 def _read_tensor_get(op: Sequence[Argument], draft: Draft[Client]) -> None:
@@ -96,10 +115,9 @@ def _model_run(
             raise too_few_arguments(name)
         key = bytes(op[1])
         model = stored_model(draft.store, key)
-        inputs, outputs, timeout_ms = read(Args(op, 2), model)
-        if timeout_ms:
-            raise CommandError(_NO_TIMEOUT)
-        draft.execute(key, model, inputs, outputs)
+        request = read(Args(op, 2), model)
+        _refuse_of_commands(request)
+        draft.execute(key, model, request.inputs, request.outputs)
 
     return read_op
 
@@ -111,12 +129,19 @@ def _script_run(name: str, read: Callable[[Args], ScriptExecute]) -> Reader[Clie
         key = bytes(op[1])
         script = stored_script(draft.store, key)
         request = read(Args(op, 2))
-        if request.timeout_ms:
-            raise CommandError(_NO_TIMEOUT)
+        _refuse_of_commands(request)
         call = script_call(draft.store, request)
         draft.execute(key, script, request.inputs, request.outputs, call)
 
     return read_op
+
+
+def _refuse_of_commands(request: ModelExecute | ScriptExecute) -> None:
+    """Refuses what only a command of its own may say."""
+    if request.timeout_ms:
+        raise CommandError(_NO_TIMEOUT)
+    if request.storing != ALWAYS:
+        raise CommandError(_NO_OPTIONS)
 
 
 def _refused(line: str) -> Reader[Client]:
@@ -156,6 +181,7 @@ _DEPRECATED_OPS: Final[dict[Argument, Reader[Client]]] = {
 }
 
 _DAGEXECUTE: Final = Dialect(
+    name="ai.dagexecute",
     arity="ERR missing arguments for 'AI.DAGEXECUTE' command",
     at_least=5,
     read_only=False,
@@ -164,6 +190,7 @@ _DAGEXECUTE: Final = Dialect(
     readers=_OPS,
 )
 _DAGEXECUTE_RO: Final = Dialect(
+    name="ai.dagexecute_ro",
     arity="ERR missing arguments for 'AI.DAGEXECUTE_RO' command",
     at_least=5,
     read_only=True,
@@ -172,6 +199,7 @@ _DAGEXECUTE_RO: Final = Dialect(
     readers=_READ_ONLY_OPS,
 )
 _DAGRUN: Final = Dialect(
+    name="ai.dagrun",
     arity="ERR wrong number of arguments for 'AI.DAGRUN' command",
     at_least=3,
     read_only=False,
@@ -180,6 +208,7 @@ _DAGRUN: Final = Dialect(
     readers=_DEPRECATED_OPS,
 )
 _DAGRUN_RO: Final = Dialect(
+    name="ai.dagrun_ro",
     arity="ERR wrong number of arguments for 'AI.DAGRUN_RO' command",
     at_least=3,
     read_only=True,
@@ -248,8 +277,9 @@ def _read_ahead(args: Args, max_bytes: int) -> Generator[None, None, dict[Place,
         if end - begin < 4 or keyword(items[begin]) != b"AI.TENSORSET":  # noqa: PLR2004 - as below
             continue
         try:
-            steps = read_tensor_in_steps(Args(items[begin:end], 2), max_bytes)
-            tensor = yield from steps
+            op = Args(items[begin:end], 2)
+            tensor = yield from read_tensor_in_steps(op, max_bytes)
+            _refuse_options(op)
         except Exception as error:  # noqa: BLE001 - raised when it is the first
             found[end, end - begin] = partial(_raise, error)
         else:
@@ -288,9 +318,9 @@ def _answer(client: Client, plan: Plan, run: GraphRun) -> Reply:
         for operation, place in enumerate(plan.ran):
             elements[place] = _outcome(run, operation)
     elif plan.persisted:
-        error = _persist(client, plan, run)
-        if error is not None:
-            elements.append(error)
+        stored = _persist(client, plan, run)
+        if stored is not OK:
+            elements.append(stored)
     return elements
 
 
@@ -305,17 +335,13 @@ def _outcome(run: GraphRun, operation: int) -> Reply:
     return NOT_AVAILABLE if error is None else error_reply(error)
 
 
-def _persist(client: Client, plan: Plan, run: GraphRun) -> Error | None:
-    """Stores all that PERSIST names; after an error, nothing."""
+def _persist(client: Client, plan: Plan, run: GraphRun) -> Reply:
+    """Stores all that PERSIST names, or none; returns OK, or what is told instead."""
     tensors = [(key, cast("Tensor", run.values[slot])) for key, slot in plan.persisted]
-    for key, _ in tensors:
-        try:
-            client.keys.expect(key, Tensor)
-        except TensorkeepError as error:
-            return error_reply(error)
-    for key, tensor in tensors:
-        client.keys.set(key, tensor, None, NEW)
-    return None
+    try:
+        return store_tensors(client, tensors, plan.storing)
+    except TensorkeepError as error:
+        return error_reply(error)
 
 
 def keys_of_dag(request: Sequence[Argument]) -> list[Argument]:
@@ -341,7 +367,9 @@ def keys_of_dag(request: Sequence[Argument]) -> list[Argument]:
 
 
 _READING: Final = "[LOAD count key ...] [ROUTING tag] [TIMEOUT ms] |> op [|> op ...]"
-_WRITING: Final = _READING.replace("[ROUTING", "[PERSIST count key ...] [ROUTING")
+_WRITING: Final = _READING.replace(
+    "[ROUTING", f"[PERSIST count key ... {SYNTAX_OF_STORING}] [ROUTING"
+)
 
 
 _OF_DAGS: Final = (
@@ -352,6 +380,7 @@ _OF_DAGS: Final = (
     ),
 )
 _OF_PERSISTING: Final = (
+    OF_OPTIONS,
     Difference(
         "If a key of PERSIST holds something else, those before it are stored, those behind not.",
         "None is stored. The reply is the same, with one more element for the error.",

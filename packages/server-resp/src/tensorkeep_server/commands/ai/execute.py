@@ -15,14 +15,13 @@ from tensorkeep.commands.command import (
     command,
 )
 from tensorkeep.commands.errors import CommandError
-from tensorkeep.commands.reply import OK, Simple
+from tensorkeep.commands.reply import Simple
+from tensorkeep.commands.set_options import ALWAYS, SYNTAX_OF_STORING, read_options
 from tensorkeep.errors import RunExpired
 from tensorkeep.graph import run_of
-from tensorkeep.store import NEW
-from tensorkeep.tensor import Tensor
 from tensorkeep_server.commands.ai import wanted
 from tensorkeep_server.commands.ai.models import OfModel, stored_model
-from tensorkeep_server.commands.ai.tensors import stored_tensor
+from tensorkeep_server.commands.ai.tensors import OF_OPTIONS, store_tensors, stored_tensor
 from tensorkeep_server.errors import error_reply
 from tensorkeep_server.later import Later
 
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
 
     from tensorkeep.commands.args import Argument
     from tensorkeep.commands.reply import Reply
+    from tensorkeep.commands.set_options import Storing
     from tensorkeep.engine import Engine
     from tensorkeep.graph import GraphRun
     from tensorkeep.model import Model
@@ -46,11 +46,13 @@ class ModelExecute(NamedTuple):
         inputs: Names of the inputs, as many as the model takes.
         outputs: Names for the outputs, as many as the model has.
         timeout_ms: Milliseconds after which the run is not started any more; 0 for never.
+        storing: On what terms the outputs are stored.
     """
 
     inputs: Sequence[bytes]
     outputs: Sequence[bytes]
     timeout_ms: int
+    storing: Storing = ALWAYS
 
 
 def parse_model_execute(args: Args) -> OfModel:
@@ -80,7 +82,7 @@ def too_few_arguments(name: str) -> CommandError:
 
 
 def read_model_execute(args: Args, model: Model) -> ModelExecute:
-    """Reads INPUTS, OUTPUTS and TIMEOUT of AI.MODELEXECUTE.
+    """Reads INPUTS, OUTPUTS, TIMEOUT and the options of storing of AI.MODELEXECUTE.
 
     Args:
         args: Stands behind the model's key.
@@ -94,15 +96,19 @@ def read_model_execute(args: Args, model: Model) -> ModelExecute:
     outputs = _read_names(args, b"OUTPUTS", "output", "Output", len(loaded.outputs).__eq__)
     if args.at == len(args.items):
         return ModelExecute(inputs, outputs, 0)
-    if args.peek() != b"TIMEOUT":
-        raise CommandError(f"Invalid argument: {text(args.take())}")
-    args.at += 1
-    if not len(args):
-        raise CommandError("ERR No value provided for TIMEOUT")
-    timeout = read_timeout(args)
+    begin = args.at
+    options = read_options(args)
+    options_first = args.at > begin
+    timeout = 0
+    if args.optional(b"TIMEOUT"):
+        if not len(args):
+            raise CommandError("ERR No value provided for TIMEOUT")
+        timeout = read_timeout(args)
+        if not options_first:
+            options = read_options(args)
     if len(args):
         raise CommandError(f"Invalid argument: {text(args.take())}")
-    return ModelExecute(inputs, outputs, timeout)
+    return ModelExecute(inputs, outputs, timeout, options.storing("ai.modelexecute"))
 
 
 def read_timeout(args: Args) -> int:
@@ -153,7 +159,9 @@ def run_model(client: Client, model: Model, request: ModelExecute) -> Reply | La
     inputs = [stored_tensor(client, key) for key in request.inputs]
     expires_at = engine.time() + request.timeout_ms / 1000 if request.timeout_ms else None
     graph = run_of(model, inputs, expires_at)
-    return run_graph(engine, graph, lambda: store_outputs(client, request.outputs, graph))
+    return run_graph(
+        engine, graph, lambda: store_outputs(client, request.outputs, request.storing, graph)
+    )
 
 
 def run_graph(engine: Engine, graph: GraphRun, finish: Callable[[], Reply]) -> Reply | Later:
@@ -186,7 +194,9 @@ def _given_up(error: Exception) -> Reply:
     return TIMED_OUT if type(error) is RunExpired else error_reply(error)
 
 
-def store_outputs(client: Client, names: Sequence[bytes], graph: GraphRun) -> Reply:
+def store_outputs(
+    client: Client, names: Sequence[bytes], storing: Storing, graph: GraphRun
+) -> Reply:
     """Stores all outputs of a single run, or none."""
     error = graph.errors[0]
     if error is not None:
@@ -194,13 +204,10 @@ def store_outputs(client: Client, names: Sequence[bytes], graph: GraphRun) -> Re
         # model and all tensors, until the garbage collector comes by.
         return error_reply(error)
     outputs = graph.values[graph.graph.given :]
-    for name, output in zip(names, outputs, strict=True):
-        if output is not None:
-            client.keys.expect(name, Tensor)
-    for name, output in zip(names, outputs, strict=True):
-        if output is not None:
-            client.keys.set(name, output, None, NEW)
-    return OK
+    named = zip(names, outputs, strict=True)
+    return store_tensors(
+        client, [(name, each) for name, each in named if each is not None], storing
+    )
 
 
 def keys_of_model_execute(request: Sequence[Argument]) -> list[Argument]:
@@ -322,8 +329,10 @@ COMMANDS: Final[tuple[Command, ...]] = (
         flags=(WRITE, DENYOOM, MODULE, MOVABLE),
         keys=keys_of_model_execute,
         shown_keys=(4, 4, 1),
-        syntax="key INPUTS count input ... OUTPUTS count output ... [TIMEOUT ms]",
+        syntax=(
+            f"key INPUTS count input ... OUTPUTS count output ... [TIMEOUT ms] {SYNTAX_OF_STORING}"
+        ),
         runs=True,
-        differences=(*OF_RUNS, *OF_SINGLE_RUNS),
+        differences=(OF_OPTIONS, *OF_RUNS, *OF_SINGLE_RUNS),
     ),
 )

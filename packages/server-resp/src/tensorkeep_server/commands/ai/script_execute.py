@@ -15,6 +15,7 @@ from tensorkeep.commands.command import (
     command,
 )
 from tensorkeep.commands.errors import CommandError
+from tensorkeep.commands.set_options import ALWAYS, SYNTAX_OF_STORING, is_option, read_options
 from tensorkeep.graph import call_of
 from tensorkeep.hookspecs import ScriptCall
 from tensorkeep_server.commands.ai import wanted
@@ -28,16 +29,20 @@ from tensorkeep_server.commands.ai.execute import (
 )
 from tensorkeep_server.commands.ai.from_scripts import access_of
 from tensorkeep_server.commands.ai.scripts import c_string, stored_script
-from tensorkeep_server.commands.ai.tensors import stored_tensor
+from tensorkeep_server.commands.ai.tensors import OF_OPTIONS, stored_tensor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tensorkeep.commands.args import Argument
     from tensorkeep.commands.reply import Reply
+    from tensorkeep.commands.set_options import Storing
     from tensorkeep.model import Script
     from tensorkeep_server.later import Later
     from tensorkeep_server.state import Client
+
+
+_NAME: Final = "ai.scriptexecute"
 
 
 class ScriptExecute(NamedTuple):
@@ -50,6 +55,7 @@ class ScriptExecute(NamedTuple):
         arguments: Plain arguments.
         outputs: Names for the tensors that it returns; none if what it returns is ignored.
         timeout_ms: Milliseconds after which it is not called any more; 0 for never.
+        storing: On what terms the outputs are stored.
     """
 
     function: str
@@ -58,6 +64,7 @@ class ScriptExecute(NamedTuple):
     arguments: Sequence[bytes]
     outputs: Sequence[bytes]
     timeout_ms: int
+    storing: Storing = ALWAYS
 
 
 class OfScript(NamedTuple):
@@ -103,7 +110,7 @@ def read_single_call(args: Args) -> ScriptExecute:
 
 
 def read_script_execute(args: Args) -> ScriptExecute:
-    """Reads function, KEYS, INPUTS, ARGS, OUTPUTS and TIMEOUT.
+    """Reads function, KEYS, INPUTS, ARGS, OUTPUTS, and at last TIMEOUT and the options of storing.
 
     Args:
         args: Stands behind the script's key.
@@ -113,18 +120,19 @@ def read_script_execute(args: Args) -> ScriptExecute:
     """
     function = c_string(args.take())
     found: dict[bytes, Sequence[bytes]] = {}
-    timeout_ms = 0
+    timeout_ms, storing = 0, ALWAYS
     while len(args):
         word = args.take_keyword()
         if word == b"TIMEOUT":
-            timeout_ms = _read_timeout(args)
+            timeout_ms, storing = _read_timeout(args, with_options=b"OUTPUTS" in found)
             break
         read = _SCOPES.get(word)
         if read is None:
             args.at -= 1
-            raise CommandError(
-                f"ERR Invalid AI.SCRIPTEXECUTE command. Unexpected argument: {text(args.take())}"
-            )
+            if b"OUTPUTS" in found and is_option(word):
+                timeout_ms, storing = _read_options(args)
+                break
+            raise _unexpected(args)
         values = read(args)
         if word in found:
             raise CommandError(
@@ -132,16 +140,35 @@ def read_script_execute(args: Args) -> ScriptExecute:
             )
         found[word] = values
     keys, inputs, arguments, outputs = (found.get(word, ()) for word in _SCOPES)
-    return ScriptExecute(function, keys, inputs, arguments, outputs, timeout_ms)
+    return ScriptExecute(function, keys, inputs, arguments, outputs, timeout_ms, storing)
 
 
-def _read_timeout(args: Args) -> int:
+def _read_timeout(args: Args, *, with_options: bool) -> tuple[int, Storing]:
+    """Reads what follows the word TIMEOUT: the time, and perhaps the options of storing."""
     if not len(args):
         raise CommandError("ERR No value provided for TIMEOUT in AI.SCRIPTEXECUTE")
     timeout_ms = read_timeout(args)
+    storing = read_options(args).storing(_NAME) if len(args) and with_options else ALWAYS
     if len(args):
         raise CommandError("ERR Encountered problem parsing AI.SCRIPTEXECUTE")
-    return timeout_ms
+    return timeout_ms, storing
+
+
+def _read_options(args: Args) -> tuple[int, Storing]:
+    """Reads the options of storing, and perhaps TIMEOUT behind them."""
+    options = read_options(args)
+    timeout_ms = 0
+    if args.optional(b"TIMEOUT"):
+        timeout_ms, _ = _read_timeout(args, with_options=False)
+    if len(args):
+        raise _unexpected(args)
+    return timeout_ms, options.storing(_NAME)
+
+
+def _unexpected(args: Args) -> CommandError:
+    return CommandError(
+        f"ERR Invalid AI.SCRIPTEXECUTE command. Unexpected argument: {text(args.take())}"
+    )
 
 
 def _read_keys(args: Args) -> Sequence[bytes]:
@@ -202,7 +229,9 @@ def call_script(client: Client, script: Script, request: ScriptExecute) -> Reply
     inputs = [stored_tensor(client, key) for key in request.inputs]
     expires_at = engine.time() + request.timeout_ms / 1000 if request.timeout_ms else None
     graph = call_of(script, inputs, script_call(client, request), expires_at)
-    return run_graph(engine, graph, lambda: store_outputs(client, request.outputs, graph))
+    return run_graph(
+        engine, graph, lambda: store_outputs(client, request.outputs, request.storing, graph)
+    )
 
 
 def script_call(client: Client, request: ScriptExecute) -> ScriptCall:
@@ -281,10 +310,11 @@ COMMANDS: Final[tuple[Command, ...]] = (
         shown_keys=(5, 5, 1),
         syntax=(
             "key function [KEYS count key ...] [INPUTS count input ...] [ARGS count arg ...]"
-            " [OUTPUTS count output ...] [TIMEOUT ms]"
+            f" [OUTPUTS count output ...] [TIMEOUT ms] {SYNTAX_OF_STORING}"
         ),
         runs=True,
         differences=(
+            OF_OPTIONS,
             Difference(
                 "With three arguments, reads beyond them.",
                 "The error for scopes that are missing.",

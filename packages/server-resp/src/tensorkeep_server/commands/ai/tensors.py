@@ -14,6 +14,8 @@ from tensorkeep.commands.command import (
     command,
 )
 from tensorkeep.commands.reply import OK
+from tensorkeep.commands.set_options import SYNTAX_OF_STORING, read_options
+from tensorkeep.errors import NotStored
 from tensorkeep.leftovers import leave
 from tensorkeep.store import NEW
 from tensorkeep.tensor import Tensor
@@ -32,12 +34,13 @@ if TYPE_CHECKING:
 
     from tensorkeep.commands.args import Args, Argument
     from tensorkeep.commands.reply import Reply
+    from tensorkeep.commands.set_options import Storing
     from tensorkeep_server.state import Client
 
 
 # --------------------------------------------------------------------------- AI.TENSORSET
 class TensorSet(NamedTuple):
-    """AI.TENSORSET key type [dim…] [BLOB data | VALUES v…].
+    """AI.TENSORSET key type [dim…] [BLOB data | VALUES v…] [option…].
 
     What follows the key is read only after the key was looked at: a key of another type wins over
     every other mistake.
@@ -56,11 +59,16 @@ def parse_tensor_set(args: Args) -> TensorSet:
 
 def tensor_set(client: Client, request: TensorSet) -> Reply | Later:
     """Stores a tensor, replacing a tensor and its expiry."""
-    client.keys.expect(request.key, Tensor)
+    key, content = request
+    client.keys.expect(key, Tensor)
     later = prepare_tensor_set(client, request)
     if later is not None:
         return later
-    return _store(client, request.key, read_tensor(request.content, client.server.most_bytes))
+    tensor = read_tensor(content, client.server.most_bytes)
+    if content.at == len(content.items):
+        client.keys.set(key, tensor, event=NEW)
+        return OK
+    return store_tensors(client, ((key, tensor),), _read_storing(content))
 
 
 def prepare_tensor_set(client: Client, request: TensorSet) -> Later | None:
@@ -72,9 +80,12 @@ def prepare_tensor_set(client: Client, request: TensorSet) -> Later | None:
 
     def done(result: Callable[[], Tensor]) -> None:
         def store() -> Reply:
-            let_go(content)
             client.keys.expect(request.key, Tensor)  # it may be another one now
-            return _store(client, request.key, result())
+            try:
+                tensor, storing = result(), _read_storing(content)
+            finally:
+                let_go(content)
+            return store_tensors(client, ((request.key, tensor),), storing)
 
         later.resolve(store)
 
@@ -90,9 +101,10 @@ def let_go(args: Args) -> None:
         leave(args.items)
 
 
-def _store(client: Client, key: bytes, tensor: Tensor) -> Reply:
-    client.keys.set(key, tensor, None, NEW)
-    return OK
+def _read_storing(content: Args) -> Storing:
+    storing = read_options(content).storing("ai.tensorset")
+    content.end()
+    return storing
 
 
 # --------------------------------------------------------------------------- AI.TENSORGET
@@ -116,6 +128,36 @@ def tensor_get(client: Client, request: TensorGet) -> Reply:
 
 
 # --------------------------------------------------------------------------- for other commands
+def store_tensors(
+    client: Client, tensors: Sequence[tuple[bytes, Tensor]], storing: Storing
+) -> Reply:
+    """Stores all of some tensors, or none.
+
+    Args:
+        client: In whose database.
+        tensors: Each with its key; of those with one key the last one stays.
+        storing: On what terms.
+
+    Returns:
+        OK, or nothing if a key is not as it must be for that.
+
+    Raises:
+        WrongType: A key holds something that is no tensor.
+    """
+    keys = client.keys
+    for key, _ in tensors:
+        keys.expect(key, Tensor)
+    try:
+        if storing.present is not None:
+            for key, _ in tensors:
+                keys.expect(key, Tensor, present=storing.present)
+    except NotStored:
+        return None
+    for key, tensor in tensors:
+        keys.set_for(key, tensor, storing.lifetime, NEW)
+    return OK
+
+
 def stored_tensor(client: Client, key: bytes) -> Tensor:
     """Returns the tensor under a key of the client's database.
 
@@ -126,6 +168,14 @@ def stored_tensor(client: Client, key: bytes) -> Tensor:
     return client.keys.typed(key, Tensor)
 
 
+OF_OPTIONS: Final = Difference(
+    "What is stored stays until it is deleted or told to expire, and replaces what is there.",
+    "`EX`, `PX`, `EXAT`, `PXAT`, `KEEPTTL`, `NX` and `XX`, as SET has them, behind the data of"
+    " `AI.TENSORSET`, the OUTPUTS of `AI.MODELEXECUTE` and `AI.SCRIPTEXECUTE`, and the keys of"
+    " PERSIST. See [scratch tensors](scratch.md).",
+    "A tensor for one moment would be forgotten in memory; a second command to let it expire"
+    " may never come. Requests with these words are errors there.",
+)
 _OF_TENSORS: Final = (
     Difference(
         "Has ten types of elements.",
@@ -143,10 +193,11 @@ COMMANDS: Final[tuple[Command, ...]] = (
         group="module",
         flags=(WRITE, DENYOOM, MODULE),
         keys=(1, 1, 1),
-        syntax="key type [dim ...] [BLOB data | VALUES value ...]",
+        syntax=f"key type [dim ...] [BLOB data | VALUES value ...] {SYNTAX_OF_STORING}",
         prepare=prepare_tensor_set,
         differences=(
             *_OF_TENSORS,
+            OF_OPTIONS,
             Difference(
                 "Refuses negative VALUES of `INT8`, `INT16`, `INT32` and `INT64`.",
                 "Takes them.",
