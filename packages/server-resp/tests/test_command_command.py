@@ -139,7 +139,10 @@ def test_docs_of_an_ai_command_name_its_module(wire):
     docs = wire.read("COMMAND", "DOCS", "ai.tensorset")[b"ai.tensorset"]
     assert docs[b"group"] == b"module"
     assert docs[b"module"] == b"ai"
-    *plain, data = docs[b"arguments"]
+    *plain, data, condition, expiry = docs[b"arguments"]
+    assert [each[b"token"] for each in condition[b"arguments"]] == [b"NX", b"XX"]
+    times = [b"EX", b"PX", b"EXAT", b"PXAT", b"KEEPTTL"]
+    assert [each[b"token"] for each in expiry[b"arguments"]] == times
     assert plain == [
         {b"name": b"key", b"type": b"string"},
         {b"name": b"type", b"type": b"string"},

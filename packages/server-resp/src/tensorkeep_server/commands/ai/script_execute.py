@@ -148,10 +148,10 @@ def _read_timeout(args: Args, *, with_options: bool) -> tuple[int, Storing]:
     if not len(args):
         raise CommandError("ERR No value provided for TIMEOUT in AI.SCRIPTEXECUTE")
     timeout_ms = read_timeout(args)
-    storing = read_options(args).storing(_NAME) if len(args) and with_options else ALWAYS
+    options = read_options(args) if with_options else None
     if len(args):
         raise CommandError("ERR Encountered problem parsing AI.SCRIPTEXECUTE")
-    return timeout_ms, storing
+    return timeout_ms, ALWAYS if options is None else options.storing(_NAME)
 
 
 def _read_options(args: Args) -> tuple[int, Storing]:

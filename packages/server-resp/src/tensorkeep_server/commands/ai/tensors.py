@@ -102,9 +102,9 @@ def let_go(args: Args) -> None:
 
 
 def _read_storing(content: Args) -> Storing:
-    storing = read_options(content).storing("ai.tensorset")
+    options = read_options(content)
     content.end()
-    return storing
+    return options.storing("ai.tensorset")
 
 
 # --------------------------------------------------------------------------- AI.TENSORGET
