@@ -216,7 +216,7 @@ def test_who_may_not_be_evicted_stays(wire, connect, server):
 
 
 def test_percents_count_by_the_limit_of_all_memory(wire, connect, server):
-    server.maxmemory = 100 * MIB
+    server.memory.limit = 100 * MIB
     sender = connect()
     config(wire, "maxmemory-clients", "5%")
     sender.socket.sendall(b"*2\r\n$4\r\nECHO\r\n$%d\r\n" % (9 * MIB))

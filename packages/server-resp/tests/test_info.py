@@ -11,7 +11,8 @@ from tensorkeep.backends import Backends
 from tensorkeep.config import EngineConfig
 from tensorkeep.hookspecs import hookimpl
 from tensorkeep.testing.fake_backend import FakeBackend
-from tensorkeep_server.info import CpuTimes, Process, human, info_text
+from tensorkeep_server.info import human, info_text
+from tensorkeep_server.process import CpuTimes, Process
 from tensorkeep_server.settings import MEGABYTE, Settings
 from tensorkeep_server.testing import Wire, port_of
 
@@ -186,8 +187,8 @@ def test_what_the_system_knows_is_shown(server):
     assert told["process_id"] == "42"
     assert told["server_time_usec"] == "2000000000500000"
     assert told["uptime_in_seconds"] == str(int(2_000_000_000.5 - server.started_at))
-    assert told["used_memory"] == str(3 * 1024**2)
-    assert told["used_memory_peak_human"] == "4.00M"
+    assert told["used_memory_rss"] == str(3 * 1024**2)
+    assert told["mem_fragmentation_bytes"] == str(3 * 1024**2 - int(told["used_memory"]))
     assert told["total_system_memory_human"] == "2.00G"
     assert told["used_cpu_sys"] == "0.250000"
     assert told["used_cpu_user_main_thread"] == "1.000000"

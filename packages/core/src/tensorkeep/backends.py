@@ -92,6 +92,11 @@ class Backends:
         self.loaded: Final[dict[str, Backend]] = {}
         self.isolated: Final[dict[str, Backend]] = {}
 
+    @property
+    def is_loading(self) -> bool:
+        """Whether one is being loaded in this process just now."""
+        return self._loading.locked()
+
     def names(self) -> list[str]:
         """Returns the names of all installed backends, loaded or not."""
         return sorted({*self._entry_points, *self._given})

@@ -34,6 +34,9 @@ class Policy:
     volatile: bool = False
 
 
+MOST_SAMPLES: Final = 2**31 - 1
+"""Keys that may be looked at to choose one, as in Redis; to look at many takes long."""
+
 NO_EVICTION: Final = Policy("noeviction")
 
 POLICIES: Final = {

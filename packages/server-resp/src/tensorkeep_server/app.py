@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from tensorkeep.commands.command import CommandTable
 from tensorkeep.engine import Engine
+from tensorkeep.errors import StoreError
 from tensorkeep.leftovers import sweep
 from tensorkeep.store import Host, is_remote
 from tensorkeep.stores import DIRECTORY_STORE, open_store
@@ -26,6 +27,7 @@ from tensorkeep_server.file_limit import clients_possible
 from tensorkeep_server.garbage import collect_now_and_then
 from tensorkeep_server.hangups import look_after
 from tensorkeep_server.listening import Listener, close_unix, open_tcp, open_unix
+from tensorkeep_server.memory_look import MemoryLook
 from tensorkeep_server.relaying import RelayingConnection
 from tensorkeep_server.state import Server
 from tensorkeep_server.turn import Turn
@@ -40,6 +42,11 @@ if TYPE_CHECKING:
     from tensorkeep_server.settings import Settings
 
 _log = logging.getLogger(__name__)
+
+_NOT_OURS: Final = (
+    "ERR maxmemory cannot be set here: the values are an engine's, whose own maxmemory and"
+    " maxmemory-policy hold (CONFIG SET maxmemory)"
+)
 
 _EXPIRY_INTERVAL: Final = 0.1  # seconds between two looks for keys whose time has come
 _EXPIRY_LIMIT: Final = 200  # keys removed before clients get their turn
@@ -72,6 +79,7 @@ async def serve(
     Raises:
         OSError: An address cannot be listened on.
         BackendUnavailable: A backend that was to be loaded at the start cannot be.
+        StoreError: The store cannot be opened or reached, or a setting is not for it.
     """
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
@@ -108,6 +116,8 @@ async def serve(
             },
         ),
     )
+    if is_remote(store) and settings.max_memory:
+        raise StoreError(_NOT_OURS)
     server = Server(
         settings=settings,
         engine=engine,
@@ -130,6 +140,7 @@ async def serve(
         tasks = (_expire, collect_now_and_then, watch_clients)
         upkeep = [asyncio.create_task(each(server)) for each in tasks]
         upkeep.append(asyncio.create_task(_notice_hangups(turn)))
+        upkeep.append(asyncio.create_task(MemoryLook(server).go_on()))
         ready(server)
         await ended.wait()
         _log.info("shutting down, once what runs has ended, in %g s at most", grace)

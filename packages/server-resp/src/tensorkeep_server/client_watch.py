@@ -23,7 +23,7 @@ def evict(server: Server) -> None:
     Who has said CLIENT NO-EVICT stays.
     """
     memory = server.clients_memory
-    most = server.client_limits.memory.within(server.maxmemory)
+    most = server.client_limits.memory.within(server.memory.limit)
     if not most or memory.total < most:
         return
     evicted = 0

@@ -31,6 +31,7 @@ from tensorkeep_server.errors import error_reply
 from tensorkeep_server.hangups import hang_up
 from tensorkeep_server.inbox import Inbox
 from tensorkeep_server.later import Later
+from tensorkeep_server.memory_room import check_memory
 from tensorkeep_server.output_limit import Arrears
 from tensorkeep_server.portions import is_long, take
 from tensorkeep_server.refusals import NEVER_QUEUED, check_subscriber, is_http, queue, refuse
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tensorkeep.commands.args import Request
+    from tensorkeep.commands.command import Command
     from tensorkeep.commands.reply import Reply
     from tensorkeep.store import LocalKeys
     from tensorkeep_server.portions import Piece
@@ -426,6 +428,8 @@ class Connection(asyncio.BufferedProtocol):
         try:
             command, args = self._server.commands.find(request)
             client.last_command = name = command.full_name
+            if self._server.memory.limit:
+                self._check_memory(command, request)
             if client.subscribed:
                 check_subscriber(client, name)
             if client.transaction is None or name in NEVER_QUEUED:
@@ -450,6 +454,12 @@ class Connection(asyncio.BufferedProtocol):
             self._later = reply
             client.blocked = True
             reply.then(self._resume)
+
+    def _check_memory(self, command: Command, request: Request) -> None:
+        """See `check_memory`; the request that is done now is no longer one that is held."""
+        if self._filled:
+            self._report()
+        check_memory(self.client, command, request)
 
     def _end_for_http(self) -> None:
         """Closes the connection of a browser that was made to send commands, as Redis does."""

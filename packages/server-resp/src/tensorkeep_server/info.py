@@ -31,50 +31,13 @@ if TYPE_CHECKING:
     from tensorkeep.backend import Backend
     from tensorkeep.backends import BackendStatus
     from tensorkeep.lane import Lane
+    from tensorkeep_server.process import Process
     from tensorkeep_server.state import Server
 
 _log = logging.getLogger(__name__)
 
 _DAY: Final = 24 * 60 * 60
 _UNITS: Final = "BKMGTP"
-
-
-@dataclass(frozen=True, slots=True)
-class CpuTimes:
-    """Processor time in seconds.
-
-    Attributes:
-        user: In the program.
-        system: In the operating system on its behalf.
-    """
-
-    user: float
-    system: float
-
-
-@dataclass(frozen=True, slots=True)
-class Process:
-    """What the operating system says of the server's process.
-
-    Attributes:
-        time: Unix time in seconds.
-        pid: Its number.
-        memory: Bytes of memory that it occupies.
-        peak_memory: The most that it ever occupied.
-        machine_memory: Bytes of memory of the machine.
-        own: Processor time of all threads.
-        main_thread: Processor time of the thread that serves clients.
-        children: Processor time of processes that it started.
-    """
-
-    time: float
-    pid: int
-    memory: int
-    peak_memory: int
-    machine_memory: int
-    own: CpuTimes
-    main_thread: CpuTimes
-    children: CpuTimes
 
 
 _Fields: TypeAlias = "Mapping[str, object]"
@@ -108,23 +71,39 @@ def _clients(server: Server, _process: Process) -> _Fields:
     }
 
 
-def _memory(_server: Server, process: Process) -> _Fields:
+def _memory(server: Server, process: Process) -> _Fields:
+    memory = server.memory
+    used, overhead, startup = memory.used, memory.overhead, memory.startup
+    peak = max(memory.peak, used)
+    dataset = used - overhead
     return {
-        # What the process occupies: Python keeps no count of its own, and most of it is tensors
-        # and models.
-        "used_memory": process.memory,
-        "used_memory_human": human(process.memory),
+        "used_memory": used,
+        "used_memory_human": human(used),
         "used_memory_rss": process.memory,
         "used_memory_rss_human": human(process.memory),
-        "used_memory_peak": process.peak_memory,
-        "used_memory_peak_human": human(process.peak_memory),
+        "used_memory_peak": peak,
+        "used_memory_peak_human": human(peak),
+        "used_memory_peak_perc": percent(used, peak),
+        "used_memory_overhead": overhead,
+        "used_memory_startup": startup,
+        "used_memory_dataset": dataset,
+        "used_memory_dataset_perc": percent(dataset, used - startup),
         "total_system_memory": process.machine_memory,
         "total_system_memory_human": human(process.machine_memory),
+        "maxmemory": memory.limit,
+        "maxmemory_human": human(memory.limit),
+        "maxmemory_policy": memory.eviction.policy.name,
+        "mem_fragmentation_ratio": f"{process.memory / max(used, 1):.2f}",
+        "mem_fragmentation_bytes": process.memory - used,
+        "mem_models": memory.models,
+        "mem_clients_normal": server.clients_memory.total,
         "mem_allocator": "libc",
-        "maxmemory": 0,
-        "maxmemory_human": "0B",
-        "maxmemory_policy": "noeviction",
     }
+
+
+def percent(part: int, whole: int) -> str:
+    """Returns a part as INFO writes it: `12.34%`."""
+    return f"{100 * part / max(whole, 1):.2f}%"
 
 
 def human(size: int) -> str:
@@ -153,7 +132,7 @@ def _stats(server: Server, _process: Process) -> _Fields:
         "total_commands_processed": counters["total_commands_processed"] + running,
         "rejected_connections": counters["rejected_connections"],
         "expired_keys": counters["expired_keys"],
-        "evicted_keys": 0,
+        "evicted_keys": server.memory.evicted,
         "evicted_clients": counters["evicted_clients"],
         "pubsub_channels": len(server.subscriptions.channels),
         "pubsub_patterns": len(server.subscriptions.patterns),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tensorkeep.config import EngineConfig
+from tensorkeep.eviction import Eviction
 from tensorkeep.stores import DEFAULT_STORE
 from tensorkeep_server.client_limits import ClientLimits
 from tensorkeep_server.codec import Limits
@@ -40,6 +41,8 @@ class Settings:
         limits: How much one request may be.
         client_limits: What clients may hold.
         max_clients: Connections beyond it are refused.
+        max_memory: Bytes of memory beyond which writes are refused or keys evicted; 0 for no limit.
+        eviction: Which keys are evicted then.
         shutdown_grace: Seconds that running work may take when the server ends.
         switch_interval: Seconds after which a busy thread lets another one run.
         log_level: Lowest level that is logged.
@@ -60,6 +63,8 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     client_limits: ClientLimits = field(default_factory=ClientLimits)
     max_clients: int = 10_000
+    max_memory: int = 0
+    eviction: Eviction = field(default_factory=Eviction)
     shutdown_grace: float = 5.0
     switch_interval: float = 0.0005
     log_level: str = "info"

@@ -13,6 +13,8 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
+from tensorkeep.memory_limit import MemoryLimit
+from tensorkeep.store import is_remote
 from tensorkeep.watch import Watch
 from tensorkeep_server.client_memory import ClientsMemory, Held
 from tensorkeep_server.dag_memory import DagMemory
@@ -54,9 +56,9 @@ class Server:
         store: Where keys and their values are.
         clients: The connected clients by id.
         clients_memory: What they hold.
+        memory: What is taken of it, and how much may be.
         model_chunk_size: Bytes of the pieces in which MODELGET hands out a blob.
         max_clients: Connections beyond it are refused.
-        maxmemory: The limit of all memory in bytes, 0 for none.
         port: The TCP port, 0 for none.
         lua_time_limit: What CONFIG SET lua-time-limit was set to; kept, there is no Lua.
         backends_path: What AI.CONFIG BACKENDSPATH was set to, never empty; kept, and not used for
@@ -87,8 +89,8 @@ class Server:
     clients: dict[int, Client]
     model_chunk_size: int
     max_clients: int
-    maxmemory: int = 0
     clients_memory: ClientsMemory = field(default_factory=ClientsMemory)
+    memory: MemoryLimit = field(init=False)
     port: int = 0
     lua_time_limit: int = 5000
     backends_path: str = BACKENDS_PATH
@@ -109,6 +111,11 @@ class Server:
     def __post_init__(self) -> None:
         self.limits = self.settings.limits
         self.client_limits = self.settings.client_limits
+        self.memory = MemoryLimit(
+            None if is_remote(self.store) else self.store, self.clients_memory
+        )
+        self.memory.limit = self.settings.max_memory
+        self.memory.eviction = self.settings.eviction
 
     def observe(self) -> None:
         """Finds out again whether somebody wants to know which commands are done."""

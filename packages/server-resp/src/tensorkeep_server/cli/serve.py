@@ -23,6 +23,7 @@ import typer
 from tensorkeep.backends import Backends
 from tensorkeep.config import EngineConfig
 from tensorkeep.errors import BackendUnavailable, StoreError, StoreUnavailable
+from tensorkeep.eviction import MOST_SAMPLES, POLICIES, Eviction
 from tensorkeep.placement import Isolate
 from tensorkeep.stores import DEFAULT_STORE, DIRECTORY_STORE, find_store, without_password
 from tensorkeep_server import IMPORTED_AT, app
@@ -48,6 +49,7 @@ _T = TypeVar("_T")
 
 _DEFAULTS: Final = Settings()
 _ENGINE: Final = _DEFAULTS.engine
+_EVICTION: Final = _DEFAULTS.eviction
 _LIMITS: Final = _DEFAULTS.limits
 _CLIENTS: Final = _DEFAULTS.client_limits
 _MILLISECONDS: Final = 1000  # in a second
@@ -55,6 +57,19 @@ _MICROSECONDS: Final = 1_000_000
 
 # One sentence of the help says how the variables are called.
 _setting: Final = partial(typer.Option, show_envvar=False)
+
+
+class EvictionPolicy(StrEnum):
+    """Which keys are evicted, as Redis names it; see `tensorkeep.eviction`."""
+
+    NOEVICTION = "noeviction"
+    ALLKEYS_LRU = "allkeys-lru"
+    ALLKEYS_LFU = "allkeys-lfu"
+    ALLKEYS_RANDOM = "allkeys-random"
+    VOLATILE_LRU = "volatile-lru"
+    VOLATILE_LFU = "volatile-lfu"
+    VOLATILE_RANDOM = "volatile-random"
+    VOLATILE_TTL = "volatile-ttl"
 
 
 class LogLevel(StrEnum):
@@ -75,6 +90,7 @@ class Fsync(StrEnum):
 
 
 _LOG_LEVEL: Final = LogLevel(_DEFAULTS.log_level)
+_POLICY: Final = EvictionPolicy(_EVICTION.policy.name)
 _FSYNC: Final = Fsync(_DEFAULTS.fsync)
 
 
@@ -378,6 +394,25 @@ def serve(  # noqa: PLR0913 - one parameter for each setting is the point
             " still there; 0 for never.",
         ),
     ] = _CLIENTS.keepalive,
+    maxmemory: Annotated[
+        str,
+        _setting(
+            metavar="<size>",
+            help="Memory that the server may take, such as 500mb or 4gb; what is beyond it is"
+            " refused, or other keys are evicted. 0 sets no limit.",
+        ),
+    ] = str(_DEFAULTS.max_memory),
+    maxmemory_policy: Annotated[
+        EvictionPolicy,
+        _setting(help="Which keys are evicted when --maxmemory is reached, as Redis names it."),
+    ] = _POLICY,
+    maxmemory_samples: Annotated[
+        int,
+        _setting(min=1, max=MOST_SAMPLES, help="Keys that are looked at to choose one of them."),
+    ] = _EVICTION.samples,
+    evict_models: Annotated[
+        bool, _setting(help="Whether models and scripts may be evicted as well.")
+    ] = _EVICTION.models,
     max_argument_bytes: Annotated[
         int,
         _setting(min=1, help="Bytes of one argument of a request."),
@@ -460,6 +495,8 @@ def serve(  # noqa: PLR0913 - one parameter for each setting is the point
             keepalive=tcp_keepalive,
         ),
         max_clients=max_clients,
+        max_memory=_read(context, "maxmemory", maxmemory, read_size),
+        eviction=Eviction(POLICIES[maxmemory_policy.value], maxmemory_samples, models=evict_models),
         shutdown_grace=shutdown_grace,
         log_level=log_level.value,
         config_file=str(config.resolve()) if config else "",

@@ -14,10 +14,10 @@ from tensorkeep.commands.command import LOADING, STALE, Command, command
 from tensorkeep.commands.reply import Error, Map, Set, Verbatim
 from tensorkeep.errors import StoreError
 from tensorkeep_server.commands.operations import introspection, modules, server
-from tensorkeep_server.commands.operations.info import this_process
 from tensorkeep_server.decoding import decode
 from tensorkeep_server.info import text_of_ours
 from tensorkeep_server.later import Later
+from tensorkeep_server.process import this_process
 from tensorkeep_server.remote_calls import session_of
 
 if TYPE_CHECKING:

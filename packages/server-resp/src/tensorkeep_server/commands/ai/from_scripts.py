@@ -23,6 +23,7 @@ from tensorkeep_server.commands.ai.models import stored_model
 from tensorkeep_server.encoding import plain
 from tensorkeep_server.errors import error_reply
 from tensorkeep_server.later import Later
+from tensorkeep_server.memory_room import check_memory
 from tensorkeep_server.remote_calls import call_remotely, session_of
 
 if TYPE_CHECKING:
@@ -76,6 +77,8 @@ class ClientAccess:
         if command.runs or NOSCRIPT in command.flags:
             raise CommandFailed(_NOT_FROM_SCRIPT)
         try:
+            if server.memory.limit:
+                check_memory(self._client, command, request)
             reply = call(self._client, command, args)
         except Exception as error:  # noqa: BLE001 - the table names it, or logs it
             reply = error_reply(error)

@@ -6,6 +6,7 @@ not is in the table only where a client needs the answer, with the value that is
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,6 +27,7 @@ from tensorkeep.commands.databases import DATABASES
 from tensorkeep.commands.errors import CommandError
 from tensorkeep.commands.glob import compile_glob
 from tensorkeep.commands.reply import OK, Map
+from tensorkeep.eviction import MOST_SAMPLES, POLICIES
 from tensorkeep_server.client_limits import LEAST_QUERY, MOST_SECONDS, read_share
 from tensorkeep_server.client_watch import evict
 from tensorkeep_server.file_limit import clients_possible
@@ -35,13 +37,15 @@ from tensorkeep_server.publishing import announce_events
 from tensorkeep_server.sizes_of_memory import read_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from tensorkeep.commands.args import Args
     from tensorkeep.commands.reply import Reply
     from tensorkeep_server.client_limits import Share
     from tensorkeep_server.output_limit import OutputLimit
     from tensorkeep_server.state import Client, Server
+
+_log = logging.getLogger(__name__)
 
 _LEAST_BULK: Final = 1024 * 1024  # as in Redis
 _ADMIN: Final = (ADMIN, NOSCRIPT, LOADING, STALE)
@@ -119,6 +123,34 @@ def _set_slow_log_size(server: Server, value: int) -> None:
     server.slow_log.most = value
 
 
+def _word(words: Collection[str], change: Callable[[Server, str], None]) -> _Setting:
+    """Returns a setting that is one of some words, in any case."""
+
+    def read(value: bytes) -> str:
+        word = text(value).lower()
+        if word not in words:
+            raise ValueError(f"argument(s) must be one of the following: {', '.join(words)}")
+        return word
+
+    return _Setting(read, change)
+
+
+def _evict(server: Server, **changed: Any) -> None:  # noqa: ANN401 - attributes of `Eviction`
+    server.memory.eviction = replace(server.memory.eviction, **changed)
+
+
+def _set_max_memory(server: Server, value: int) -> None:
+    memory = server.memory
+    memory.limit = value
+    evict(server)  # clients, which may have a part of it
+    if value and value < memory.used:
+        _log.warning(
+            "the new maxmemory of %d bytes is less than the %d that are used: keys are evicted, or"
+            " writes refused, as maxmemory-policy says",
+            *(value, memory.used),
+        )
+
+
 def _set_output_limits(server: Server, value: dict[str, OutputLimit]) -> None:
     limits = server.client_limits
     server.client_limits = replace(limits, output=limits.output._replace(**value))
@@ -144,6 +176,7 @@ def _set_most_bytes(server: Server, value: int) -> None:
         client.limit_requests()
 
 
+_YES_NO: Final = {"yes": True, "no": False}
 _LUA_TIME_LIMIT: Final = _integer(0, _set_lua_time_limit)
 _MAX_CLIENTS: Final = replace(_integer(1, _set_max_clients, 2**32 - 1), check=_check_max_clients)
 
@@ -163,11 +196,25 @@ _TABLE: Final[dict[str, _Entry]] = {
     ),
     "cluster-enabled": (lambda _: "no", None),
     "databases": (lambda _: DATABASES, None),
+    "evict-models": (
+        lambda server: "yes" if server.memory.eviction.models else "no",
+        _word(_YES_NO, lambda server, word: _evict(server, models=_YES_NO[word])),
+    ),
     "latency-monitor-threshold": (lambda _: 0, None),
     "lua-time-limit": (lambda server: server.lua_time_limit, _LUA_TIME_LIMIT),
     "maxclients": (lambda server: server.max_clients, _MAX_CLIENTS),
-    "maxmemory": (lambda _: 0, None),
-    "maxmemory-policy": (lambda _: "noeviction", None),
+    "maxmemory": (
+        lambda server: server.memory.limit,
+        _Setting(lambda value: read_size(text(value)), _set_max_memory),
+    ),
+    "maxmemory-policy": (
+        lambda server: server.memory.eviction.policy.name,
+        _word(POLICIES, lambda server, name: _evict(server, policy=POLICIES[name])),
+    ),
+    "maxmemory-samples": (
+        lambda server: server.memory.eviction.samples,
+        _integer(1, lambda server, value: _evict(server, samples=value), MOST_SAMPLES),
+    ),
     "maxmemory-clients": (
         lambda server: server.client_limits.memory,
         _Setting(lambda value: read_share(text(value)), _set_memory_of_clients),
@@ -271,6 +318,7 @@ def reset_stat(client: Client, _: None) -> Reply:
     """Sets the counters that INFO shows to zero."""
     server = client.server
     server.counters.clear()
+    server.memory.evicted = 0
     # Added again when the clients go.
     running = sum(other.commands_done for other in server.clients.values())
     server.counters["total_commands_processed"] = -running
@@ -344,7 +392,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
                         "Changes most settings.",
                         "Changes those that can be: `CONFIG GET *` shows them all; a setting"
                         " may always be set to what it is.",
-                        "`maxmemory`, `save` and the like have nothing behind them here.",
+                        "`appendonly`, `save` and the like have nothing behind them here.",
                     ),
                     Difference(
                         "`maxclients` may be less than the number of connected clients.",

@@ -1,12 +1,7 @@
-"""INFO: asks the operating system, and lets `info` write."""
+"""INFO: what the operating system says of the process, and what `info` writes of it."""
 
 from __future__ import annotations
 
-import os
-import sys
-import time
-from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from tensorkeep.commands.args import text
@@ -18,7 +13,9 @@ from tensorkeep.commands.command import (
     command,
 )
 from tensorkeep.commands.reply import Verbatim
-from tensorkeep_server.info import CpuTimes, Process, info_text
+from tensorkeep_server.info import info_text
+from tensorkeep_server.memory_look import look
+from tensorkeep_server.process import this_process
 
 if TYPE_CHECKING:
     from tensorkeep.commands.args import Args
@@ -33,46 +30,8 @@ def parse_info(args: Args) -> list[str]:
 
 def info(client: Client, words: list[str]) -> Reply:
     """Describes the server."""
+    look(client.server)
     return Verbatim(info_text(words, client.server, this_process()))
-
-
-if sys.platform == "linux":
-    import resource
-
-    _STATM: Final = Path("/proc/self/statm")
-    _KIBIBYTE: Final = 1024
-
-    def this_process() -> Process:
-        """Returns what the operating system says of this process."""
-        own = resource.getrusage(resource.RUSAGE_SELF)
-        memory = int(_STATM.read_text(encoding="ascii").split()[1]) * resource.getpagesize()
-        return Process(
-            time=time.time(),
-            pid=os.getpid(),
-            memory=memory,
-            # The system notes the peak from time to time only.
-            peak_memory=max(own.ru_maxrss * _KIBIBYTE, memory),
-            machine_memory=_machine_memory(),
-            own=_times(own),
-            main_thread=_times(resource.getrusage(resource.RUSAGE_THREAD)),
-            children=_times(resource.getrusage(resource.RUSAGE_CHILDREN)),
-        )
-
-    def _times(usage: resource.struct_rusage) -> CpuTimes:
-        return CpuTimes(usage.ru_utime, usage.ru_stime)
-
-    @lru_cache
-    def _machine_memory() -> int:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-else:
-
-    def this_process() -> Process:
-        """Knows what Python tells on every system: no memory, nothing of a single thread."""
-        times = os.times()
-        own = CpuTimes(times.user, times.system)
-        children = CpuTimes(times.children_user, times.children_system)
-        return Process(time.time(), os.getpid(), 0, 0, 0, own, own, children)
 
 
 COMMANDS: Final[tuple[Command, ...]] = (

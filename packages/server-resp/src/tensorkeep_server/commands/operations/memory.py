@@ -16,7 +16,8 @@ from tensorkeep.commands.command import (
 )
 from tensorkeep.commands.errors import CommandError
 from tensorkeep.commands.reply import OK, Map, Verbatim
-from tensorkeep_server.commands.operations.info import this_process
+from tensorkeep_server.memory_look import look
+from tensorkeep_server.process import this_process
 
 if TYPE_CHECKING:
     from tensorkeep.commands.args import Args
@@ -29,7 +30,8 @@ _EACH: Final = (_CHANGING, _NODES, "response_policy:special")
 
 _ADVICE: Final = (
     "Nothing is diagnosed: this server has no allocator of its own to look into. INFO memory says"
-    " what the process takes, MEMORY USAGE what a key takes with its value, and INFO ai what"
+    " what is used (used_memory) and what the process takes of the system (used_memory_rss), MEMORY"
+    " STATS of what it consists, MEMORY USAGE what a key takes with its value, and INFO ai what"
     " backends take.\n"
 )
 _NO_STATISTICS: Final = b"Stats not supported for the current allocator"  # Redis' own words
@@ -56,19 +58,33 @@ def usage(client: Client, key: bytes) -> Reply:
 
 
 def statistics(client: Client, _: None) -> Reply:
-    """Returns what the whole process takes, by Redis' names for it.
-
-    What Redis counts of its own data structures is left out.
-    """
-    process = this_process()
-    keys = sum(map(len, client.server.databases))
+    """Returns what is taken, by Redis' names for it; what has none here is left out."""
+    server = client.server
+    look(server)
+    memory, process = server.memory, this_process()
+    used, overhead, startup = memory.used, memory.overhead, memory.startup
+    peak = max(memory.peak, used)
+    keys = sum(map(len, server.databases))
     return Map(
         (
-            (b"peak.allocated", process.peak_memory),
-            (b"total.allocated", process.memory),
+            (b"peak.allocated", peak),
+            (b"total.allocated", used),
+            (b"startup.allocated", startup),
+            (b"clients.normal", server.clients_memory.total),
+            (b"models", memory.models),
+            *(
+                (b"db.%d" % number, Map(((b"overhead.hashtable.main", keys_of.structures),)))
+                for number, keys_of in enumerate(server.databases)
+                if len(keys_of)
+            ),
+            (b"overhead.total", overhead),
             (b"keys.count", keys),
-            (b"keys.bytes-per-key", process.memory // max(keys, 1)),
-            (b"peak.percentage", 100 * process.memory / max(process.peak_memory, 1)),
+            (b"keys.bytes-per-key", (used - startup) // max(keys, 1)),
+            (b"dataset.bytes", used - overhead),
+            (b"dataset.percentage", 100 * (used - overhead) / max(used - startup, 1)),
+            (b"peak.percentage", 100 * used / max(peak, 1)),
+            (b"fragmentation", process.memory / max(used, 1)),
+            (b"fragmentation.bytes", process.memory - used),
         )
     )
 
@@ -90,8 +106,8 @@ def purge(_client: Client, _request: None) -> Reply:
 
 _LESS: Final = (
     Difference(
-        "Knows what each of Redis' own structures takes, and judges it.",
-        "Knows the process as a whole.",
+        "Knows what the allocator does with memory, and judges it.",
+        "Tells what is counted: the process at its start, keys and values, models and clients.",
         "Python and the frameworks have no common allocator that could be asked.",
     ),
 )
@@ -131,7 +147,7 @@ _MEMORY: Final = (
         "stats",
         nothing,
         statistics,
-        summary="Returns how many bytes the process takes, and how many keys there are.",
+        summary="Returns how many bytes are used, and of what they consist.",
         differences=_LESS,
         group="server",
         arity=2,
