@@ -22,7 +22,7 @@ from typing import Final
 import numpy as np
 
 from tensorkeep.commands.args import Argument, Request
-from tensorkeep_server.client_memory import ARGUMENT, Held
+from tensorkeep_server.client_memory import ARGUMENT
 
 # From this size on, a bulk gets memory of its own. Below, copying costs less than one more read
 # from the socket.
@@ -228,19 +228,23 @@ class RequestParser:
         """Lets go of what was read of a request: nothing more comes."""
         self._forget()
 
-    def held(self) -> Held:
-        """Returns how many bytes are kept of a request that is not whole yet."""
+    def held(self) -> tuple[int, int, int]:
+        """Returns what is kept of a request that is not whole yet.
+
+        Returns:
+            Bytes that were received of its unfinished line or argument, bytes that were set aside
+            for the rest of that, and bytes of its arguments before.
+        """
         if self._unread or not (self._missing or self._line):
-            return Held(unparsed=len(self._line))
-        large, part = len(self._large), len(self._part)
-        received = large - len(self._rest) or part
+            return len(self._line), 0, 0
+        large, part, room = len(self._large), len(self._part), len(self._rest)
         # Of the argument that is being received, all was announced.
         begun = large or part + self._part_missing
         whole = self._announced - max(begun - 2, 0)
-        return Held(
-            unparsed=len(self._line) + received,
-            room=len(self._rest),
-            arguments=whole + ARGUMENT * len(self._arguments),
+        return (
+            len(self._line) + (large - room or part),
+            room,
+            whole + ARGUMENT * len(self._arguments),
         )
 
     def wants(self) -> memoryview | None:

@@ -60,6 +60,7 @@ no longer than it takes to read this much.
 _READ_FOR: Final = 0.001  # seconds of a turn in which one client's bytes are parsed
 _READ_MOST: Final = 2 * 1024 * 1024  # bytes of a client's large arguments before others' turn
 _FLUSH_ABOVE: Final = 64 * 1024  # bytes of messages that are sent before the end of the turn
+_REPORT_AFTER: Final = 1024 * 1024  # bytes received after which is looked at what a client holds
 _MANY_PIECES: Final = 256  # so many replies are sent before the next command is done
 
 TOO_MANY_CLIENTS: Final = b"-ERR max number of clients reached\r\n"
@@ -94,6 +95,7 @@ class Connection(asyncio.BufferedProtocol):
         self._pushed = 0  # bytes of messages among what is to be sent
         self._arrears = Arrears()
         self._filled = False  # something stays in its buffers beyond a turn
+        self._unreported = 0  # bytes received since what it holds was reported
         self._unsent = 0  # bytes that waited for the client at the last look
         self._dropped = False
 
@@ -218,7 +220,7 @@ class Connection(asyncio.BufferedProtocol):
                 self._join_turn()
             else:
                 self.client.active_at = time.time()
-                self._report()
+                self._note_part(nbytes)
         except Exception as error:  # noqa: BLE001 - logged
             self.fail(error)
 
@@ -244,16 +246,30 @@ class Connection(asyncio.BufferedProtocol):
         else:
             waiting = sum(len(each) for each in out if not isinstance(each, Generator))
         sent = self._transport.get_write_buffer_size()
-        return self._inbox.held()._replace(
-            queued=0 if transaction is None else transaction.size,
-            unread=sent + waiting,
-            pieces=len(out) + bool(sent),
+        return Held(
+            *self._inbox.held(),
+            0 if transaction is None else transaction.size,
+            sent + waiting,
+            len(out) + bool(sent),
         )
+
+    def _note_part(self, count: int) -> None:
+        """Notes that part of a request came; how much is kept of it is looked at later, if still.
+
+        Args:
+            count: Bytes that came.
+        """
+        if not self._unreported:
+            self._server.clients_memory.filled[self.client] = None
+        self._unreported += count
+        if self._unreported > _REPORT_AFTER:
+            self._report()
 
     def _report(self) -> None:
         """Lets the server know how much the client holds, and ends it if that is too much."""
         if self._lost or self._dropped:
             return
+        self._unreported = 0
         held, server = self.held(), self._server
         size = held.total
         self._filled = size > CONNECTION
@@ -284,7 +300,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._lost or self._dropped:
             return
         try:
-            if self._filled:
+            if self._filled or self._unreported:
                 unsent = self._transport.get_write_buffer_size()
                 if unsent != self._unsent:
                     self._unsent = unsent
@@ -404,6 +420,9 @@ class Connection(asyncio.BufferedProtocol):
             self._go_on()
         if self._filled or not self._writable or self.client.transaction is not None:
             self._report()
+        elif self._unreported:
+            self._unreported = 0
+            self._server.clients_memory.filled.pop(self.client, None)
 
     def _go_on(self) -> None:
         """Comes back in the next turn, waits, or reads more."""

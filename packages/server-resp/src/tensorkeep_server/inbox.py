@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tensorkeep.commands.args import Request
-    from tensorkeep_server.client_memory import Held
     from tensorkeep_server.codec import Limits, ProtocolError
 
 PORTION: Final = 16 * 1024
@@ -91,18 +90,15 @@ class Inbox:
         """How the client broke the protocol, once all that it sent before was taken out."""
         return None if self.requests else self.parser.error
 
-    def held(self) -> Held:
-        """Returns how many bytes of what the client has sent are kept here."""
-        held = self.parser.held()
-        if not (self.requests or self.ahead):
-            return held
-        # More requests than these come from one portion, and are small.
-        waiting = sum(map(size_of, islice(self.requests, _FEW)))
-        if len(self.requests) > _FEW:
-            waiting += _MANY_SMALL
-        return held._replace(
-            unparsed=held.unparsed + len(self.ahead), arguments=held.arguments + waiting
-        )
+    def held(self) -> tuple[int, int, int]:
+        """Returns what is kept of what the client has sent, see `RequestParser.held`."""
+        unparsed, room, arguments = self.parser.held()
+        if self.requests:
+            # More requests than these come from one portion, and are small.
+            arguments += sum(map(size_of, islice(self.requests, _FEW)))
+            if len(self.requests) > _FEW:
+                arguments += _MANY_SMALL
+        return unparsed + len(self.ahead), room, arguments
 
     def room(self) -> memoryview:
         """Returns where to receive: a large argument's own memory, or the shared buffer."""
