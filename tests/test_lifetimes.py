@@ -64,6 +64,10 @@ def wire(server):
         yield wire
 
 
+def over_engine(server):
+    return server.settings.store.startswith("unix:")
+
+
 def left(wire, key="k"):
     """Returns the seconds that a key has to live, rounded up to tens; None for ever."""
     found = wire.read("PTTL", key)
@@ -402,7 +406,6 @@ def test_keys_are_those_without_options(wire):
 
 
 def test_events_are_those_of_set_with_what_an_engine_calls_them(wire, server):
-    over_engine = server.settings.store.startswith("unix:")
     wire.ask("CONFIG", "SET", "notify-keyspace-events", "KEAn")
     with Wire(port_of(server)) as other:
         other.ask("PSUBSCRIBE", "__keyspace@0__:k")
@@ -413,10 +416,25 @@ def test_events_are_those_of_set_with_what_an_engine_calls_them(wire, server):
         found = []
         while found[-1:] != [b"del"]:
             found.append(read_value(other.reply())[-1])
-    if over_engine:
+    if over_engine(server):
         assert found == [b"new", b"set", b"expire", b"set", b"del"]
     else:
         assert found == [b"new", b"expire", b"new", b"del"]
+
+
+def test_who_looks_on_sees_the_options_and_of_data_its_beginning(wire, server):
+    if over_engine(server):
+        pytest.skip("MONITOR and SLOWLOG are the engine's")
+    wire.ask("CONFIG", "SET", "slowlog-log-slower-than", 0)
+    with Wire(port_of(server)) as other:
+        other.ask("MONITOR")
+        wire.ask("AI.TENSORSET", "k", *DATA["large"][0], "EX", 100, "NX")
+        shown = other.reply()
+    slow = wire.read("SLOWLOG", "GET", 1)[0][3]
+    wire.ask("CONFIG", "SET", "slowlog-log-slower-than", 10_000)
+    assert shown.endswith(b'... (%d more bytes)" "EX" "100" "NX"\r\n' % (LARGE - 1024))
+    more = bytes(128) + b"... (%d more bytes)" % (LARGE - 128)
+    assert slow[4:] == [b"BLOB", more, b"EX", b"100", b"NX"]
 
 
 # --------------------------------------------------------------------------- beside SET
