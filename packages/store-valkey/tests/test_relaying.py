@@ -1,11 +1,12 @@
 """Commands are done by the engine, and what it replies comes to the client byte for byte."""
 
 import asyncio
+import re
 import socket
 
 import pytest
 
-from tensorkeep_valkey.testing import PRESENT, running_engine
+from tensorkeep_valkey.testing import PRESENT, PROGRAMS, running_engine
 
 SCRIPTED = [
     ["PING"],
@@ -63,6 +64,69 @@ SCRIPTED = [
 ]
 
 
+# Commands that have several replies or none, or change what those behind them have.
+SEVERAL = [
+    "MULTI/SUBSCRIBE a b/GET x/EXEC/PING/UNSUBSCRIBE/GET x",
+    "MULTI/SET k 1/PSUBSCRIBE a* b* c*/SUBSCRIBE q/INCR k/EXEC/PING/RESET/GET k",
+    "MULTI/UNSUBSCRIBE/EXEC/GET x",
+    "MULTI/UNSUBSCRIBE a b/PUNSUBSCRIBE/EXEC/GET x",
+    "SUBSCRIBE a b/MULTI/UNSUBSCRIBE/EXEC",
+    "MULTI/SUBSCRIBE a b/SUBSCRIBE b a/UNSUBSCRIBE b/UNSUBSCRIBE/EXEC/GET x",
+    "MULTI/SUBSCRIBE a a/UNSUBSCRIBE/PSUBSCRIBE x/PUNSUBSCRIBE/EXEC/GET x",
+    "MULTI/SUBSCRIBE a/SELECT 3/SET k 5/EXEC/UNSUBSCRIBE/GET k",
+    "MULTI/SUBSCRIBE a b/DISCARD/GET x",
+    "MULTI/SUBSCRIBE/EXEC/GET x",
+    "MULTI/SUBSCRIBE a b/NOSUCH/EXEC/GET x",
+    "MULTI/SUBSCRIBE a b/PUBLISH a hi/EXEC/PING",
+    "MULTI/PUBLISH a hi/SUBSCRIBE a/EXEC/PING",
+    "SUBSCRIBE/UNSUBSCRIBE/PUNSUBSCRIBE/UNSUBSCRIBE a b c/GET x",
+    "SUBSCRIBE a a a/UNSUBSCRIBE a a/GET x",
+    "SUBSCRIBE a/RESET/GET x",
+    "MULTI/RESET/GET x",
+    "MULTI/MONITOR/EXEC/GET x",
+    "MULTI/SYNC/EXEC/GET x",
+    "MULTI/PSYNC ? -1/EXEC/GET x",
+    "PSYNC/SYNC now/GET x",
+    "MULTI/HELLO 3/GET x/EXEC/GET x",
+    "MULTI/HELLO 9/EXEC/GET x",
+    "MULTI/HELLO 3/SUBSCRIBE a b/EXEC/GET x",
+    "MULTI/SUBSCRIBE a b/HELLO 3/EXEC/GET x",
+    "HELLO 3/SUBSCRIBE a/MULTI/SUBSCRIBE a b/GET x/PUBLISH b hi/EXEC/PUBLISH b hi/GET x",
+    "HELLO 3/SUBSCRIBE a/GET x/MULTI/UNSUBSCRIBE/GET x/EXEC/HELLO 2/GET x",
+    "HELLO 3/MULTI/HELLO 2/GET x/EXEC/GET x",
+    "HELLO 3/CLIENT TRACKING ON/MULTI/GET x/SET x 1/EXEC/GET x/SET x 2/GET x",
+    "HELLO 3/MULTI/CLIENT TRACKING ON/GET x/SET x 2/EXEC/SET x 1/GET x",
+    "MULTI/AUTH foo bar/EXEC/GET x",
+    "MULTI/BLPOP l 0/BLMOVE l m LEFT LEFT 0/XREAD BLOCK 0 STREAMS s $/WAIT 0 0/EXEC/GET x",
+    "MULTI/WATCH a/UNWATCH/MULTI/EXEC/EXEC/DISCARD/GET x",
+    "MULTI/CLIENT SETNAME foo/CLIENT GETNAME/EXEC/CLIENT GETNAME",
+    "MULTI/CLIENT REPLY ON/EXEC/GET x",
+    "MULTI/CLIENT REPLY OFF/GET x/EXEC/GET x/CLIENT REPLY ON/GET x",
+    "MULTI/CLIENT REPLY OFF/GET x/CLIENT REPLY ON/GET x/EXEC/GET x",
+    "MULTI/CLIENT REPLY SKIP/GET x/EXEC/GET x/GET x",
+    "MULTI/CLIENT REPLY OFF/DISCARD/GET x",
+    "CLIENT REPLY OFF/MULTI/GET x/EXEC/CLIENT REPLY ON/GET x",
+    "CLIENT REPLY OFF/MULTI/GET x/CLIENT REPLY ON/GET x/EXEC/GET x",
+    "CLIENT REPLY SKIP/MULTI/GET x/EXEC",
+    "CLIENT REPLY SKIP/CLIENT REPLY SKIP/GET x/GET x",
+    "CLIENT REPLY SKIP/CLIENT REPLY OFF/CLIENT REPLY SKIP/GET x/CLIENT REPLY ON/GET x",
+    "CLIENT REPLY/CLIENT REPLY FOO/CLIENT REPLY ON X/GET x",
+    "CLIENT REPLY SKIP/NOSUCH/GET x",
+    "CLIENT REPLY SKIP/HELLO 3/GET x",
+    "CLIENT REPLY OFF/HELLO 3/CLIENT REPLY ON/GET x",
+    "CLIENT REPLY OFF/RESET/GET x",
+    "SUBSCRIBE a/CLIENT REPLY OFF/GET x/PING",
+]
+# Redis 6.2 sends nothing at all to who wants no replies, not what was subscribed to either.
+SILENT = [
+    "CLIENT REPLY OFF/MULTI/SUBSCRIBE a b/GET x/EXEC/UNSUBSCRIBE/CLIENT REPLY ON/GET x",
+    "CLIENT REPLY OFF/SUBSCRIBE a b/SUBSCRIBE/UNSUBSCRIBE/CLIENT REPLY ON/GET x",
+    "CLIENT REPLY SKIP/SUBSCRIBE a b/UNSUBSCRIBE/GET x",
+    "MULTI/CLIENT REPLY OFF/SUBSCRIBE a b/GET x/EXEC/UNSUBSCRIBE a/GET x",
+    "HELLO 3/CLIENT REPLY OFF/MULTI/SUBSCRIBE a b/PUBLISH a hi/EXEC/CLIENT REPLY ON/GET x",
+]
+
+
 def directly(engine, commands):
     """Returns what the engine itself sends for commands that are sent one after the other."""
     with socket.socket(socket.AF_UNIX) as sock:
@@ -103,6 +167,36 @@ async def test_every_reply_is_that_of_the_engine(begin, name, version, at_once):
             expected = expected[len(directly(engine, hello)) :]
         assert bytes(client.sent) == expected
         assert client.session.database == 0
+
+
+@pytest.mark.parametrize("at_once", [False, True], ids=["one by one", "at once"])
+async def test_several_replies_or_none_are_those_of_the_engine(begin, each_engine, at_once):
+    started = await begin(each_engine.unix)
+    wiping = started.client()
+    sequences = [*SEVERAL, *(() if each_engine.program == PROGRAMS["redis-6.2"] else SILENT)]
+    for sequence in sequences:
+        commands = [each.split() for each in sequence.split("/")]
+        await wiping.do("FLUSHALL")
+        expected = directly(each_engine, commands)
+        await wiping.do("FLUSHALL")
+        client = started.client()
+        for words in commands:
+            client.relay(*words)
+            if not at_once:
+                await client.until(lambda client=client: not client.waiting)
+        await client.until(lambda client=client: not client.waiting)
+        found, missing = without_numbers(bytes(client.sent)), without_numbers(expected)
+        if len(found) < len(missing):  # what nobody has asked for may come at the end
+            await client.until(lambda m=missing, c=client: len(without_numbers(c.sent)) >= len(m))
+            found = without_numbers(bytes(client.sent))
+        assert found == missing, sequence
+        assert client.lost is None, sequence
+        client.session.close()
+
+
+def without_numbers(sent):
+    """Returns what was sent without the number of the connection, which HELLO tells."""
+    return re.sub(rb"\$2\r\nid\r\n:\d+", b"id", sent)
 
 
 async def test_a_large_value_comes_in_parts_and_whole(store):
@@ -172,9 +266,9 @@ async def test_client_reply_off_and_skip_leave_replies_out_in_order(store):
     assert sent.startswith(b"$1\r\n1\r\n+OK\r\n$1\r\n2\r\n-ERR ")
     assert sent.count(b"\r\n") == 6
     assert not client.session.mutes()
-    client.relay("CLIENT", "REPLY", "SKIP")
+    await client.do("CLIENT", "REPLY", "SKIP")
     assert [client.session.mutes(), client.session.mutes()] == [True, False]
-    client.relay("CLIENT", "REPLY", "OFF")
+    await client.do("CLIENT", "REPLY", "OFF")
     assert [client.session.mutes(), client.session.mutes()] == [True, True]
     assert await client.do("RESET") == b"+RESET\r\n"
     assert not client.session.mutes()

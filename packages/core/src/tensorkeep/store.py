@@ -276,6 +276,7 @@ class Session(Protocol):
         in_transaction: Whether commands are being queued (MULTI).
         waits: Whether a command was relayed and is not done that may block, such as BLPOP.
         listens: Whether the client hears of what others do: it is subscribed, or has said MONITOR.
+        subscribed: Whether the client is subscribed to anything.
     """
 
     version: Version
@@ -283,6 +284,7 @@ class Session(Protocol):
     in_transaction: bool
     waits: bool
     listens: bool
+    subscribed: bool
 
     def mutes(self) -> bool:
         """Tells whether the reply to a command of the front end's own is left out (CLIENT REPLY).
@@ -338,6 +340,9 @@ class Session(Protocol):
 
     def enqueue(self, step: Step, done: Callable[[Result[None]], None]) -> None:
         """Puts a command of the front end's own into the transaction that the client has begun."""
+
+    def spoil(self, done: Callable[[], None]) -> None:
+        """Has EXEC refuse the transaction that the client has begun: a command was refused."""
 
     def close(self) -> None:
         """Ends the connection to the engine: the client is gone. No callback comes any more."""

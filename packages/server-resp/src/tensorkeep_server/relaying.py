@@ -18,7 +18,7 @@ from tensorkeep_server.commands.merged import is_merged
 from tensorkeep_server.connection import Connection
 from tensorkeep_server.errors import NO_MEMORY, error_reply
 from tensorkeep_server.later import Later
-from tensorkeep_server.refusals import is_http
+from tensorkeep_server.refusals import check_subscriber, is_http
 from tensorkeep_server.remote_calls import call_remotely, queue_remotely
 
 if TYPE_CHECKING:
@@ -111,26 +111,33 @@ class RelayingConnection(Connection):
         client = self.client
         client.commands_done += 1
         command = self._server.commands.get(request[0])
-        if type(request) is Unread or self._is_ours(command, request):
+        if command is not None or type(request) is Unread or is_http(request):
             if self._relayed:
                 self._wait(request, command)
-            else:
+                return
+            if self._is_ours(request, command):
                 self._do_ours(request, command)
-            return
+                return
+        self._relay(request)
+
+    def _relay(self, request: Request) -> None:
+        client = self.client
         self._relayed += 1
         client.last_command = bytes(request[0]).decode("latin-1").lower()
         self._session.relay(request, self._done)
 
-    def _is_ours(self, command: Command | None, request: Request) -> bool:
+    def _is_ours(self, request: Request, command: Command | None) -> bool:
         """Returns whether a command is done here, and not by the engine.
 
+        It is asked when all before it are done: within a transaction, the engine does more.
+
         Args:
-            command: What the table has of that name.
             request: The whole request.
+            command: What the table has of that name.
         """
-        if command is None:
-            # The engine would close the client's own connection to it, and be sent the rest anew.
-            return is_http(request)
+        if command is None or type(request) is Unread:
+            # To HTTP, the engine would close the client's connection to it, and be sent the rest.
+            return True
         if self._session.in_transaction:
             return MODULE in command.flags or NO_MULTI in command.flags
         return MODULE in command.flags or is_merged(self._server.commands, request)
@@ -145,7 +152,10 @@ class RelayingConnection(Connection):
         if waiting is not None:
             self._later = None
             self._join_turn()  # first: what is done now may close the connection, after the answer
-            self._do_ours(*waiting)
+            if self._is_ours(*waiting):
+                self._do_ours(*waiting)
+            else:
+                self._relay(waiting[0])
         elif (
             (inbox.requests or inbox.ahead or inbox.backlog or inbox.error is not None)
             or not self._reading
@@ -154,17 +164,14 @@ class RelayingConnection(Connection):
             self._join_turn()
 
     def _wait(self, request: Request, command: Command | None) -> None:
-        """Has a command of our own done when all before it are."""
+        """Has a command that may be our own done when all before it are."""
         self._waiting = request, command
         self._later = Later()
 
     def _do_ours(self, request: Request, command: Command | None) -> None:
         """Does a command of our own now."""
         self.client.muted = self._session.mutes()
-        if type(request) is Unread:
-            self._answer(Error(NO_MEMORY))
-            return
-        if command is None:
+        if command is None and type(request) is not Unread:
             self._end_for_http()
             return
         reply = self._reply_of_ours(request, command)
@@ -176,21 +183,33 @@ class RelayingConnection(Connection):
             self._later = reply
             reply.then(self._resume)
 
-    def _reply_of_ours(self, request: Request, command: Command) -> Reply | Later:
+    def _reply_of_ours(self, request: Request, command: Command | None) -> Reply | Later:
         client, session = self.client, self._session
+        if command is None:
+            return self._refused(Error(NO_MEMORY))
         client.last_command = command.full_name
         try:
             found, args = self._server.commands.find(request)
             client.last_command = found.full_name
+            if session.subscribed:
+                check_subscriber(client, found.full_name)
             if not session.in_transaction:
                 return call_remotely(client, found, args, self._begin_work)
             if NO_MULTI in found.flags:
-                return Error(_REFUSED_IN_MULTI)
+                return self._refused(Error(_REFUSED_IN_MULTI))
             return queue_remotely(client, found, args)
         except CommandError as error:
-            return Error(error.line)
+            return self._refused(Error(error.line))
         except Exception as error:  # noqa: BLE001 - the table names it, or logs it
-            return error_reply(error)
+            return self._refused(error_reply(error))
+
+    def _refused(self, error: Error) -> Reply | Later:
+        """Returns an error; a transaction of which a command was refused is not done."""
+        if not self._session.in_transaction:
+            return error
+        later = Later()
+        self._session.spoil(lambda: later.resolve(lambda: error))
+        return later
 
     def _begin_work(self) -> None:
         """Hears that the client waits for more than the engine from now on."""

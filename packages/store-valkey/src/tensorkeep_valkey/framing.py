@@ -6,7 +6,10 @@ It looks at headers only, keeps nothing of large values, and knows RESP2 and RES
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PUSH: Final = ord(">")
 ERROR: Final = ord("-")
@@ -16,9 +19,11 @@ BULK: Final = ord("$")
 
 _LINES: Final = frozenset(b"+-:_,#(")
 _BULKS: Final = frozenset(b"$!=")
-# How many elements stand behind each count. Those of an attribute come before what it belongs to.
+# How many elements stand behind each count.
 _ELEMENTS: Final = {ord("*"): 1, ord("~"): 1, ord(">"): 1, ord("%"): 2, ord("|"): 2}
 _ATTRIBUTE: Final = ord("|")
+# What may stand before any element and is none itself: old engines push within an array.
+_BESIDES: Final = frozenset({_ATTRIBUTE, PUSH})
 _LONGEST_HEADER: Final = 32  # bytes; the longest count has 20
 
 
@@ -31,16 +36,20 @@ class Framer:
 
     Attributes:
         kind: First byte of the reply that is not complete yet, 0 between replies.
+        opens: Whether the header of the next reply, if it is an array, is a reply of its own, and
+            so is each of its elements.
     """
 
-    __slots__ = ("_head", "_left", "_line", "_skip", "kind")
+    __slots__ = ("_begins", "_head", "_left", "_line", "_skip", "kind", "opens")
 
     def __init__(self) -> None:
         self.kind = 0
+        self.opens = False
         self._left = 0  # elements until the reply is complete
         self._skip = 0  # bytes of a value and its line end that are still to come
         self._line = False  # within a line whose content does not matter
         self._head = b""  # a header that was cut
+        self._begins = False  # the header that comes, or was cut, is the first of its reply
 
     def feed(self, data: bytes) -> list[tuple[int, int]]:
         """Takes the next bytes.
@@ -66,10 +75,10 @@ class Framer:
                     raise BrokenReply(f"a length is no number: {data[:end]!r}") from error
             elif first in _LINES and data.find(b"\n") == len(data) - 1:
                 return [(len(data), first)]
-        return self._walk(data)
+        return list(self.walk(data))
 
-    def _walk(self, data: bytes) -> list[tuple[int, int]]:
-        ends: list[tuple[int, int]] = []
+    def walk(self, data: bytes) -> Iterator[tuple[int, int]]:
+        """As `feed`, reply by reply: no byte is looked at before what stands before it was used."""
         position, size = 0, len(data)
         while position < size:
             if self._skip:
@@ -87,9 +96,8 @@ class Framer:
             if done:
                 self._left -= 1
                 if not self._left:
-                    ends.append((position, self.kind))
-                    self.kind = 0
-        return ends
+                    kind, self.kind = self.kind, 0
+                    yield position, kind
 
     def _header(self, data: bytes, position: int) -> tuple[int, bool]:
         """Takes one header; returns where it ends and whether an element ends with it."""
@@ -97,8 +105,10 @@ class Framer:
         if not self._left:
             self._left = 1
             self.kind = first
+            self._begins = True
         if first in _LINES:
             self._line = True
+            self._begins = False
             return position + 1, False
         end = data.find(b"\n", position)
         line = self._head + (data[position:] if end < 0 else data[position:end])
@@ -108,6 +118,7 @@ class Framer:
             self._head = line
             return len(data), False
         self._head = b""
+        begins, self._begins = self._begins, False
         try:
             count = int(line[1:])
         except ValueError as error:
@@ -117,8 +128,10 @@ class Framer:
                 return end + 1, True
             self._skip = count + 2
             return end + 1, False
+        if begins and first == ARRAY and self.opens:
+            return end + 1, True
         self._left += max(count, 0) * _ELEMENTS[first]
-        return end + 1, first != _ATTRIBUTE
+        return end + 1, first not in _BESIDES or (first == PUSH and begins)
 
 
 def elements(reply: bytes) -> tuple[int, list[bytes]]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from tensorkeep_valkey.addresses import Credentials
 from tensorkeep_valkey.framing import BrokenReply, elements
+from tensorkeep_valkey.queued import Plan
 
 if TYPE_CHECKING:
     from tensorkeep_valkey.packing import Argument
@@ -64,10 +65,14 @@ class State:
         name: What CLIENT SETNAME has set.
         in_transaction: Commands are being queued.
         queued: How many are.
+        plan: What they will mean.
         watching: Keys are watched.
         monitoring: All commands are shown.
         special: Something was set that cannot be set again by itself, such as CLIENT TRACKING.
         quitting: The client has said QUIT.
+        silent: The client gets no replies (CLIENT REPLY OFF).
+        skips: It does not get the reply that comes next (CLIENT REPLY SKIP).
+        skips_next: It does not get that behind it.
         subscribed: Channels, patterns and shard channels that are subscribed to, by how replies to
             `UNSUBSCRIBE`, `PUNSUBSCRIBE` and `SUNSUBSCRIBE` begin.
     """
@@ -78,10 +83,14 @@ class State:
     name: bytes = b""
     in_transaction: bool = False
     queued: int = 0
+    plan: Plan = field(default_factory=Plan)
     watching: bool = False
     monitoring: bool = False
     special: bool = False
     quitting: bool = False
+    silent: bool = False
+    skips: bool = False
+    skips_next: bool = False
     subscribed: dict[bytes, set[bytes]] = field(
         default_factory=lambda: {kind: set() for kind in _ENDED_BY.values()}
     )
@@ -94,7 +103,33 @@ class State:
     @property
     def unusual(self) -> bool:
         """Whether replies have to be looked at one by one."""
-        return self.in_transaction or self.monitoring or self.subscribes
+        return (
+            self.in_transaction
+            or self.monitoring
+            or self.subscribes
+            or self.silent
+            or self.skips
+            or self.skips_next
+        )
+
+    @property
+    def mutes(self) -> bool:
+        """Whether the client does not get the reply that comes next."""
+        return self.silent or self.skips
+
+    @property
+    def interrupts(self) -> bool:
+        """Whether what nobody has asked for may come within a reply."""
+        return self.monitoring or self.special or self.subscribes
+
+    def end_transaction(self) -> None:
+        """Forgets the transaction, and with it what was to be stored."""
+        self.in_transaction = self.watching = False
+        self.plan = Plan()
+
+    def next_reply(self) -> None:
+        """Notes that a reply has ended."""
+        self.skips, self.skips_next = self.skips_next, False
 
     @property
     def held(self) -> str:
@@ -195,6 +230,33 @@ def _client_name(request: Sequence[Argument]) -> Change:
     return note
 
 
+def reply_mode(request: Sequence[Argument]) -> tuple[Change, bool] | None:
+    """Returns what notes the outcome of CLIENT REPLY, and whether the client gets its `OK`.
+
+    None if it is no such command, or one that the engine refuses.
+    """
+    words = [bytes(each[:8]).upper() for each in request]
+    if len(words) != 3 or words[:2] != [b"CLIENT", b"REPLY"] or words[2] not in _MODES:  # noqa: PLR2004 - its words
+        return None
+    return _MODES[words[2]], words[2] == b"ON"
+
+
+def _replies(state: State, reply: bytes) -> None:
+    if reply == OK:
+        state.silent = state.skips = False
+
+
+def _silences(state: State, reply: bytes) -> None:
+    state.silent = state.silent or reply == OK
+
+
+def _skips(state: State, reply: bytes) -> None:
+    state.skips_next = state.skips_next or (reply == OK and not state.silent)
+
+
+_MODES: Final[dict[bytes, Change]] = {b"ON": _replies, b"OFF": _silences, b"SKIP": _skips}
+
+
 def _special(state: State, reply: bytes) -> None:
     state.special = state.special or reply == OK
 
@@ -216,17 +278,18 @@ def _multi(state: State, reply: bytes) -> None:
     if reply == OK:
         state.in_transaction = True
         state.queued = 0
+        state.plan = Plan()
 
 
 def note_exec(state: State, reply: bytes) -> None:
     """Notes what has become of a transaction, from EXEC's reply or its begin."""
     if not reply.startswith(b"-") or reply.startswith(b"-EXECABORT"):
-        state.in_transaction = state.watching = False
+        state.end_transaction()
 
 
 def _discard(state: State, reply: bytes) -> None:
     if reply == OK:
-        state.in_transaction = state.watching = False
+        state.end_transaction()
 
 
 def _watch(state: State, reply: bytes) -> None:
@@ -290,6 +353,16 @@ def confirm(state: State, item: bytes) -> None:
         state.subscribed[kind].discard(channel)
     elif kind in _ENDED_BY:
         state.subscribed[_ENDED_BY[kind]].add(channel)
+
+
+def confirms(item: bytes, kind: bytes) -> bool:
+    """Returns whether what was pushed confirms a command of the SUBSCRIBE family.
+
+    Args:
+        item: What was pushed, or its begin.
+        kind: How the confirmations begin that are awaited; empty for none.
+    """
+    return bool(kind) and _words(item, 1)[0] == kind
 
 
 def unasked(state: State, item: bytes) -> bool:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 import hiredis
 
 from tensorkeep.errors import StoreError
-from tensorkeep_valkey.framing import elements
 from tensorkeep_valkey.losses import Lost
 from tensorkeep_valkey.own_connection import Expected, OwnConnection
+from tensorkeep_valkey.queued import Place
 from tensorkeep_valkey.relayed import (
     BEYOND_ONE,
     BLOCKING,
@@ -23,9 +23,8 @@ from tensorkeep_valkey.relayed import (
     SUBSCRIBING,
     State,
     meaning,
-    note_exec,
+    reply_mode,
 )
-from tensorkeep_valkey.transactions import Place, rebuild
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -64,9 +63,6 @@ class RelaySession:
         self._downstream = downstream
         self._state = State(database=database)
         self._own = OwnConnection(upstream, downstream, self._state)
-        self._off = self._skip = False
-        self._places: list[Place] = []
-        self._later: list[tuple[int, Change]] = []  # what EXEC will change
         self._blocking = 0  # commands on their way that may wait
         self._closed = False
         self._connection: SharedConnection | None = None
@@ -98,10 +94,15 @@ class RelaySession:
         """Whether the client hears of what others do."""
         return self._state.subscribes or self._state.monitoring or self._own.copies
 
+    @property
+    def subscribed(self) -> bool:
+        """Whether the client is subscribed to anything."""
+        return self._state.subscribes
+
     def mutes(self) -> bool:
         """Tells whether the reply to the next command is left out, which counts for SKIP."""
-        muted = self._off or self._skip
-        self._skip = False
+        muted = self._state.mutes
+        self._state.next_reply()
         return muted
 
     def pause(self) -> None:
@@ -121,7 +122,7 @@ class RelaySession:
     def relay(self, request: Sequence[Argument], done: Callable[[], None]) -> None:
         """Has the engine do a command; the reply goes to the client as it comes."""
         name = bytes(request[0]).upper()
-        if self._off or self._skip or name in BEYOND_ONE or self._own.copies:
+        if name in BEYOND_ONE:
             self._relay_special(request, name, done)
         else:
             self._own.send(request, done)
@@ -130,31 +131,24 @@ class RelaySession:
         self, request: Sequence[Argument], name: bytes, done: Callable[[], None]
     ) -> None:
         own = self._own
-        if own.copies or name in COPYING:
-            own.copy(request)
-            done()
-            return
-        if name == b"CLIENT" and self._client_reply(request, done):
-            return
-        if name == b"RESET":
-            self._off = self._skip = False
-        muted = self.mutes()
         if name in BLOCKING:
             done = self._ending_wait(done)
-        if name in SUBSCRIBING:
+        if name in COPYING:
+            own.send(request, Expected(_ignored, done, copies=True))
+        elif name in SUBSCRIBING:
             kind, channels = SUBSCRIBING[name], len(request) - 1
-            own.send(request, Expected(lambda _: done(), kind=kind, channels=channels))
-        elif name == b"EXEC":
-            own.send(
-                request,
-                Expected(self._executed(done, muted=muted), held=lambda: muted or self._rebuilds()),
-            )
+            seen = self._subscribing(kind, channels)
+            own.send(request, Expected(seen, done, kind=kind, channels=channels))
+        elif (mode := reply_mode(request)) is not None:
+            # The engine would leave out what tells us that commands are done.
+            seen = self._silencing(mode[0], shown=mode[1])
+            own.send([b"CLIENT", b"REPLY", b"ON"], Expected(seen, done, held=True))
+        elif (change := meaning(request, name)) is None:
+            own.send(request, done)
+        elif name == b"RESET":
+            own.send(request, Expected(self._resetting(change), done, held=True))
         else:
-            change = meaning(request, name)
-            if change is None and not muted:
-                own.send(request, done)
-            else:
-                own.send(request, Expected(self._noting(change, done), held=muted))
+            own.send(request, Expected(self._noting(change), done, executes=name == b"EXEC"))
 
     def _ending_wait(self, done: Callable[[], None]) -> Callable[[], None]:
         self._blocking += 1
@@ -165,67 +159,52 @@ class RelaySession:
 
         return ended
 
-    def _client_reply(self, request: Sequence[Argument], done: Callable[[], None]) -> bool:
-        """Does CLIENT REPLY here: the engine would leave out what tells us that it is done."""
-        words = [bytes(each[:8]).upper() for each in request[1:]]
-        if len(words) != 2 or words[0] != b"REPLY" or words[1] not in {b"ON", b"OFF", b"SKIP"}:  # noqa: PLR2004 - its words
-            return False
-        if words[1] == b"ON":
-            self._off = self._skip = False
-            self._own.say(OK, done)
-            return True
-        if words[1] == b"OFF":
-            self._off = True
-        elif not self._off:
-            self._skip = True
-        done()
-        return True
-
-    def _noting(self, change: Change | None, done: Callable[[], None]) -> Callable[[bytes], None]:
+    def _noting(self, change: Change) -> Callable[[bytes], None]:
+        """Returns what notes the outcome of a command, now or when EXEC has done it."""
         state = self._state
 
         def seen(reply: bytes) -> None:
-            if change is not None:
-                if state.in_transaction and reply.startswith(QUEUED):
-                    self._later.append((state.queued - 1, change))
-                else:
-                    change(state, reply)
-                    if not state.in_transaction:
-                        self._forget()
-            done()
+            if state.in_transaction and reply.startswith(QUEUED):
+                state.plan.changes[state.queued - 1] = change
+            else:
+                change(state, reply)
+
+        return seen
+
+    def _resetting(self, change: Change) -> Callable[[bytes], None]:
+        """Returns what notes RESET, and sends its reply, for from it on there are replies."""
+
+        def seen(reply: bytes) -> None:
+            change(self._state, reply)
+            if not self._state.mutes:
+                self._downstream.send(reply)
+
+        return seen
+
+    def _silencing(self, change: Change, *, shown: bool) -> Callable[[bytes], None]:
+        """Returns what notes the outcome of CLIENT REPLY, and sends it unless it is left out."""
+        state, note = self._state, self._noting(change)
+
+        def seen(reply: bytes) -> None:
+            note(reply)
+            if reply.startswith(QUEUED):
+                state.plan.modes[state.queued - 1] = shown
+            if not state.mutes and (shown or reply != OK):
+                self._downstream.send(reply)
+
+        return seen
+
+    def _subscribing(self, kind: bytes, channels: int) -> Callable[[bytes], None]:
+        """Returns what notes that a command of the SUBSCRIBE family was queued."""
+        state = self._state
+
+        def seen(reply: bytes) -> None:
+            if reply.startswith(QUEUED):
+                state.plan.subscriptions[state.queued - 1] = kind, channels
 
         return seen
 
     # ------------------------------------------------------------------ transactions
-    def _forget(self) -> None:
-        """Forgets what was to become of EXEC's reply."""
-        self._places.clear()
-        self._later.clear()
-
-    def _executed(self, done: Callable[[], None], *, muted: bool) -> Callable[[bytes], None]:
-        """Returns what is called with EXEC's reply, held back if anything depends on it."""
-
-        def seen(reply: bytes) -> None:
-            state = self._state
-            note_exec(state, reply)
-            if muted or self._rebuilds():
-                if reply.startswith(b"*"):
-                    replies = elements(reply)[1]
-                    for index, change in self._later:
-                        if index < len(replies):
-                            change(state, replies[index])
-                made = rebuild(reply, self._places)
-                if not muted:
-                    self._downstream.send(made)
-            if not state.in_transaction:
-                self._forget()
-            done()
-
-        return seen
-
-    def _rebuilds(self) -> bool:
-        return bool(self._places or self._later)
-
     def queue(
         self,
         requests: Sequence[Sequence[Argument]],
@@ -242,7 +221,7 @@ class RelaySession:
         index = self._state.queued
         place = Place(index, len(requests), lambda items: make([parse(each) for each in items]))
         if not requests:
-            self._places.append(place)
+            self._state.plan.places.append(place)
             done(_nothing)
             return
         errors: list[StoreError] = []
@@ -256,7 +235,7 @@ class RelaySession:
             if errors:
                 done(raising(errors[0]))
             else:
-                self._places.append(place)
+                self._state.plan.places.append(place)
                 done(_nothing)
 
         def queued(reply: bytes) -> None:
@@ -270,6 +249,10 @@ class RelaySession:
 
         for request in requests:
             self._own.send(request, Expected(queued, failed=failed, held=True))
+
+    def spoil(self, done: Callable[[], None]) -> None:
+        """Has EXEC refuse the transaction, by a command that no engine queues."""
+        self._own.send([b"GET"], Expected(_ignored, done, held=True))
 
     # ------------------------------------------------------------------ asking
     def ask(self, request: Sequence[Argument], done: Callable[[Result[Any]], None]) -> None:
@@ -382,6 +365,10 @@ def raising(error: Exception) -> Callable[[], Any]:
         raise error
 
     return result
+
+
+def _ignored(_: bytes) -> None:
+    """Stands for what looks at a reply that says nothing."""
 
 
 def _nothing() -> None:

@@ -198,7 +198,8 @@ class StoreSession(RelaySession):
             try:
                 writing = encode_writes(values.changes, whole_script=True)
             except StoreError as error:
-                done(raising(error))
+                refused = raising(error)
+                self.spoil(lambda: done(refused))
                 return
             requests += writing.requests
 
