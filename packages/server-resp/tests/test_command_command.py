@@ -49,7 +49,7 @@ def test_a_command_is_described_as_redis_does_in_resp3(wire):
 def test_an_ai_command_is_described_as_the_module_was(wire):
     assert wire.ask("COMMAND", "INFO", "AI.TENSORSET") == (
         b"*1\r\n" + TENSORSET + b"*3\r\n+write\r\n+denyoom\r\n+module\r\n:1\r\n:1\r\n:1\r\n"
-        b"*0\r\n*0\r\n"
+        b"*2\r\n+@write\r\n+@tensor\r\n*0\r\n"
         b"*1\r\n*6\r\n$5\r\nflags\r\n*3\r\n+RW\r\n+access\r\n+update\r\n"
         b"$12\r\nbegin_search\r\n*4\r\n$4\r\ntype\r\n$5\r\nindex\r\n"
         b"$4\r\nspec\r\n*2\r\n$5\r\nindex\r\n:1\r\n"

@@ -20,6 +20,7 @@ import pytest
 from tensorkeep.commands.command import CommandTable
 from tensorkeep.config import EngineConfig
 from tensorkeep.engine import Engine
+from tensorkeep.rights.users import Users
 from tensorkeep.testing.manual_loop import ManualLoop
 from tensorkeep_memory.store import MemoryStore
 from tensorkeep_server.commands import with_commands_of
@@ -70,7 +71,7 @@ class Transport:
 
     def get_extra_info(self, name):
         self._roll()
-        return {"peername": ("10.0.0.1", 5), "sockname": ("10.0.0.2", 6)}.get(name)
+        return {"peername": ("127.0.0.1", 5), "sockname": ("127.0.0.1", 6)}.get(name)
 
     def write(self, data):
         self._roll()
@@ -103,14 +104,16 @@ class Transport:
 
 
 def a_server(loop):
+    commands = CommandTable(COMMANDS)
     return Server(
         settings=Settings(),
         engine=Engine(loop, EngineConfig()),
-        commands=CommandTable(COMMANDS),
+        commands=commands,
         shut_down=lambda _: None,
         run_id="0" * 40,
         address="",
         store=MemoryStore(),
+        users=Users(commands),
         clients={},
         model_chunk_size=1000,
         max_clients=1000,

@@ -18,6 +18,7 @@ from tensorkeep.commands.command import CommandTable
 from tensorkeep.engine import Engine
 from tensorkeep.errors import StoreError
 from tensorkeep.leftovers import sweep
+from tensorkeep.rights.users import Users
 from tensorkeep.store import Host, is_remote
 from tensorkeep.stores import DIRECTORY_STORE, open_store
 from tensorkeep_server.client_watch import watch_clients
@@ -28,9 +29,11 @@ from tensorkeep_server.garbage import collect_now_and_then
 from tensorkeep_server.hangups import look_after
 from tensorkeep_server.listening import Listener, close_unix, open_tcp, open_unix
 from tensorkeep_server.memory_look import MemoryLook
+from tensorkeep_server.protected_mode import is_elsewhere
 from tensorkeep_server.relaying import RelayingConnection
 from tensorkeep_server.state import Server
 from tensorkeep_server.turn import Turn
+from tensorkeep_server.user_file import read_users
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
@@ -118,14 +121,18 @@ async def serve(
     )
     if is_remote(store) and settings.max_memory:
         raise StoreError(_NOT_OURS)
+    commands = CommandTable(commands_over(store))
     server = Server(
         settings=settings,
         engine=engine,
-        commands=CommandTable(commands_over(store)),
+        commands=commands,
         shut_down=shut_down,
         run_id=secrets.token_hex(20),
         address="",
         store=store,
+        users=_users(settings, commands),
+        password=settings.password,
+        protected=settings.protected,
         clients={},
         model_chunk_size=settings.model_chunk_size,
         max_clients=_max_clients(settings.max_clients),
@@ -152,6 +159,20 @@ async def serve(
             task.cancel()
         await _say_goodbye(server)
     return not engine.working
+
+
+def _users(settings: Settings, commands: CommandTable) -> Users:
+    """Returns the users that the settings name.
+
+    Raises:
+        FileError: Their file cannot be used.
+    """
+    users = Users(commands)
+    if settings.password:
+        users.set_password(settings.password.encode("utf-8", "surrogateescape"))
+    if settings.user_file:
+        users.replace(read_users(settings.user_file, users))
+    return users
 
 
 @asynccontextmanager
@@ -241,6 +262,8 @@ async def _listen(server: Server, turn: Turn) -> list[Listener]:
         sockets.append(open_unix(settings.unix_socket))
         addresses.append(settings.unix_socket)
     server.address = " and ".join(addresses)
+    if settings.port is not None and any(map(is_elsewhere, settings.bind)):
+        _warn_of_strangers(server)
     return [
         Listener(
             each,
@@ -251,6 +274,22 @@ async def _listen(server: Server, turn: Turn) -> list[Listener]:
         )
         for each in sockets
     ]
+
+
+def _warn_of_strangers(server: Server) -> None:
+    """Tells people that clients of other machines are turned away, or let in."""
+    if is_remote(server.store) or server.users.first() is None:
+        return
+    if server.protected:
+        _log.warning(
+            "there is no password: clients of other machines are turned away (--requirepass sets"
+            " one, --aclfile describes users, --no-protected-mode lets everybody in)"
+        )
+    else:
+        _log.warning(
+            "there is no password, and protected mode is off: whoever reaches %s may do everything",
+            server.address,
+        )
 
 
 async def _expire(server: Server) -> None:

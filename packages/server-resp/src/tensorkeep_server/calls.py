@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tensorkeep_server.state import Client
 
 _SECRET: Final = b"(redacted)"
+_SECRET_SETTINGS: Final = frozenset({b"requirepass"})
 
 
 def call(client: Client, command: Command, args: Args) -> Reply | Later:
@@ -112,7 +113,14 @@ def show_monitors(client: Client, request: Sequence[Argument]) -> None:
 
 
 def _without_secrets(command: Command, request: Request) -> Request:
-    """Returns a request as others may see it. There are no passwords, but clients send some."""
+    """Returns a request as others may see it: without passwords."""
+    if command.full_name == "acl|setuser":
+        return [*request[:3], *[_SECRET] * (len(request) - 3)]
+    if command.full_name == "config|set":
+        return [
+            _SECRET if at % 2 and bytes(request[at - 1]).lower() in _SECRET_SETTINGS else word
+            for at, word in enumerate(request)
+        ]
     if command.name == "auth":
         return [request[0], *[_SECRET] * (len(request) - 1)]
     if command.name == "hello":

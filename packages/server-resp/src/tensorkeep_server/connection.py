@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from tensorkeep.commands.errors import CommandError, Refused
 from tensorkeep.commands.reply import Error, Several
+from tensorkeep_server.allowed import check_allowed
 from tensorkeep_server.calls import call
 from tensorkeep_server.client_limits import excess
 from tensorkeep_server.client_memory import CONNECTION, Held
@@ -34,6 +35,7 @@ from tensorkeep_server.later import Later
 from tensorkeep_server.memory_room import check_memory
 from tensorkeep_server.output_limit import Arrears
 from tensorkeep_server.portions import is_long, take
+from tensorkeep_server.protected_mode import DENIED, is_elsewhere
 from tensorkeep_server.refusals import NEVER_QUEUED, check_subscriber, is_http, queue, refuse
 from tensorkeep_server.state import Client
 
@@ -119,6 +121,8 @@ class Connection(asyncio.BufferedProtocol):
         self.client = Client(
             id=next(server.client_ids),
             server=server,
+            user=server.users.default,
+            authenticated=server.users.first() is not None,
             keys=self._first_keys(),
             address=_address(peer, local),
             local_address=_address(local, local),
@@ -131,7 +135,19 @@ class Connection(asyncio.BufferedProtocol):
             descriptor=self._descriptor,
         )
         self._registered = True
-        if len(server.clients) >= server.max_clients:
+        if server.protected and server.users.first() is not None and _is_elsewhere(peer):
+            self._reason = "it is of another machine, and there is no password"
+            self._closing = True
+            server.counters["rejected_connections"] += 1
+            if server.may_warn("protected mode"):
+                _log.warning(
+                    "a client at %s is turned away: everybody is let in without a password, so"
+                    " that clients of other machines are not (protected mode)",
+                    self.client.address,
+                )
+            transport.write(DENIED)
+            transport.close()
+        elif len(server.clients) >= server.max_clients:
             self._reason = "there are too many clients"
             self._closing = True
             server.counters["rejected_connections"] += 1
@@ -447,6 +463,8 @@ class Connection(asyncio.BufferedProtocol):
         try:
             command, args = self._server.commands.find(request)
             client.last_command = name = command.full_name
+            if not client.user.unrestricted or not client.authenticated:
+                check_allowed(client, command, request)
             if self._server.memory.limit:
                 self._check_memory(command, request)
             if client.subscribed:
@@ -620,6 +638,10 @@ class Connection(asyncio.BufferedProtocol):
             address = self.client.address if self._registered else "an unknown address"
             _log.error("serving the client at %s failed", address, exc_info=error)
             self.drop("a fault of the server")
+
+
+def _is_elsewhere(peer: object) -> bool:
+    return isinstance(peer, tuple) and is_elsewhere(peer[0])
 
 
 def _address(peer: object, local: object) -> str:

@@ -137,6 +137,10 @@ def _stats(server: Server, _process: Process) -> _Fields:
         "pubsub_channels": len(server.subscriptions.channels),
         "pubsub_patterns": len(server.subscriptions.patterns),
         "pubsubshard_channels": len(server.subscriptions.shard_channels),
+        **{
+            f"acl_access_denied_{why}": counters[f"acl_access_denied_{why}"]
+            for why in ("auth", "cmd", "key", "channel")
+        },
         "total_error_replies": sum(count for _, count in _errors(server)),
         "client_query_buffer_limit_disconnections": counters[
             "client_query_buffer_limit_disconnections"

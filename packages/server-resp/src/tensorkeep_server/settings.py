@@ -34,6 +34,9 @@ class Settings:
         store_program: The program that keeps it; empty for the one that its package brings.
         store_preload: Whether a store that keeps models elsewhere builds all before the server is
             ready.
+        password: What a client has to say to be the default user, empty for nothing.
+        user_file: File that describes the users, empty for none.
+        protected: Whether clients of other machines are turned away while anybody is let in.
         load: Backends to load before the server is ready.
         engine: Settings of the engine.
         model_chunk_size: Bytes of the pieces in which MODELGET hands out a blob; at least
@@ -57,6 +60,9 @@ class Settings:
     fsync: str = "everysec"
     store_program: str = ""
     store_preload: bool = False
+    password: str = ""
+    user_file: str = ""
+    protected: bool = True
     load: tuple[str, ...] = ()
     engine: EngineConfig = field(default_factory=lambda: EngineConfig(isolate="auto"))
     model_chunk_size: int = DEFAULT_CHUNK_SIZE

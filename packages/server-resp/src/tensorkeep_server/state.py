@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from tensorkeep.memory_limit import MemoryLimit
 from tensorkeep.store import is_remote
+from tensorkeep.rights.denial_log import DenialLog
 from tensorkeep.watch import Watch
 from tensorkeep_server.client_memory import ClientsMemory, Held
 from tensorkeep_server.dag_memory import DagMemory
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from tensorkeep.commands.command import Command, CommandTable
     from tensorkeep.commands.reply import Blob, Error, Version
     from tensorkeep.engine import Engine
+    from tensorkeep.rights.user import Rights
+    from tensorkeep.rights.users import User, Users
     from tensorkeep.store import LocalKeys, LocalStore, RemoteStore, Session
     from tensorkeep_server.client_limits import ClientLimits
     from tensorkeep_server.codec import Limits
@@ -74,6 +77,10 @@ class Server:
         monitors: The clients that are shown every command; a dict keeps their order.
         slow_log: Commands that took long.
         observed: Whether somebody wants to know which commands are done.
+        users: Who may do what.
+        denials: What was not allowed lately.
+        password: What CONFIG shows as the default user's password, empty for none.
+        protected: Whether clients of other machines are turned away while anybody is let in.
         doing: The command that is being done; only known while `observed`.
         ended_at: When the last command ended, by `perf_counter`.
         warned_at: When each warning was logged that could come very often.
@@ -86,6 +93,7 @@ class Server:
     run_id: str
     address: str
     store: LocalStore | RemoteStore
+    users: Users
     clients: dict[int, Client]
     model_chunk_size: int
     max_clients: int
@@ -103,6 +111,9 @@ class Server:
     announced: str = ""
     monitors: dict[Client, None] = field(default_factory=dict)
     slow_log: SlowLog = field(default_factory=SlowLog)
+    denials: DenialLog = field(default_factory=DenialLog)
+    password: str = ""
+    protected: bool = True
     observed: bool = False
     doing: Command | None = None
     ended_at: float = 0.0
@@ -153,6 +164,45 @@ class Server:
         """The most bytes that one value may have."""
         return self.limits.max_bulk
 
+    def end_connections_of(self, user: User, *, last: Client | None = None) -> None:
+        """Ends the connections of a user that is no more.
+
+        Args:
+            user: The user.
+            last: A client that is still to be answered, if it is one of them.
+        """
+        for client in [each for each in self.clients.values() if each.user is user]:
+            client.end("the user is no more", answered=client is last)
+
+    def end_forbidden_subscriptions(self, user: User, *, last: Client | None = None) -> None:
+        """Ends the connections that hear what their user may not hear any more.
+
+        Args:
+            user: The user whose rights were changed.
+            last: A client that is still to be answered, if it is one of them.
+        """
+        known = self.subscriptions
+        hears = user.rights.may_hear
+        for client in [each for each in self.clients.values() if each.user is user]:
+            channels = (*known.channels.names(client), *known.shard_channels.names(client))
+            patterns = known.patterns.names(client)
+            if not (
+                all(map(hears, channels)) and all(hears(each, pattern=True) for each in patterns)
+            ):
+                client.end("it may not hear its channels any more", answered=client is last)
+
+    def replace_users(self, rights: dict[bytes, Rights], *, last: Client | None = None) -> None:
+        """Sets all users, and ends the connections of those that are no more.
+
+        Args:
+            rights: What each may do.
+            last: A client that is still to be answered, if it is one of them.
+        """
+        for user in self.users.replace(rights):
+            self.end_connections_of(user, last=last)
+        for user in self.users:
+            self.end_forbidden_subscriptions(user, last=last)
+
     def count_error(self, error: Error) -> None:
         """Counts an error by its code word; a line without one counts as `ERR`."""
         word = error.line.partition(" ")[0]
@@ -182,6 +232,8 @@ class Client:
     Attributes:
         id: Grows with each connection.
         server: The server.
+        user: Who the client is.
+        authenticated: Whether it has said so, or needed not to when it connected.
         keys: The keys of the selected database; of a remote store, what the command that is being
             done has read.
         address: The peer's `host:port`, or the path of the Unix socket.
@@ -216,6 +268,8 @@ class Client:
 
     id: int
     server: Server
+    user: User
+    authenticated: bool
     keys: LocalKeys
     address: str
     local_address: str
@@ -267,6 +321,21 @@ class Client:
         """
         self.close = self.drop = self.push = self.look = self.limit_requests = _ignore
         self.held = Held
+
+    def end(self, why: str, *, answered: bool) -> None:
+        """Ends the connection.
+
+        Args:
+            why: Why, for the log.
+            answered: Whether what was answered is to be sent first.
+        """
+        (self.close if answered else self.drop)(why)
+
+    def become_first(self) -> None:
+        """Becomes who a client is that has not said who it is."""
+        users = self.server.users
+        self.user = users.default
+        self.authenticated = users.first() is not None
 
     def hear_nothing(self) -> None:
         """Ends all subscriptions, and MONITOR."""

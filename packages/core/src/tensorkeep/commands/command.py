@@ -25,6 +25,9 @@ _T = TypeVar("_T")
 _C = TypeVar("_C")
 
 Keys: TypeAlias = "Callable[[Sequence[Argument]], list[Argument]] | tuple[int, int, int]"
+Access: TypeAlias = (
+    "Callable[[Sequence[Argument]], Iterable[tuple[Argument, int]]] | tuple[int, ...]"
+)
 
 WRITE: Final = "write"
 READONLY: Final = "readonly"
@@ -45,7 +48,30 @@ MOVABLE: Final = "movablekeys"
 
 NO_KEYS: Final = (0, 0, 0)
 
+TO_READ: Final = 1
+"""Of a key: what is stored there is read."""
+
+TO_CHANGE: Final = 2
+"""Of a key: what is stored there is changed."""
+
+NEITHER: Final = (0,)
+"""Of a command's keys: at most whether they are there, and of what kind or length."""
+
 _SHOWN: Final = 128  # bytes that errors repeat of what was sent, as in Redis
+
+
+class Channels(NamedTuple):
+    """Which arguments of a command name channels of messages.
+
+    Attributes:
+        first: Position of the first.
+        last: Position of the last, negative from the end.
+        patterns: Whether they are patterns of names.
+    """
+
+    first: int
+    last: int
+    patterns: bool = False
 
 
 class Difference(NamedTuple):
@@ -89,6 +115,12 @@ class Command:
         wanted: Of a command that reads values of a store: which, by the whole request. Reading more
             than is needed does no harm, and a mistake in the request is nothing to tell here.
         runs: Whether it runs models or scripts, which a transaction cannot.
+        access: What is done with the keys: with the first, with the second and so on, the last of
+            them with all further ones; empty for what the flags say. A function finds keys and what
+            is done with them, by the whole request, where they are not at fixed positions: it finds
+            all that the parser finds, whatever else it makes of a request that is wrong.
+        channels: Which arguments name channels.
+        inner: Of a command that does others: the names of those, by the whole request.
         differences: Where it is not as in the original: few, and each for a reason.
         full_name: The name as COMMAND shows it: `ping`, `client|kill`.
     """
@@ -111,6 +143,9 @@ class Command:
     prepare: Callable[[Any, Any], Any] | None = None
     wanted: Callable[[Request], Sequence[Wanted]] | None = None
     runs: bool = False
+    access: Access = ()
+    channels: Channels | None = None
+    inner: Callable[[Request], Iterable[Argument]] | None = None
     differences: tuple[Difference, ...] = ()
     full_name: str = field(init=False, repr=False, compare=False)
 
@@ -137,6 +172,9 @@ def command(  # noqa: PLR0913 - by keyword, one line per command in a table
     prepare: Callable[[_C, _T], object] | None = None,
     wanted: Callable[[Request], Sequence[Wanted]] | None = None,
     runs: bool = False,
+    access: Access = (),
+    channels: Channels | None = None,
+    inner: Callable[[Request], Iterable[Argument]] | None = None,
     differences: tuple[Difference, ...] = (),
 ) -> Command:
     """Makes a command; being generic, it lets the type checker match parser and handler."""
@@ -157,6 +195,9 @@ def command(  # noqa: PLR0913 - by keyword, one line per command in a table
         prepare=prepare,
         wanted=wanted,
         runs=runs,
+        access=access,
+        channels=channels,
+        inner=inner,
         differences=differences,
     )
 
@@ -235,6 +276,17 @@ class CommandTable:
         """Returns a command by name, None when there is none."""
         name = bytes(name)  # a view cannot be looked up
         return self._by_name.get(name) or self._by_name.get(name.upper())
+
+    def named(self, name: Argument) -> Command | None:
+        """Returns a command or, by `container|word`, a subcommand; None when there is none."""
+        parent, bar, word = bytes(name).partition(b"|")
+        return self.subcommand(parent, word) if bar else self.get(parent)
+
+    def everything(self) -> Iterator[Command]:
+        """Iterates over all commands, the subcommands of each after it."""
+        for item in self._commands:
+            yield item
+            yield from item.subcommands
 
     def subcommand(self, name: Argument, word: Argument) -> Command | None:
         """Returns a subcommand by its container's name and its own, None when there is none."""

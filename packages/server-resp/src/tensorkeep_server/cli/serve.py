@@ -25,6 +25,7 @@ from tensorkeep.config import EngineConfig
 from tensorkeep.errors import BackendUnavailable, StoreError, StoreUnavailable
 from tensorkeep.eviction import MOST_SAMPLES, POLICIES, Eviction
 from tensorkeep.placement import Isolate
+from tensorkeep.rights.users import FileError
 from tensorkeep.stores import DEFAULT_STORE, DIRECTORY_STORE, find_store, without_password
 from tensorkeep_server import IMPORTED_AT, app
 from tensorkeep_server.cli.client import URL_VARIABLE
@@ -52,6 +53,7 @@ _ENGINE: Final = _DEFAULTS.engine
 _EVICTION: Final = _DEFAULTS.eviction
 _LIMITS: Final = _DEFAULTS.limits
 _CLIENTS: Final = _DEFAULTS.client_limits
+_SECRET: Final = frozenset({"requirepass"})
 _MILLISECONDS: Final = 1000  # in a second
 _MICROSECONDS: Final = 1_000_000
 
@@ -154,6 +156,16 @@ def _read(context: typer.Context, setting: str, word: str, reader: Callable[[str
         raise typer.BadParameter(str(error), param_hint=place(context, setting)) from error
 
 
+def _password(context: typer.Context, password: str) -> str:
+    """Refuses a password beside a store that has its own."""
+    if password and (context.params["store"] != DEFAULT_STORE or context.params["dir"]):
+        raise typer.BadParameter(
+            "cannot be given beside --store or --dir: there the engine has users and passwords",
+            param_hint=place(context, "requirepass"),
+        )
+    return password
+
+
 def serve(  # noqa: PLR0913 - one parameter for each setting is the point
     context: typer.Context,
     *,
@@ -220,6 +232,28 @@ def serve(  # noqa: PLR0913 - one parameter for each setting is the point
             " are built before the server is ready, or each when it is first needed."
         ),
     ] = _DEFAULTS.store_preload,
+    requirepass: Annotated[
+        str,
+        _setting(
+            metavar="<password>",
+            help="Password that clients have to say before anything else. Others see the command"
+            " line: rather use TENSORKEEP_REQUIREPASS, or a file.",
+        ),
+    ] = _DEFAULTS.password,
+    aclfile: Annotated[
+        str,
+        _setting(
+            metavar="<file>",
+            help="File that describes users and their rights, one line each, as Redis' has them.",
+        ),
+    ] = _DEFAULTS.user_file,
+    protected_mode: Annotated[
+        bool,
+        _setting(
+            help="Whether clients of other machines are turned away as long as everybody is let in"
+            " without a password."
+        ),
+    ] = _DEFAULTS.protected,
     load: Annotated[
         list[str] | None,
         _setting(
@@ -456,6 +490,9 @@ def serve(  # noqa: PLR0913 - one parameter for each setting is the point
         fsync=fsync.value,
         store_program=store_program,
         store_preload=store_preload,
+        password=_password(context, requirepass),
+        user_file=aclfile,
+        protected=protected_mode,
         load=_installed(context, load or [], "load"),
         engine=EngineConfig(
             threads_per_queue=threads_per_queue,
@@ -524,6 +561,8 @@ def _log_changed(context: typer.Context) -> None:
         shown = ", ".join(value) if isinstance(value, list) else value
         if name == "store":
             shown = without_password(str(value))
+        if name in _SECRET:
+            shown = "(redacted)"
         _log.info("Setting %s parameter to: %s", name.upper(), shown)
 
 
@@ -538,7 +577,7 @@ def _run(settings: Settings) -> None:
             at_rest = runner.run(
                 app.serve(settings, _say_ready, backends, signals=ends, ignored=ignored)
             )
-    except (OSError, BackendUnavailable, StoreUnavailable, StoreError) as error:
+    except (OSError, BackendUnavailable, StoreUnavailable, StoreError, FileError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error).removeprefix("ERR ")
         for handler in logging.getLogger().handlers:
             handler.flush()  # the line is the last of all: the log is written by another thread

@@ -28,6 +28,7 @@ from tensorkeep_server.commands.connections import (
     transactions,
 )
 from tensorkeep_server.commands.operations import (
+    acl,
     cluster,
     config,
     info,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
 _OF_SERVER: Final[tuple[Command, ...]] = (
     *session.COMMANDS,
+    *acl.COMMANDS,
     *client.COMMANDS,
     *introspection.COMMANDS,
     *config.COMMANDS,

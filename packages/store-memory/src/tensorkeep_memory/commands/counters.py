@@ -6,7 +6,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tensorkeep.commands.args import NOT_AN_INTEGER, Args, parse_integer
-from tensorkeep.commands.command import DENYOOM, FAST, WRITE, Command, command
+from tensorkeep.commands.command import (
+    DENYOOM,
+    FAST,
+    TO_CHANGE,
+    TO_READ,
+    WRITE,
+    Command,
+    command,
+)
 from tensorkeep.commands.errors import CommandError
 from tensorkeep.commands.numerals import add_long_doubles, parse_long_double
 from tensorkeep_memory.commands.strings import Pair, get, parse_pair
@@ -87,6 +95,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         arity=2,
         flags=(WRITE, DENYOOM, FAST),
         keys=(1, 1, 1),
+        access=(TO_READ | TO_CHANGE,),
         syntax="key",
     ),
     command(
@@ -98,6 +107,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         arity=3,
         flags=(WRITE, DENYOOM, FAST),
         keys=(1, 1, 1),
+        access=(TO_READ | TO_CHANGE,),
         syntax="key increment",
     ),
     command(
@@ -109,6 +119,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         arity=3,
         flags=(WRITE, DENYOOM, FAST),
         keys=(1, 1, 1),
+        access=(TO_READ | TO_CHANGE,),
         syntax="key increment",
         since="2.6.0",
     ),
@@ -121,6 +132,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         arity=2,
         flags=(WRITE, DENYOOM, FAST),
         keys=(1, 1, 1),
+        access=(TO_READ | TO_CHANGE,),
         syntax="key",
     ),
     command(
@@ -132,6 +144,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         arity=3,
         flags=(WRITE, DENYOOM, FAST),
         keys=(1, 1, 1),
+        access=(TO_READ | TO_CHANGE,),
         syntax="key decrement",
     ),
 )

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
 import numpy as np
 
 from tensorkeep.commands.args import Args, parse_integer
-from tensorkeep.commands.command import DENYOOM, FAST, WRITE, Command, command
+from tensorkeep.commands.command import (
+    DENYOOM,
+    FAST,
+    TO_CHANGE,
+    TO_READ,
+    WRITE,
+    Command,
+    command,
+)
 from tensorkeep.commands.errors import CommandError
 from tensorkeep.commands.numerals import add_long_doubles, parse_long_double
 from tensorkeep_memory.commands.hashes import found_or_new
@@ -102,6 +110,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         arity=4,
         flags=(WRITE, DENYOOM, FAST),
         keys=(1, 1, 1),
+        access=(TO_READ | TO_CHANGE,),
         syntax="key field increment",
         since="2.0.0",
     ),
@@ -114,6 +123,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         arity=4,
         flags=(WRITE, DENYOOM, FAST),
         keys=(1, 1, 1),
+        access=(TO_READ | TO_CHANGE,),
         syntax="key field increment",
         since="2.6.0",
     ),

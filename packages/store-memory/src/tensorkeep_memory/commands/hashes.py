@@ -7,7 +7,15 @@ from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from tensorkeep.commands.args import Args
-from tensorkeep.commands.command import DENYOOM, FAST, READONLY, WRITE, Command, command
+from tensorkeep.commands.command import (
+    DENYOOM,
+    FAST,
+    NEITHER,
+    READONLY,
+    WRITE,
+    Command,
+    command,
+)
 from tensorkeep.commands.errors import CommandError
 from tensorkeep.commands.reply import BLOCK, OK, RESP2, LongMap, Map
 from tensorkeep_memory.commands.elements import (
@@ -300,6 +308,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         arity=2,
         flags=(READONLY, FAST),
         keys=(1, 1, 1),
+        access=NEITHER,
         syntax="key",
         since="2.0.0",
     ),
@@ -312,6 +321,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         arity=3,
         flags=(READONLY, FAST),
         keys=(1, 1, 1),
+        access=NEITHER,
         syntax="key field",
         since="2.0.0",
     ),
@@ -324,6 +334,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         arity=3,
         flags=(READONLY, FAST),
         keys=(1, 1, 1),
+        access=NEITHER,
         syntax="key field",
         since="3.2.0",
     ),

@@ -8,7 +8,10 @@ from tensorkeep.commands.args import SYNTAX, Args
 from tensorkeep.commands.command import (
     DENYOOM,
     FAST,
+    NEITHER,
     READONLY,
+    TO_CHANGE,
+    TO_READ,
     WRITE,
     Command,
     Difference,
@@ -212,6 +215,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         arity=-2,
         flags=(READONLY, FAST),
         keys=(1, -1, 1),
+        access=NEITHER,
         syntax="key [key ...]",
         tips=("request_policy:multi_shard", "response_policy:agg_sum"),
     ),
@@ -224,6 +228,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         arity=-2,
         flags=(READONLY, FAST),
         keys=(1, -1, 1),
+        access=NEITHER,
         syntax="key [key ...]",
         since="3.2.1",
         tips=("request_policy:multi_shard", "response_policy:agg_sum"),
@@ -237,6 +242,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         arity=2,
         flags=(READONLY, FAST),
         keys=(1, 1, 1),
+        access=NEITHER,
         syntax="key",
     ),
     command(
@@ -248,6 +254,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         arity=3,
         flags=(WRITE,),
         keys=(1, 2, 1),
+        access=(TO_READ | TO_CHANGE, TO_CHANGE),
         syntax="key newkey",
     ),
     command(
@@ -259,6 +266,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         arity=3,
         flags=(WRITE, FAST),
         keys=(1, 2, 1),
+        access=(TO_READ | TO_CHANGE, TO_CHANGE),
         syntax="key newkey",
     ),
     command(
@@ -270,6 +278,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         arity=-3,
         flags=(WRITE, DENYOOM),
         keys=(1, 2, 1),
+        access=(TO_READ, TO_CHANGE),
         syntax="source destination [DB destination-db] [REPLACE]",
         since="6.2.0",
     ),
@@ -282,6 +291,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         arity=3,
         flags=(WRITE, FAST),
         keys=(1, 1, 1),
+        access=(TO_READ | TO_CHANGE,),
         syntax="key db",
     ),
 )

@@ -9,7 +9,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tensorkeep.commands.args import SYNTAX, Args
-from tensorkeep.commands.command import DENYOOM, FAST, READONLY, WRITE, Command, command
+from tensorkeep.commands.command import (
+    DENYOOM,
+    FAST,
+    NEITHER,
+    READONLY,
+    TO_CHANGE,
+    TO_READ,
+    WRITE,
+    Command,
+    command,
+)
 from tensorkeep.commands.errors import CommandError
 from tensorkeep.commands.reply import NULL_ARRAY
 from tensorkeep_memory.values.sequence import List
@@ -232,6 +242,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         arity=-2,
         flags=(WRITE, FAST),
         keys=(1, 1, 1),
+        access=(TO_READ | TO_CHANGE,),
         syntax="key [count]",
     ),
     command(
@@ -243,6 +254,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         arity=-2,
         flags=(WRITE, FAST),
         keys=(1, 1, 1),
+        access=(TO_READ | TO_CHANGE,),
         syntax="key [count]",
     ),
     command(
@@ -254,6 +266,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         arity=2,
         flags=(READONLY, FAST),
         keys=(1, 1, 1),
+        access=NEITHER,
         syntax="key",
     ),
     command(
@@ -265,6 +278,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         arity=5,
         flags=(WRITE, DENYOOM),
         keys=(1, 2, 1),
+        access=(TO_READ | TO_CHANGE, TO_CHANGE),
         syntax="source destination (LEFT | RIGHT) (LEFT | RIGHT)",
         since="6.2.0",
     ),
@@ -277,6 +291,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         arity=3,
         flags=(WRITE, DENYOOM),
         keys=(1, 2, 1),
+        access=(TO_READ | TO_CHANGE, TO_CHANGE),
         syntax="source destination",
         since="1.2.0",
     ),

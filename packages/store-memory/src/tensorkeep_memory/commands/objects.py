@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from tensorkeep.commands.args import Args
 from tensorkeep.commands.command import (
+    NEITHER,
     READONLY,
     Command,
     Difference,
@@ -82,6 +83,7 @@ _OBJECT: Final = (
         arity=3,
         flags=(READONLY,),
         keys=(2, 2, 1),
+        access=NEITHER,
         syntax="key",
         since="2.2.3",
         tips=("nondeterministic_output",),
@@ -95,6 +97,7 @@ _OBJECT: Final = (
         arity=3,
         flags=(READONLY,),
         keys=(2, 2, 1),
+        access=NEITHER,
         syntax="key",
         since="4.0.0",
         tips=("nondeterministic_output",),
@@ -108,6 +111,7 @@ _OBJECT: Final = (
         arity=3,
         flags=(READONLY,),
         keys=(2, 2, 1),
+        access=NEITHER,
         syntax="key",
         since="2.2.3",
         tips=("nondeterministic_output",),
@@ -128,6 +132,7 @@ _OBJECT: Final = (
         arity=3,
         flags=(READONLY,),
         keys=(2, 2, 1),
+        access=NEITHER,
         syntax="key",
         since="2.2.3",
         tips=("nondeterministic_output",),

@@ -6,7 +6,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from tensorkeep.commands.args import SYNTAX, Args, parse_integer
-from tensorkeep.commands.command import DENYOOM, MOVABLE, READONLY, WRITE, Command, command
+from tensorkeep.commands.command import (
+    DENYOOM,
+    MOVABLE,
+    READONLY,
+    TO_CHANGE,
+    TO_READ,
+    WRITE,
+    Command,
+    command,
+)
 from tensorkeep.commands.errors import CommandError
 from tensorkeep.commands.reply import Set as SetReply
 from tensorkeep_memory.values.containers import Set
@@ -169,6 +178,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         arity=-3,
         flags=(WRITE, DENYOOM),
         keys=(1, -1, 1),
+        access=(TO_CHANGE, TO_READ),
         syntax="destination key [key ...]",
     ),
     command(
@@ -180,6 +190,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         arity=-3,
         flags=(WRITE, DENYOOM),
         keys=(1, -1, 1),
+        access=(TO_CHANGE, TO_READ),
         syntax="destination key [key ...]",
     ),
     command(
@@ -191,6 +202,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         arity=-3,
         flags=(WRITE, DENYOOM),
         keys=(1, -1, 1),
+        access=(TO_CHANGE, TO_READ),
         syntax="destination key [key ...]",
     ),
     command(

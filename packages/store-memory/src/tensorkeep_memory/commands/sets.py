@@ -5,7 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from tensorkeep.commands.args import SYNTAX, Args
-from tensorkeep.commands.command import DENYOOM, FAST, READONLY, WRITE, Command, command
+from tensorkeep.commands.command import (
+    DENYOOM,
+    FAST,
+    NEITHER,
+    READONLY,
+    TO_CHANGE,
+    TO_READ,
+    WRITE,
+    Command,
+    command,
+)
 from tensorkeep.commands.errors import CommandError
 from tensorkeep.commands.reply import Set as SetReply
 from tensorkeep_memory.commands.elements import (
@@ -186,6 +196,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         arity=4,
         flags=(WRITE, FAST),
         keys=(1, 2, 1),
+        access=(TO_READ | TO_CHANGE, TO_CHANGE),
         syntax="source destination member",
     ),
     command(
@@ -209,6 +220,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         arity=2,
         flags=(READONLY, FAST),
         keys=(1, 1, 1),
+        access=NEITHER,
         syntax="key",
     ),
     command(
@@ -220,6 +232,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         arity=3,
         flags=(READONLY, FAST),
         keys=(1, 1, 1),
+        access=NEITHER,
         syntax="key member",
     ),
     command(
@@ -243,6 +256,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         arity=-2,
         flags=(WRITE, FAST),
         keys=(1, 1, 1),
+        access=(TO_READ | TO_CHANGE,),
         syntax="key [count]",
         tips=("nondeterministic_output",),
     ),

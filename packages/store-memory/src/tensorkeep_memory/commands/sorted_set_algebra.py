@@ -11,7 +11,16 @@ from math import inf, isnan
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from tensorkeep.commands.args import SYNTAX, Args
-from tensorkeep.commands.command import DENYOOM, MOVABLE, READONLY, WRITE, Command, command
+from tensorkeep.commands.command import (
+    DENYOOM,
+    MOVABLE,
+    READONLY,
+    TO_CHANGE,
+    TO_READ,
+    WRITE,
+    Command,
+    command,
+)
 from tensorkeep.commands.errors import CommandError
 from tensorkeep.commands.numerals import parse_double
 from tensorkeep.errors import WrongType
@@ -308,6 +317,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         arity=-4,
         flags=(WRITE, DENYOOM, MOVABLE),
         keys=stored_keys,
+        access=(TO_CHANGE, TO_READ),
         syntax=f"destination numkeys key [key ...] {_WEIGHING}",
         since="2.0.0",
         shown_keys=(1, 1, 1),
@@ -321,6 +331,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         arity=-4,
         flags=(WRITE, DENYOOM, MOVABLE),
         keys=stored_keys,
+        access=(TO_CHANGE, TO_READ),
         syntax=f"destination numkeys key [key ...] {_WEIGHING}",
         since="2.0.0",
         shown_keys=(1, 1, 1),
@@ -334,6 +345,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         arity=-4,
         flags=(WRITE, DENYOOM, MOVABLE),
         keys=stored_keys,
+        access=(TO_CHANGE, TO_READ),
         syntax="destination numkeys key [key ...]",
         since="6.2.0",
         shown_keys=(1, 1, 1),

@@ -6,7 +6,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from tensorkeep.commands.args import SYNTAX, Args
-from tensorkeep.commands.command import DENYOOM, FAST, READONLY, WRITE, Command, command
+from tensorkeep.commands.command import (
+    DENYOOM,
+    FAST,
+    READONLY,
+    TO_CHANGE,
+    TO_READ,
+    WRITE,
+    Command,
+    command,
+)
 from tensorkeep.commands.errors import CommandError
 from tensorkeep.leftovers import leave
 from tensorkeep_memory.commands.sorted_sets import cut, entries_reply
@@ -268,6 +277,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         arity=-5,
         flags=(WRITE, DENYOOM),
         keys=(1, 2, 1),
+        access=(TO_CHANGE, TO_READ),
         syntax="dst src min max [BYSCORE | BYLEX] [REV] [LIMIT offset count]",
         since="6.2.0",
     ),

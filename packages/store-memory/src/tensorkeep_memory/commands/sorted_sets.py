@@ -7,7 +7,17 @@ from math import isnan
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tensorkeep.commands.args import SYNTAX, Args
-from tensorkeep.commands.command import DENYOOM, FAST, READONLY, WRITE, Command, command
+from tensorkeep.commands.command import (
+    DENYOOM,
+    FAST,
+    NEITHER,
+    READONLY,
+    TO_CHANGE,
+    TO_READ,
+    WRITE,
+    Command,
+    command,
+)
 from tensorkeep.commands.errors import CommandError
 from tensorkeep.commands.numerals import parse_doubles
 from tensorkeep.commands.reply import BLOCK, RESP2, LongArray
@@ -307,6 +317,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         arity=4,
         flags=(WRITE, DENYOOM, FAST),
         keys=(1, 1, 1),
+        access=(TO_READ | TO_CHANGE,),
         syntax="key increment member",
         since="1.2.0",
     ),
@@ -331,6 +342,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         arity=2,
         flags=(READONLY, FAST),
         keys=(1, 1, 1),
+        access=NEITHER,
         syntax="key",
         since="1.2.0",
     ),
@@ -391,6 +403,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         arity=-2,
         flags=(WRITE, FAST),
         keys=(1, 1, 1),
+        access=(TO_READ | TO_CHANGE,),
         syntax="key [count]",
         since="5.0.0",
     ),
@@ -403,6 +416,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         arity=-2,
         flags=(WRITE, FAST),
         keys=(1, 1, 1),
+        access=(TO_READ | TO_CHANGE,),
         syntax="key [count]",
         since="5.0.0",
     ),

@@ -10,8 +10,17 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from tensorkeep.commands.args import Args
-from tensorkeep.commands.command import DENYOOM, FAST, READONLY, WRITE, Command, command
+from tensorkeep.commands.args import Args, keyword
+from tensorkeep.commands.command import (
+    DENYOOM,
+    FAST,
+    READONLY,
+    TO_CHANGE,
+    TO_READ,
+    WRITE,
+    Command,
+    command,
+)
 from tensorkeep.commands.errors import CommandError
 from tensorkeep.commands.reply import OK
 from tensorkeep.commands.set_options import (
@@ -25,7 +34,7 @@ from tensorkeep.errors import WrongType
 from tensorkeep_memory.commands.expiry import persist
 
 if TYPE_CHECKING:
-    from tensorkeep.commands.args import Argument
+    from tensorkeep.commands.args import Argument, Request
     from tensorkeep.commands.reply import Reply
     from tensorkeep_memory.client import Client
 
@@ -217,6 +226,26 @@ def set_many_if_missing(client: Client, pairs: list[tuple[bytes, Argument]]) -> 
     return 1
 
 
+
+
+def _deadline(client: Client, options: Options, name: str) -> float | None:
+    """Returns when a key is to vanish, None when nothing is said of it.
+
+    Raises:
+        CommandError: That time cannot be kept.
+    """
+    if options.expiry not in _TIMES:
+        return None
+    unit_ms, relative = _TIMES[options.expiry]
+    return read_deadline(client.keys, options.time, name=name, unit_ms=unit_ms, relative=relative)
+
+
+def _access_of_set(request: Request) -> list[tuple[Argument, int]]:
+    """Of SET key value, and options in any order: GET reads what was there."""
+    reads = any(keyword(word) == b"GET" for word in request[3:])
+    return [(request[1], TO_CHANGE | TO_READ * reads)]
+
+
 COMMANDS: Final[tuple[Command, ...]] = (
     command(
         "set",
@@ -228,6 +257,9 @@ COMMANDS: Final[tuple[Command, ...]] = (
         flags=(WRITE, DENYOOM),
         keys=(1, 1, 1),
         syntax=f"key value {SYNTAX_OF_STORING.replace('[EX', '[GET] [EX')}",
+        access=_access_of_set,
+        syntax="key value [NX | XX] [GET] [EX seconds | PX milliseconds | EXAT"
+        " unix-time-seconds | PXAT unix-time-milliseconds | KEEPTTL]",
     ),
     command(
         "get",
@@ -249,6 +281,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         arity=3,
         flags=(WRITE, DENYOOM, FAST),
         keys=(1, 1, 1),
+        access=(TO_READ | TO_CHANGE,),
         syntax="key value",
     ),
     command(
@@ -260,6 +293,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         arity=2,
         flags=(WRITE, FAST),
         keys=(1, 1, 1),
+        access=(TO_READ | TO_CHANGE,),
         syntax="key",
         since="6.2.0",
     ),
@@ -272,6 +306,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         arity=-2,
         flags=(WRITE, FAST),
         keys=(1, 1, 1),
+        access=(TO_READ | TO_CHANGE,),
         syntax="key [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT"
         " unix-time-milliseconds | PERSIST]",
         since="6.2.0",

@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tensorkeep.commands.args import Args
-from tensorkeep.commands.command import DENYOOM, FAST, READONLY, WRITE, Command, command
+from tensorkeep.commands.command import (
+    DENYOOM,
+    FAST,
+    NEITHER,
+    READONLY,
+    WRITE,
+    Command,
+    command,
+)
 from tensorkeep.commands.errors import CommandError
 from tensorkeep_memory.commands.strings import Pair, get, parse_pair
 from tensorkeep_memory.values.growing import written
@@ -121,6 +129,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         arity=2,
         flags=(READONLY, FAST),
         keys=(1, 1, 1),
+        access=NEITHER,
         syntax="key",
         since="2.2.0",
     ),

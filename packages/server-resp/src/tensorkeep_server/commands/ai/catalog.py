@@ -7,7 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from tensorkeep.commands.command import MODULE, READONLY, Command, Difference, command
+from tensorkeep.commands.command import (
+    MODULE,
+    READONLY,
+    TO_READ,
+    Command,
+    Difference,
+    command,
+)
 from tensorkeep.commands.errors import CommandError
 from tensorkeep.commands.reply import OK
 from tensorkeep.model import Model, ModelSpec, Script
@@ -117,6 +124,9 @@ def _scan(client: Client, kind: type[Model | Script]) -> Reply | Later:
         )
         return later
     catalog = dict(client.server.engine.catalog)
+    if not client.user.unrestricted:  # nobody hears of keys that he may not read
+        may_use = client.user.rights.may_use
+        catalog = {key: each for key, each in catalog.items() if may_use(key, TO_READ)}
     return _listed(
         {key: each.spec.tag for key, each in catalog.items() if isinstance(each, kind)},
         scan_order(catalog),
@@ -143,6 +153,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         differences=(_NO_WARNING,),
         group="module",
         flags=(READONLY, MODULE),
+        categories=("model",),
     ),
     command(
         "ai._scriptscan",
@@ -152,6 +163,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         differences=(_NO_WARNING,),
         group="module",
         flags=(READONLY, MODULE),
+        categories=("script",),
     ),
     command(
         "ai.info",
@@ -161,6 +173,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         wanted=wanted.record,
         group="module",
         flags=(READONLY, MODULE),
+        categories=("model", "script"),
         keys=(1, 1, 1),
         syntax="key [RESETSTAT]",
         differences=(

@@ -130,6 +130,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         summary="Loads a backend, or changes or returns a setting.",
         group="module",
         flags=(WRITE, MODULE),
+        categories=("admin", "dangerous"),
         syntax=(
             "LOADBACKEND name path | BACKENDSPATH path | MODEL_CHUNK_SIZE bytes"
             " | GET BACKENDSPATH | GET MODEL_CHUNK_SIZE"

@@ -26,7 +26,7 @@ from tensorkeep.commands.reply import OK, Simple
 from tensorkeep.commands.set_options import ALWAYS, SYNTAX_OF_STORING
 from tensorkeep.errors import TensorkeepError
 from tensorkeep.graph import GraphRun
-from tensorkeep_server.commands.ai import wanted
+from tensorkeep_server.commands.ai import access, wanted
 from tensorkeep_server.commands.ai.deprecated_models import read_model_run
 from tensorkeep_server.commands.ai.deprecated_scripts import read_script_run
 from tensorkeep_server.commands.ai.execute import (
@@ -398,7 +398,10 @@ def _command(name: str, dialect: Dialect[Client], summary: str) -> Command:
         group="module",
         flags=(*((READONLY,) if dialect.read_only else (WRITE, DENYOOM)), MODULE, MOVABLE),
         keys=keys_of_dag,
+        categories=("run",),
         wanted=wanted.dag,
+        access=access.dag,
+        inner=access.commands_in_dag,
         shown_keys=(3, 3, 1),
         syntax=_READING if dialect.read_only else _WRITING,
         runs=True,

@@ -11,7 +11,7 @@ from tensorkeep.commands.errors import CommandError
 from tensorkeep.device import Device
 from tensorkeep.errors import InvalidDevice
 from tensorkeep.model import ModelSpec
-from tensorkeep_server.commands.ai import wanted
+from tensorkeep_server.commands.ai import access, wanted
 from tensorkeep_server.commands.ai.building import refuse_device
 from tensorkeep_server.commands.ai.execute import (
     OF_RUNS,
@@ -212,6 +212,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         summary="Stores a model. Deprecated: use AI.MODELSTORE.",
         group="module",
         flags=(WRITE, DENYOOM, MODULE),
+        categories=("model",),
         keys=(1, 1, 1),
         syntax=(
             "key backend device [TAG tag]"
@@ -229,7 +230,9 @@ COMMANDS: Final[tuple[Command, ...]] = (
         wanted=wanted.model_run,
         group="module",
         flags=(WRITE, DENYOOM, MODULE, MOVABLE),
+        categories=("run",),
         keys=keys_of_model_run,
+        access=access.model_run,
         shown_keys=(3, 3, 1),
         syntax="key [TIMEOUT ms] INPUTS input ... OUTPUTS output ...",
         runs=True,

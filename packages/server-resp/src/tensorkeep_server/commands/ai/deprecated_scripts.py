@@ -15,7 +15,7 @@ from tensorkeep.commands.command import (
     command,
 )
 from tensorkeep.commands.errors import CommandError
-from tensorkeep_server.commands.ai import wanted
+from tensorkeep_server.commands.ai import access, wanted
 from tensorkeep_server.commands.ai.execute import (
     OF_RUNS,
     OF_SINGLE_RUNS,
@@ -135,6 +135,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         summary="Stores a script. Deprecated: use AI.SCRIPTSTORE.",
         group="module",
         flags=(WRITE, DENYOOM, MODULE),
+        categories=("script",),
         keys=(1, 1, 1),
         syntax="key device [TAG tag] SOURCE source",
         prepare=script_store,
@@ -148,7 +149,9 @@ COMMANDS: Final[tuple[Command, ...]] = (
         wanted=wanted.script_run,
         group="module",
         flags=(WRITE, DENYOOM, MODULE, MOVABLE),
+        categories=("run",),
         keys=keys_of_script_run,
+        access=access.script_run,
         shown_keys=(4, 4, 1),
         syntax="key function [TIMEOUT ms] INPUTS input ... [$ input ...] OUTPUTS output ...",
         runs=True,

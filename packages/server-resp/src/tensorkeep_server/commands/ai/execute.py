@@ -19,7 +19,7 @@ from tensorkeep.commands.reply import Simple
 from tensorkeep.commands.set_options import ALWAYS, SYNTAX_OF_STORING, read_options
 from tensorkeep.errors import RunExpired
 from tensorkeep.graph import run_of
-from tensorkeep_server.commands.ai import wanted
+from tensorkeep_server.commands.ai import access, wanted
 from tensorkeep_server.commands.ai.models import OfModel, stored_model
 from tensorkeep_server.commands.ai.tensors import OF_OPTIONS, store_tensors, stored_tensor
 from tensorkeep_server.errors import error_reply
@@ -327,7 +327,9 @@ COMMANDS: Final[tuple[Command, ...]] = (
         wanted=wanted.model_execute,
         group="module",
         flags=(WRITE, DENYOOM, MODULE, MOVABLE),
+        categories=("run",),
         keys=keys_of_model_execute,
+        access=access.execute,
         shown_keys=(4, 4, 1),
         syntax=(
             f"key INPUTS count input ... OUTPUTS count output ... [TIMEOUT ms] {SYNTAX_OF_STORING}"

@@ -10,13 +10,15 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from tensorkeep.commands.command import MODULE, NOSCRIPT
+from tensorkeep.commands.command import MODULE, NOSCRIPT, TO_READ
 from tensorkeep.commands.errors import CommandError, Refused
 from tensorkeep.commands.reply import RESP2
 from tensorkeep.errors import CommandFailed, StoreError, TensorkeepError
 from tensorkeep.model import Model
+from tensorkeep.rights.selector import KEY, Denial
 from tensorkeep.store import Wanted
 from tensorkeep.watch import Watch
+from tensorkeep_server.allowed import IN_SCRIPT, denied, refusal
 from tensorkeep_server.calls import call
 from tensorkeep_server.commands.ai.execute import wrong_count
 from tensorkeep_server.commands.ai.models import stored_model
@@ -76,6 +78,10 @@ class ClientAccess:
             raise CommandFailed(f"Invalid argument ({error.line})") from error
         if command.runs or NOSCRIPT in command.flags:
             raise CommandFailed(_NOT_FROM_SCRIPT)
+        if not self._client.user.unrestricted:
+            denial = denied(self._client, command, request, IN_SCRIPT)
+            if denial is not None:
+                raise CommandFailed(refusal(denial))
         try:
             if server.memory.limit:
                 check_memory(self._client, command, request)
@@ -94,6 +100,9 @@ class ClientAccess:
         self, key: bytes, inputs: int, outputs: int, done: Callable[[Model | Exception], None]
     ) -> None:
         """See `script_access.Access.model`."""
+        if not self._client.user.rights.may_use(key, TO_READ):
+            done(CommandFailed(refusal(Denial(KEY, key))))
+            return
         done(_fitting_model(self._client, key, inputs, outputs))
 
 

@@ -434,6 +434,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         summary="Stores a model.",
         group="module",
         flags=(WRITE, DENYOOM, MODULE),
+        categories=("model",),
         keys=(1, 1, 1),
         syntax=(
             "key backend device [TAG tag] [BATCHSIZE n] [MINBATCHSIZE n] [MINBATCHTIMEOUT ms]"
@@ -450,6 +451,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         wanted=wanted.record,
         group="module",
         flags=(READONLY, MODULE),
+        categories=("model",),
         keys=(1, 1, 1),
         syntax="key [META] [BLOB]",
     ),
@@ -460,6 +462,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         summary="Deletes a stored model.",
         group="module",
         flags=(WRITE, MODULE),
+        categories=("model",),
         keys=(1, 1, 1),
         syntax="key",
     ),

@@ -18,7 +18,7 @@ from tensorkeep.commands.errors import CommandError
 from tensorkeep.commands.set_options import ALWAYS, SYNTAX_OF_STORING, is_option, read_options
 from tensorkeep.graph import call_of
 from tensorkeep.hookspecs import ScriptCall
-from tensorkeep_server.commands.ai import wanted
+from tensorkeep_server.commands.ai import access, wanted
 from tensorkeep_server.commands.ai.execute import (
     OF_RUNS,
     OF_SINGLE_RUNS,
@@ -306,7 +306,9 @@ COMMANDS: Final[tuple[Command, ...]] = (
         wanted=wanted.script_execute,
         group="module",
         flags=(WRITE, DENYOOM, MODULE, MOVABLE),
+        categories=("run",),
         keys=keys_of_script_execute,
+        access=access.execute,
         shown_keys=(5, 5, 1),
         syntax=(
             "key function [KEYS count key ...] [INPUTS count input ...] [ARGS count arg ...]"

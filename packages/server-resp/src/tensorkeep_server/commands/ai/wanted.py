@@ -40,7 +40,7 @@ def record(request: Request) -> Sequence[Wanted]:
 
 def model_execute(request: Request) -> Sequence[Wanted]:
     """Of AI.MODELEXECUTE key INPUTS count input ...: the model and its inputs."""
-    return [*_all(Model, request[1:2]), *_all(Tensor, _counted(request, 2))]
+    return [*_all(Model, request[1:2]), *_all(Tensor, counted(request, 2))]
 
 
 def model_run(request: Request) -> Sequence[Wanted]:
@@ -53,7 +53,7 @@ def script_execute(request: Request) -> Sequence[Wanted]:
     wanted = _all(Script, request[1:2])
     at = 3
     while at + 1 < len(request) and (word := keyword(request[at])) in _SCOPES:
-        names = _counted(request, at)
+        names = counted(request, at)
         if word == b"INPUTS":
             wanted += _all(Tensor, names)
         count = parse_integer(request[at + 1])
@@ -63,7 +63,7 @@ def script_execute(request: Request) -> Sequence[Wanted]:
 
 def script_run(request: Request) -> Sequence[Wanted]:
     """Of AI.SCRIPTRUN key function [TIMEOUT ms] INPUTS input ... OUTPUTS ...: as above."""
-    return [*_all(Script, request[1:2]), *_all(Tensor, _names_in_any_order(request))]
+    return [*_all(Script, request[1:2]), *_all(Tensor, names_in_any_order(request, b"INPUTS"))]
 
 
 def dag(request: Request) -> Sequence[Wanted]:
@@ -75,7 +75,7 @@ def dag(request: Request) -> Sequence[Wanted]:
         if word[:2] == SEPARATOR:
             operations = True
         elif not operations and keyword(word) == b"LOAD":
-            wanted += _all(Tensor, _counted(request, at))
+            wanted += _all(Tensor, counted(request, at))
         elif operations and request[at - 1][:2] == SEPARATOR:
             kind = _RUNS_IN_DAGS.get(keyword(word))
             if kind is not None:
@@ -83,7 +83,7 @@ def dag(request: Request) -> Sequence[Wanted]:
     return wanted
 
 
-def _counted(request: Request, at: int) -> Sequence[Argument]:
+def counted(request: Request, at: int) -> Sequence[Argument]:
     """Returns the names behind a word at `at` and a count."""
     count = parse_integer(request[at + 1]) if at + 1 < len(request) else None
     return request[at + 2 : at + 2 + count] if count and count > 0 else ()
@@ -99,14 +99,17 @@ def _up_to_outputs(request: Request, at: int) -> Sequence[Argument]:
     return names[: next((n for n, name in enumerate(names) if keyword(name) == b"OUTPUTS"), None)]
 
 
-def _names_in_any_order(request: Request) -> Sequence[Argument]:
-    """Returns the inputs of AI.SCRIPTRUN: sections stand in any order, and `$` is no name."""
+def names_in_any_order(request: Request, section: bytes) -> Sequence[Argument]:
+    """Returns the names of a section of AI.SCRIPTRUN.
+
+    They stand in any order, and `$` is no name.
+    """
     names: list[Argument] = []
     inside = False
     for name in request[3:]:
         word = keyword(name)
         if word in {b"INPUTS", b"OUTPUTS", b"TIMEOUT"}:
-            inside = word == b"INPUTS" or (inside and word == b"TIMEOUT")
+            inside = word == section or (inside and word == b"TIMEOUT")
         elif inside and word != b"$":
             names.append(name)
     return names

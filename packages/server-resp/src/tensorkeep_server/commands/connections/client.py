@@ -20,6 +20,7 @@ from tensorkeep.commands.command import (
 )
 from tensorkeep.commands.errors import CommandError
 from tensorkeep.commands.reply import OK, Verbatim
+from tensorkeep_server.client_line import client_line
 from tensorkeep_server.commands.connections import client_kill, tracking
 from tensorkeep_server.commands.connections.client_kill import kind_of, take_kind
 from tensorkeep_server.commands.connections.session import PRINTABLE, check_name
@@ -90,65 +91,7 @@ def client_list(client: Client, request: ClientList) -> Reply:
 
 def _lines(clients: Iterable[Client]) -> str:
     now = time.time()
-    return "".join(f"{_line(client, now)}\n" for client in clients)
-
-
-def _line(client: Client, now: float) -> str:
-    """Describes a connection with the fields of Redis 7.0 and 7.2, in their order.
-
-    Zeros stand for what does not exist here: buffers that a connection has of its own while
-    nothing is in them.
-    """
-    held = client.held()
-    subscriptions = client.server.subscriptions
-    unix_socket = client.server.settings.unix_socket
-    flags = "".join(
-        letter
-        for letter, holds in (
-            ("O", client in client.server.monitors),
-            ("P", client.subscribed),
-            ("x", client.transaction is not None),
-            ("b", client.blocked),
-            ("d", client.watch.changed),
-            ("U", unix_socket and client.local_address == f"{unix_socket}:0"),
-            ("e", not client.evictable),
-            ("T", not client.touches),
-        )
-        if holds
-    )
-    fields = {
-        "id": client.id,
-        "addr": client.address,
-        "laddr": client.local_address,
-        "fd": client.descriptor,
-        "name": client.name,
-        "age": int(now - client.connected_at),
-        "idle": int(now - client.active_at),
-        "flags": flags or "N",
-        "db": client.database,
-        "sub": subscriptions.channels.count(client),
-        "psub": subscriptions.patterns.count(client),
-        "ssub": subscriptions.shard_channels.count(client),
-        "multi": -1 if client.transaction is None else len(client.transaction.queue),
-        "qbuf": held.unparsed,
-        "qbuf-free": held.room,
-        "argv-mem": held.arguments,
-        "multi-mem": held.queued,
-        "rbs": 0,
-        "rbp": 0,
-        "obl": 0,
-        "oll": held.pieces,
-        "omem": held.unread,
-        "tot-mem": held.total,
-        "events": "rw" if held.unread else "r",
-        "cmd": client.last_command or "NULL",
-        "user": "default",
-        "redir": -1,
-        "resp": client.version,
-        "lib-name": client.library.get("lib-name", ""),
-        "lib-ver": client.library.get("lib-ver", ""),
-    }
-    return " ".join(f"{name}={value}" for name, value in fields.items())
+    return "".join(f"{client_line(client, now)}\n" for client in clients)
 
 
 # --------------------------------------------------------------------------- what may be set

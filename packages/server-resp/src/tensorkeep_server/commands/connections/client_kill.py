@@ -47,6 +47,7 @@ class Kill(NamedTuple):
         local_address: Our address.
         id: Their number.
         kind: Their kind.
+        user: The name of the user that they are.
         skip_me: Whether the connection that asks is spared.
         simple: Whether the old form was used, which names exactly one connection.
     """
@@ -55,6 +56,7 @@ class Kill(NamedTuple):
     local_address: str | None = None
     id: int | None = None
     kind: bytes | None = None
+    user: bytes | None = None
     skip_me: bool = True
     simple: bool = False
 
@@ -83,10 +85,7 @@ def _with_option(kill: Kill, option: bytes, args: Args) -> Kill:
         case b"LADDR":
             return kill._replace(local_address=text(args.take()))
         case b"USER":
-            user = args.take()
-            if user != b"default":
-                raise CommandError(f"ERR No such user '{text(user)}'")
-            return kill
+            return kill._replace(user=args.take())
         case b"SKIPME":
             return kill._replace(skip_me=_take_yes_or_no(args))
         case _:
@@ -112,6 +111,8 @@ def kill_(client: Client, request: Kill) -> Reply:
 
     A connection that ends itself is answered first.
     """
+    if request.user is not None and client.server.users.get(request.user) is None:
+        raise CommandError(f"ERR No such user '{text(request.user)}'")
     victims = [other for other in client.server.clients.values() if _fits(other, client, request)]
     for victim in victims:
         if victim is client:
@@ -131,6 +132,7 @@ def _fits(other: Client, client: Client, request: Kill) -> bool:
         and request.local_address in {None, other.local_address}
         and request.id in {None, other.id}
         and request.kind in {None, kind_of(other)}
+        and request.user in {None, other.user.name}
         and not (request.skip_me and other is client)
     )
 

@@ -1,7 +1,4 @@
-"""Commands about the connection itself: PING, ECHO, HELLO, SELECT and the like.
-
-There are no passwords yet: what Redis answers when none is set is what these commands answer.
-"""
+"""Commands about the connection itself: PING, ECHO, HELLO, AUTH, SELECT and the like."""
 
 from __future__ import annotations
 
@@ -23,6 +20,8 @@ from tensorkeep.commands.command import (
 from tensorkeep.commands.databases import read_database
 from tensorkeep.commands.errors import CommandError
 from tensorkeep.commands.reply import OK, RESP2, Map, Simple
+from tensorkeep.rights.users import DEFAULT
+from tensorkeep_server.allowed import context_of, has_to_authenticate, note_wrong_password
 from tensorkeep_server.commands.operations.modules import modules
 from tensorkeep_server.identity import REDIS_VERSION
 
@@ -39,6 +38,11 @@ _ANY_TIME: Final = (NOSCRIPT, LOADING, STALE, FAST, NO_AUTH, ALLOW_BUSY)
 PRINTABLE: Final = re.compile(rb"[!-~]*")
 _BAD_NAME: Final = "ERR Client names cannot contain spaces, newlines or special characters."
 _NOT_LET_IN: Final = "WRONGPASS invalid username-password pair or user is disabled."
+_SAY_FIRST: Final = (
+    "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH"
+    " <user> <pass> option can be used to authenticate the client and select the RESP protocol"
+    " version at the same time"
+)
 _NOTHING_TO_CHECK: Final = (
     "ERR AUTH <password> called without any password configured for the default user."
     " Are you sure your configuration is correct?"
@@ -72,17 +76,17 @@ class Hello(NamedTuple):
     Attributes:
         version: The RESP version to speak from now on, None for no change.
         name: The connection's new name, None for no change.
-        user: Who the client says that it is; None when it does not.
+        credentials: User and password, if the client says who it is.
     """
 
     version: Version | None
     name: bytes | None
-    user: bytes | None
+    credentials: tuple[bytes, bytes] | None
 
 
 def parse_hello(args: Args) -> Hello:
     """Parses HELLO; the last of several equal options counts."""
-    version = name = user = None
+    version = name = credentials = None
     if len(args):
         wanted = args.take_integer("ERR Protocol version is not an integer or out of range")
         version = _VERSIONS.get(wanted)
@@ -91,13 +95,12 @@ def parse_hello(args: Args) -> Hello:
     while len(args):
         option = args.take()
         if keyword(option) == b"AUTH" and len(args) > 1:
-            user = args.take()
-            args.take()
+            credentials = args.take(), args.take()
         elif keyword(option) == b"SETNAME" and len(args):
             name = check_name(args.take())
         else:
             raise CommandError(f"ERR Syntax error in HELLO option '{text(option)}'")
-    return Hello(version, name, user)
+    return Hello(version, name, credentials)
 
 
 def check_name(name: bytes) -> bytes:
@@ -113,8 +116,10 @@ def check_name(name: bytes) -> bytes:
 
 def hello(client: Client, request: Hello) -> Reply:
     """Sets what was asked for, and tells what the server is."""
-    if request.user is not None:
-        _authenticate(request.user)
+    if request.credentials is not None:
+        _authenticate(client, *request.credentials, command="hello")
+    if has_to_authenticate(client):
+        raise CommandError(_SAY_FIRST)
     if request.name is not None:
         client.name = text(request.name)
     if request.version is not None:
@@ -132,24 +137,36 @@ def hello(client: Client, request: Hello) -> Reply:
     )
 
 
-def parse_auth(args: Args) -> bytes | None:
-    """Parses AUTH [user] password; returns the user."""
+def parse_auth(args: Args) -> tuple[bytes, bytes] | bytes:
+    """Parses AUTH [user] password; returns both, or the password alone."""
     if len(args) > 2:  # noqa: PLR2004 - user and password
         raise CommandError(SYNTAX)
-    return args.take() if len(args) > 1 else None
+    first = args.take()
+    return (first, args.take()) if len(args) else first
 
 
-def auth(_: Client, user: bytes | None) -> Reply:
-    """Lets the default user in, who needs no password."""
-    if user is None:
-        raise CommandError(_NOTHING_TO_CHECK)
-    _authenticate(user)
+def auth(client: Client, request: tuple[bytes, bytes] | bytes) -> Reply:
+    """Lets a client in as a user; who names none is the default user."""
+    if isinstance(request, bytes):
+        if client.server.users.default.rights.any_password:
+            raise CommandError(_NOTHING_TO_CHECK)
+        request = DEFAULT, request
+    _authenticate(client, *request, command="auth")
     return OK
 
 
-def _authenticate(user: bytes) -> None:
-    if user != b"default":
+def _authenticate(client: Client, name: bytes, password: bytes, *, command: str) -> None:
+    """Lets a client in as a user.
+
+    Raises:
+        CommandError: The password is another one, or there is no such user.
+    """
+    user = client.server.users.authenticate(name, password)
+    if user is None:
+        note_wrong_password(client, name, command, context_of(client))
         raise CommandError(_NOT_LET_IN)
+    client.user = user
+    client.authenticated = True
 
 
 # --------------------------------------------------------------------------- SELECT, RESET, QUIT
@@ -164,6 +181,7 @@ def reset(client: Client, _: None) -> Reply:
     client.discard()
     client.hear_nothing()
     client.select(0)
+    client.become_first()
     client.version = 2
     client.name = ""
     client.muted = False

@@ -24,7 +24,9 @@ from tensorkeep.commands.command import (
 )
 from tensorkeep.commands.errors import CommandError
 from tensorkeep.commands.reply import NULL_ARRAY, OK, Error, InVersion
+from tensorkeep.rights.selector import CHANNEL, COMMAND, KEY
 from tensorkeep.watch import Watch
+from tensorkeep_server.allowed import IN_MULTI, denied
 from tensorkeep_server.calls import call, show_monitors
 from tensorkeep_server.errors import error_reply
 from tensorkeep_server.later import Later
@@ -39,6 +41,15 @@ if TYPE_CHECKING:
 _ANY_TIME: Final = (NOSCRIPT, LOADING, STALE, FAST, ALLOW_BUSY)
 
 _FAILED: Final = "EXECABORT Transaction discarded because of previous errors."
+_FORBIDDEN_MEANWHILE: Final = (
+    "NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC"
+    " call. This command is no longer allowed for the following reason: "
+)
+_WHY_FORBIDDEN: Final = {
+    COMMAND: "no permission to execute the command or subcommand",
+    KEY: "no permission to touch the specified keys",
+    CHANNEL: "no permission to access one of the channels used as argument to the command",
+}
 _CANNOT_RUN: Final = Error("ERR Cannot run RedisAI command within a transaction or a LUA script")
 
 
@@ -131,12 +142,21 @@ def _begin(client: Client, command: Command, args: Args) -> Later | None:
     if command.prepare is None:
         return None
     try:
+        _check_again(client, command, args)
         later: Later | None = command.prepare(client, command.parse(Args(args.items, args.at)))
     except Exception as error:  # noqa: BLE001 - the table names it, or logs it
         refusal = error_reply(error)
         later = Later()
         later.resolve(lambda: refusal)
     return later
+
+
+def _check_again(client: Client, command: Command, args: Args) -> None:
+    """Refuses what the client might do when it asked for it, and may not any more."""
+    if not client.user.unrestricted:
+        denial = denied(client, command, args.items, IN_MULTI)
+        if denial is not None:
+            raise CommandError(_FORBIDDEN_MEANWHILE + _WHY_FORBIDDEN[denial.reason])
 
 
 def _finish(client: Client, args: Args, prepared: Later) -> Reply:
@@ -170,6 +190,7 @@ def _do(client: Client, command: Command, args: Args) -> Reply:
     if command.runs:
         return _CANNOT_RUN
     try:
+        _check_again(client, command, args)
         reply = call(client, command, args)
     except Exception as error:  # noqa: BLE001 - the table names it, or logs it
         return error_reply(error)

@@ -135,6 +135,19 @@ def _word(words: Collection[str], change: Callable[[Server, str], None]) -> _Set
     return _Setting(read, change)
 
 
+def _set_denials(server: Server, value: int) -> None:
+    server.denials.most = value
+
+
+def _set_protected(server: Server, value: bool) -> None:  # noqa: FBT001 - a setting's value
+    server.protected = value
+
+
+def _set_password(server: Server, value: bytes) -> None:
+    server.users.set_password(value)
+    server.password = text(value)
+
+
 def _evict(server: Server, **changed: Any) -> None:  # noqa: ANN401 - attributes of `Eviction`
     server.memory.eviction = replace(server.memory.eviction, **changed)
 
@@ -183,6 +196,8 @@ _MAX_CLIENTS: Final = replace(_integer(1, _set_max_clients, 2**32 - 1), check=_c
 _Entry = tuple["Callable[[Server], object]", _Setting | None]
 
 _TABLE: Final[dict[str, _Entry]] = {
+    "aclfile": (lambda server: server.settings.user_file, None),
+    "acllog-max-len": (lambda server: server.denials.most, _integer(0, _set_denials)),
     "appendonly": (lambda _: "no", None),
     "bind": (lambda server: " ".join(server.settings.bind), None),
     "busy-reply-threshold": (lambda server: server.lua_time_limit, _LUA_TIME_LIMIT),
@@ -228,7 +243,11 @@ _TABLE: Final[dict[str, _Entry]] = {
         lambda server: server.limits.max_bulk,
         _size(_LEAST_BULK, _set_most_bytes),
     ),
-    "requirepass": (lambda _: "", None),
+    "protected-mode": (
+        lambda server: "yes" if server.protected else "no",
+        _word(_YES_NO, lambda server, word: _set_protected(server, _YES_NO[word])),
+    ),
+    "requirepass": (lambda server: server.password, _Setting(bytes, _set_password)),
     "save": (lambda _: "", None),
     "slowlog-log-slower-than": (
         lambda server: server.slow_log.threshold,

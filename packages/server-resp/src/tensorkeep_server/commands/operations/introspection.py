@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Final
 
 from tensorkeep.commands.args import SYNTAX, Args, text
 from tensorkeep.commands.command import (
-    ADMIN,
-    FAST,
     LOADING,
     MODULE,
     PUBSUB,
@@ -25,71 +23,21 @@ from tensorkeep.commands.command import (
 )
 from tensorkeep.commands.errors import CommandError
 from tensorkeep.commands.glob import compile_glob
+from tensorkeep.commands.keys import keys_of
 from tensorkeep.commands.reply import Map, Set, Simple
+from tensorkeep.rights.categories import categories_of
 from tensorkeep_server.syntax import read_syntax
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from tensorkeep.commands.args import Request
-    from tensorkeep.commands.command import CommandTable
     from tensorkeep.commands.reply import Reply
     from tensorkeep_server.state import Client
     from tensorkeep_server.syntax import Parameter
 
 _ORDERED_ANYHOW: Final = ("nondeterministic_output_order",)
 _ANY_TIME: Final = (LOADING, STALE)
-
-# In the order in which Redis shows them.
-_CATEGORIES: Final = (
-    "keyspace",
-    "read",
-    "write",
-    "set",
-    "sortedset",
-    "list",
-    "hash",
-    "string",
-    "bitmap",
-    "hyperloglog",
-    "geo",
-    "stream",
-    "pubsub",
-    "admin",
-    "fast",
-    "slow",
-    "blocking",
-    "dangerous",
-    "connection",
-    "transaction",
-    "scripting",
-)
-_OF_GROUP: Final = {
-    "generic": "keyspace",
-    "sorted-set": "sortedset",
-    "transactions": "transaction",
-    "pubsub": "",  # follows from the flag
-}
-_OF_FLAG: Final = {
-    READONLY: ("read",),
-    WRITE: ("write",),
-    ADMIN: ("admin", "dangerous"),
-    FAST: ("fast",),
-    PUBSUB: ("pubsub",),
-}
-
-
-def _everything(table: CommandTable) -> Iterator[Command]:
-    """Iterates over all commands, the subcommands of each after it."""
-    for item in table:
-        yield item
-        yield from item.subcommands
-
-
-def _find(table: CommandTable, name: bytes) -> Command | None:
-    """Returns a command or, by `container|word`, a subcommand."""
-    parent, bar, word = name.partition(b"|")
-    return table.subcommand(parent, word) if bar else table.get(name)
 
 
 # --------------------------------------------------------------------------- COMMAND, COMMAND INFO
@@ -108,7 +56,7 @@ def show_some(client: Client, names: list[bytes]) -> Reply:
     table = client.server.commands
     if not names:
         return show_all(client, None)
-    found = [_find(table, name) for name in names]
+    found = [table.named(name) for name in names]
     return [None if item is None else _description(item) for item in found]
 
 
@@ -124,7 +72,7 @@ def _description(item: Command) -> Reply:
         item.arity,
         _words(item.flags),
         *_shown_keys(item),
-        _words(f"@{category}" for category in _categories(item)),
+        _words(f"@{category}" for category in categories_of(item)),
         Set(tuple(tip.encode() for tip in item.tips)),
         Set(tuple(_key_specs(item))),
         subcommands or Set(()),
@@ -137,20 +85,6 @@ def _words(words: Iterable[str]) -> Set:
 
 def _shown_keys(item: Command) -> tuple[int, int, int]:
     return item.keys if isinstance(item.keys, tuple) else item.shown_keys
-
-
-def _categories(item: Command) -> list[str]:
-    """Returns a command's ACL categories: as in Redis, they follow from its flags and group."""
-    if MODULE in item.flags:
-        return []
-    chosen = set(item.categories)
-    for flag in item.flags:
-        chosen.update(_OF_FLAG.get(flag, ()))
-    if FAST not in item.flags:
-        chosen.add("slow")
-    if not item.subcommands:
-        chosen.add(_OF_GROUP.get(item.group, item.group))
-    return [category for category in _CATEGORIES if category in chosen]
 
 
 def _key_specs(item: Command) -> Iterator[Reply]:
@@ -198,7 +132,7 @@ def parse_list(args: Args) -> Callable[[Command], bool]:
             return lambda item: MODULE in item.flags and word == b"ai"
         case b"ACLCAT":
             category = text(word).lower()
-            return lambda item: category in _categories(item)
+            return lambda item: category in categories_of(item)
         case b"PATTERN":
             fits = compile_glob(word.lower()).fullmatch
             return lambda item: fits(item.full_name.encode()) is not None
@@ -209,14 +143,14 @@ def parse_list(args: Args) -> Callable[[Command], bool]:
 def list_(client: Client, wanted: Callable[[Command], bool]) -> Reply:
     """Returns the names of commands."""
     table = client.server.commands
-    return [item.full_name.encode() for item in _everything(table) if wanted(item)]
+    return [item.full_name.encode() for item in table.everything() if wanted(item)]
 
 
 # --------------------------------------------------------------------------- DOCS
 def docs(client: Client, names: list[bytes]) -> Reply:
     """Documents the commands that are named, or all when none is; unknown ones are left out."""
     table = client.server.commands
-    found = [_find(table, name) for name in names] if names else table
+    found = [table.named(name) for name in names] if names else table
     return Map(documentation(item for item in found if item))
 
 
@@ -282,18 +216,10 @@ def get_keys(client: Client, request: Request) -> Reply:
         raise CommandError("ERR The command has no key arguments")
     if len(request) < abs(found.arity) or 0 < found.arity != len(request):
         raise CommandError("ERR Invalid number of arguments specified for command")
-    keys = _keys(found, request)
+    keys: list[Reply] = list(keys_of(found, request))
     if not keys:
         raise CommandError("ERR Invalid arguments specified for command")
     return keys
-
-
-def _keys(found: Command, request: Request) -> list[Reply]:
-    if not isinstance(found.keys, tuple):
-        return list(found.keys(request))
-    first, last, step = found.keys
-    stop = last + 1 if last > 0 else len(request) + last + 1
-    return list(request[first:stop:step]) if stop <= len(request) else []
 
 
 COMMANDS: Final[tuple[Command, ...]] = (
@@ -365,6 +291,15 @@ COMMANDS: Final[tuple[Command, ...]] = (
                 parse_names,
                 show_some,
                 summary="Describes commands by name.",
+                differences=(
+                    Difference(
+                        "RedisAI's commands have no categories: a user may do them by `+@all`, or"
+                        " by their names.",
+                        "They have `@tensor`, `@model`, `@script` and `@run`, and those of Redis"
+                        " that follow from their flags.",
+                        "That somebody may run models and not store them is one rule, `+@run`.",
+                    ),
+                ),
                 group="server",
                 arity=-2,
                 flags=_ANY_TIME,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from tensorkeep.commands.args import SYNTAX
 from tensorkeep.commands.command import (
+    NEITHER,
     READONLY,
     Command,
     Difference,
@@ -170,6 +171,7 @@ _MEMORY: Final = (
         arity=-3,
         flags=(READONLY,),
         keys=(2, 2, 1),
+        access=NEITHER,
         syntax="key [SAMPLES count]",
         since="4.0.0",
     ),

@@ -1,0 +1,111 @@
+"""Whether a client may do what it asks for; what is refused is noted.
+
+The rights themselves are `tensorkeep.rights`' business. The connection asks here only for clients
+that may not do everything.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from tensorkeep.commands.args import text
+from tensorkeep.commands.command import NO_AUTH
+from tensorkeep.commands.errors import Refused
+from tensorkeep.rights.denial_log import Entry
+from tensorkeep.rights.selector import CHANNEL, COMMAND, KEY
+from tensorkeep_server.client_line import client_line
+
+if TYPE_CHECKING:
+    from tensorkeep.commands.args import Request
+    from tensorkeep.commands.command import Command
+    from tensorkeep.rights.selector import Denial
+    from tensorkeep_server.state import Client
+
+TOP_LEVEL: Final = "toplevel"
+IN_MULTI: Final = "multi"
+IN_SCRIPT: Final = "lua"  # Redis' word, which tools know
+
+NOT_AUTHENTICATED: Final = "NOAUTH Authentication required."
+_AUTH: Final = "auth"
+
+_COUNTED: Final = {COMMAND: "cmd", KEY: "key", CHANNEL: "channel", _AUTH: "auth"}
+
+
+def check_allowed(
+    client: Client, command: Command, request: Request, context: str = TOP_LEVEL
+) -> None:
+    """Makes sure that a client may do what it asks for.
+
+    Args:
+        client: The client.
+        command: The command, or the subcommand.
+        request: The whole request.
+        context: Where it is asked for.
+
+    Raises:
+        Refused: It may not, or has to say who it is first.
+    """
+    denial = denied(client, command, request, context)
+    if denial is not None:
+        raise Refused(refusal(denial))
+
+
+def denied(
+    client: Client, command: Command, request: Request, context: str = TOP_LEVEL
+) -> Denial | None:
+    """Returns why a client may not do what it asks for, None if it may; notes it.
+
+    Raises:
+        Refused: It has to say who it is first.
+    """
+    if has_to_authenticate(client) and NO_AUTH not in command.flags:
+        raise Refused(NOT_AUTHENTICATED)
+    denial = client.user.rights.denial(client.server.commands, command, request)
+    if denial is not None:
+        _note(client, denial.reason, context, denial.what, client.user.name)
+    return denial
+
+
+def has_to_authenticate(client: Client) -> bool:
+    """Returns whether a client may do nothing before it has said who it is."""
+    return not client.authenticated and client.server.users.first() is None
+
+
+def note_wrong_password(client: Client, user: bytes, command: str, context: str) -> None:
+    """Notes that somebody was not let in.
+
+    Args:
+        client: Who tried.
+        user: As whom.
+        command: By which command.
+        context: Where it was asked for.
+    """
+    _note(client, _AUTH, context, command.encode(), user)
+
+
+def context_of(client: Client) -> str:
+    """Returns where a client asks for something: alone, or at EXEC."""
+    return TOP_LEVEL if client.transaction is None else IN_MULTI
+
+
+def refusal(denial: Denial) -> str:
+    """Returns the error line for what is not allowed."""
+    match denial.reason:
+        case "command":
+            return f"NOPERM this user has no permissions to run the '{text(denial.what)}' command"
+        case "key":
+            return "NOPERM this user has no permissions to access one of the keys used as arguments"
+        case _:
+            return (
+                "NOPERM this user has no permissions to access one of the channels used as"
+                " arguments"
+            )
+
+
+def _note(client: Client, reason: str, context: str, what: bytes, user: bytes) -> None:
+    server = client.server
+    server.counters[f"acl_access_denied_{_COUNTED[reason]}"] += 1
+    now = time.time()
+    line = client_line(client, now).encode("utf-8", "surrogateescape")
+    server.denials.add(Entry(reason, context, what, user, line, now))
