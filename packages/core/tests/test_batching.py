@@ -35,10 +35,9 @@ def test_a_stack_of_one_is_that_one():
 @pytest.mark.parametrize("dtype", DType)
 def test_pieces_are_copies_so_that_a_row_does_not_keep_the_batch(dtype):
     tensor = shaped(4, 3, dtype=dtype)
-    for counts in ([4], [1, 3]):
-        for piece in split(tensor, counts):
-            assert not np.shares_memory(piece.numpy(), tensor.numpy())
-            assert piece.nbytes == tensor.nbytes * piece.shape[0] // 4
+    for piece in split(tensor, [1, 3]):
+        assert not np.shares_memory(piece.numpy(), tensor.numpy())
+        assert piece.nbytes == tensor.nbytes * piece.shape[0] // 4
 
 
 def test_a_piece_may_have_no_rows():
