@@ -60,6 +60,31 @@ def test_with_a_password_a_client_says_it_first(wire, connect):
     assert connect().ask("PING") == b"+PONG\r\n"
 
 
+@pytest.mark.parametrize(
+    ("sent", "told"),
+    [
+        (b"*11\r\n", b"unauthenticated multibulk length"),
+        (b"*2\r\n$4\r\nAUTH\r\n$16385\r\n", b"unauthenticated bulk length"),
+    ],
+)
+def test_before_it_says_the_password_a_client_may_send_small_requests_alone(
+    wire, connect, sent, told
+):
+    wire.ask("CONFIG", "SET", "requirepass", "secret")
+    stranger, known = connect(), connect()
+    known.ask("AUTH", "secret")
+
+    stranger.socket.sendall(sent)
+
+    assert stranger.reply() == b"-ERR Protocol error: " + told + b"\r\n"
+    assert known.ask("SET", "k", b"x" * 20_000) == b"+OK\r\n"
+    assert known.ask("DEL", *"abcdefghijkl") == b":0\r\n"
+    known.ask("RESET")
+    known.socket.sendall(sent)
+    assert known.reply() == b"-ERR Protocol error: " + told + b"\r\n"
+    wire.ask("CONFIG", "SET", "requirepass", "")
+
+
 def test_quit_needs_no_password(wire, connect):
     wire.ask("CONFIG", "SET", "requirepass", "secret")
 

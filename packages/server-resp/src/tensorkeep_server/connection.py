@@ -16,13 +16,14 @@ import asyncio
 import logging
 import time
 from collections.abc import Generator
+from dataclasses import replace
 from math import inf
 from time import perf_counter
 from typing import TYPE_CHECKING, Final, cast
 
 from tensorkeep.commands.errors import CommandError, Refused
 from tensorkeep.commands.reply import Error, Several
-from tensorkeep_server.allowed import check_allowed
+from tensorkeep_server.allowed import check_allowed, has_to_authenticate
 from tensorkeep_server.calls import call
 from tensorkeep_server.client_limits import excess
 from tensorkeep_server.client_memory import CONNECTION, Held
@@ -135,6 +136,8 @@ class Connection(asyncio.BufferedProtocol):
             descriptor=self._descriptor,
         )
         self._registered = True
+        if not self.client.authenticated:
+            self.limit_requests()
         if server.protected and server.users.first() is not None and _is_elsewhere(peer):
             self._reason = "it is of another machine, and there is no password"
             self._closing = True
@@ -334,8 +337,11 @@ class Connection(asyncio.BufferedProtocol):
         return self._later is not None or client.subscribed or client in self._server.monitors
 
     def limit_requests(self) -> None:
-        """Has requests keep to the server's limits, as they are now."""
-        self._inbox.limit(self._server.limits)
+        """Has requests keep to the server's limits, as they are now, and small ones before AUTH."""
+        limits = self._server.limits
+        if has_to_authenticate(self.client):
+            limits = replace(limits, before_auth=True)
+        self._inbox.limit(limits)
 
     # ------------------------------------------------------------------ reading
     def _pause_reading(self) -> None:
@@ -463,12 +469,13 @@ class Connection(asyncio.BufferedProtocol):
         try:
             command, args = self._server.commands.find(request)
             client.last_command = name = command.full_name
-            if not client.user.unrestricted or not client.authenticated:
-                check_allowed(client, command, request)
-            if self._server.memory.limit:
-                self._check_memory(command, request)
-            if client.subscribed:
-                check_subscriber(client, name)
+            if (
+                client.subscribed
+                or self._server.memory.limit
+                or not client.user.unrestricted
+                or not client.authenticated
+            ):
+                self._check(command, request)
             if client.transaction is None or name in NEVER_QUEUED:
                 reply = call(client, command, args)
             else:
@@ -492,11 +499,21 @@ class Connection(asyncio.BufferedProtocol):
             client.blocked = True
             reply.then(self._resume)
 
-    def _check_memory(self, command: Command, request: Request) -> None:
-        """See `check_memory`; the request that is done now is no longer one that is held."""
-        if self._filled:
-            self._report()
-        check_memory(self.client, command, request)
+    def _check(self, command: Command, request: Request) -> None:
+        """Refuses what the client may not do, has no memory left for, or not while it subscribes.
+
+        Raises:
+            Refused: It is not done.
+        """
+        client = self.client
+        if not client.user.unrestricted or not client.authenticated:
+            check_allowed(client, command, request)
+        if self._server.memory.limit:
+            if self._filled:
+                self._report()  # the request that is done now is no longer one that is held
+            check_memory(client, command, request)
+        if client.subscribed:
+            check_subscriber(client, command.full_name)
 
     def _end_for_http(self) -> None:
         """Closes the connection of a browser that was made to send commands, as Redis does."""

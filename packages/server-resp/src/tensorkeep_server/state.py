@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
 from tensorkeep.memory_limit import MemoryLimit
-from tensorkeep.store import is_remote
 from tensorkeep.rights.denial_log import DenialLog
+from tensorkeep.store import is_remote
 from tensorkeep.watch import Watch
 from tensorkeep_server.client_memory import ClientsMemory, Held
 from tensorkeep_server.dag_memory import DagMemory
@@ -331,11 +331,16 @@ class Client:
         """
         (self.close if answered else self.drop)(why)
 
-    def become_first(self) -> None:
-        """Becomes who a client is that has not said who it is."""
+    def become(self, user: User | None) -> None:
+        """Becomes a user.
+
+        Args:
+            user: The user; None for whom a client is that has not said who it is.
+        """
         users = self.server.users
-        self.user = users.default
-        self.authenticated = users.first() is not None
+        self.user = users.default if user is None else user
+        self.authenticated = user is not None or users.first() is not None
+        self.limit_requests()
 
     def hear_nothing(self) -> None:
         """Ends all subscriptions, and MONITOR."""

@@ -226,20 +226,6 @@ def set_many_if_missing(client: Client, pairs: list[tuple[bytes, Argument]]) -> 
     return 1
 
 
-
-
-def _deadline(client: Client, options: Options, name: str) -> float | None:
-    """Returns when a key is to vanish, None when nothing is said of it.
-
-    Raises:
-        CommandError: That time cannot be kept.
-    """
-    if options.expiry not in _TIMES:
-        return None
-    unit_ms, relative = _TIMES[options.expiry]
-    return read_deadline(client.keys, options.time, name=name, unit_ms=unit_ms, relative=relative)
-
-
 def _access_of_set(request: Request) -> list[tuple[Argument, int]]:
     """Of SET key value, and options in any order: GET reads what was there."""
     reads = any(keyword(word) == b"GET" for word in request[3:])
@@ -258,8 +244,6 @@ COMMANDS: Final[tuple[Command, ...]] = (
         keys=(1, 1, 1),
         syntax=f"key value {SYNTAX_OF_STORING.replace('[EX', '[GET] [EX')}",
         access=_access_of_set,
-        syntax="key value [NX | XX] [GET] [EX seconds | PX milliseconds | EXAT"
-        " unix-time-seconds | PXAT unix-time-milliseconds | KEEPTTL]",
     ),
     command(
         "get",

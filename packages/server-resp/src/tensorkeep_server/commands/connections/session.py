@@ -165,8 +165,7 @@ def _authenticate(client: Client, name: bytes, password: bytes, *, command: str)
     if user is None:
         note_wrong_password(client, name, command, context_of(client))
         raise CommandError(_NOT_LET_IN)
-    client.user = user
-    client.authenticated = True
+    client.become(user)
 
 
 # --------------------------------------------------------------------------- SELECT, RESET, QUIT
@@ -181,7 +180,7 @@ def reset(client: Client, _: None) -> Reply:
     client.discard()
     client.hear_nothing()
     client.select(0)
-    client.become_first()
+    client.become(None)
     client.version = 2
     client.name = ""
     client.muted = False
