@@ -78,7 +78,7 @@ def test_before_it_says_the_password_a_client_may_send_small_requests_alone(
 
     assert stranger.reply() == b"-ERR Protocol error: " + told + b"\r\n"
     assert known.ask("SET", "k", b"x" * 20_000) == b"+OK\r\n"
-    assert known.ask("DEL", *"abcdefghijkl") == b":0\r\n"
+    assert known.ask("DEL", *"abcdefghijkl") == b":1\r\n"
     known.ask("RESET")
     known.socket.sendall(sent)
     assert known.reply() == b"-ERR Protocol error: " + told + b"\r\n"
@@ -448,6 +448,7 @@ def test_an_address_is_of_this_machine_or_elsewhere(host, elsewhere):
 def test_clients_elsewhere_are_turned_away_as_long_as_everybody_is_let_in(
     server, wire, connect, monkeypatch
 ):
+    assert wire.ask("PING") == b"+PONG\r\n"  # it was let in before
     monkeypatch.setattr("tensorkeep_server.connection.is_elsewhere", lambda _: True)
 
     denied = connect()
