@@ -311,6 +311,7 @@ async def test_a_reply_that_is_cut_closes_the_client_whole_ones_do_not(begin, ow
 async def test_an_engine_that_does_not_answer_in_time_is_given_up(begin, own_engine):
     started = await begin(own_engine.unix + "?socket_timeout=1")
     client = started.client()
+    await exchange(client.session, ["PING"])
     own_engine.process.send_signal(signal.SIGSTOP)
     (reply,) = await exchange(client.session, ["SET", "slow", "1"])
     assert "may have been done: no reply within 1 s" in reply.line

@@ -13,6 +13,7 @@ import hiredis
 from tensorkeep.errors import StoreError
 from tensorkeep_valkey.losses import Lost
 from tensorkeep_valkey.own_connection import Expected, OwnConnection
+from tensorkeep_valkey.proofs import Gate, Gated
 from tensorkeep_valkey.queued import Place
 from tensorkeep_valkey.relayed import (
     BEYOND_ONE,
@@ -67,6 +68,7 @@ class RelaySession:
         self._closed = False
         self._connection: SharedConnection | None = None
         self._connected_as: object = None
+        self._gate = Gate(shared.proofs)
 
     # ------------------------------------------------------------------ state
     @property
@@ -289,11 +291,15 @@ class RelaySession:
             ),
         )
 
-    def share(self) -> SharedConnection:
+    def share(self) -> SharedConnection | Gated:
         """Returns the shared connection that has the client's rights and database."""
         state, connection = self._state, self._connection
         who = state.credentials, state.database
         if connection is None or self._connected_as != who or not connection.usable:
+            if state.credentials is not None:
+                self._gate.open = False  # what comes behind RESET is proven anew
+            elif not self._gate.open:
+                return Gated(self._gate, lambda: self._shared.get(*who))
             self._connection = connection = self._shared.get(*who)
             self._connected_as = who
         return connection

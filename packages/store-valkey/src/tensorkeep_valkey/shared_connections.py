@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
+from tensorkeep_valkey.proofs import Proofs
 from tensorkeep_valkey.relayed import State
 from tensorkeep_valkey.shared_connection import SharedConnection
 
@@ -23,10 +24,14 @@ class SharedConnections:
 
     Args:
         upstream: The engine.
+
+    Attributes:
+        proofs: Prove that clients without a password may use those of the same.
     """
 
     def __init__(self, upstream: Upstream) -> None:
         self._upstream = upstream
+        self.proofs = Proofs(upstream, State(version=3, name=NAME).restoring())
         self._open: dict[tuple[Credentials | None, int], tuple[SharedConnection, float]] = {}
 
     def get(self, credentials: Credentials | None, database: int) -> SharedConnection:
