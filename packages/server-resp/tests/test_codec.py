@@ -18,6 +18,8 @@ from tensorkeep.commands.reply import (
     Simple,
     Verbatim,
 )
+from tensorkeep.headroom import HEADROOM
+from tensorkeep.testing.scarce_memory import at_each_line
 from tensorkeep_server import codec
 from tensorkeep_server.codec import LARGE, Limits, RequestParser, Unread
 from tensorkeep_server.encoding import LARGE_BULK, encode
@@ -197,6 +199,22 @@ class TestLargeBulks:
         assert resident_pages() - before < 4096  # 16 MiB
 
 
+# What calls the rest takes no memory worth mentioning.
+_SPARED = {
+    f"RequestParser.{name}"
+    for name in (
+        "__init__",
+        "_forget",
+        "_expect",
+        "_state",
+        "_read_window",
+        "_fill",
+        "feed",
+        "filled",
+    )
+}
+
+
 class TestNoMemory:
     """A request that there is no memory for is read to its end, and what follows is in step."""
 
@@ -262,6 +280,41 @@ class TestNoMemory:
         assert parser.feed(wire(b"PING")) == []
         assert violation(parser) == "OOM not enough memory to read this request"
         assert parser.feed(wire(b"PING")) == []
+
+    def test_many_small_arguments_are_not_kept_where_there_is_no_room(self, monkeypatch):
+        parser = RequestParser(Limits())
+        data = wire(b"DEL", *[b"k"] * 5000) + wire(b"PING")
+        parser.feed(data[:1000])
+        monkeypatch.setattr(HEADROOM, "has", lambda *_: False)
+
+        (unread, ping) = parser.feed(data[1000:])
+        assert type(unread) is Unread
+        assert ping == [b"PING"]
+
+    @pytest.mark.parametrize("piece", [10**9, 1000])
+    def test_wherever_memory_is_missing_once_the_connection_goes_on(self, piece):
+        requests = [
+            [b"PING"],
+            [b"SET", b"k", b"v" * 300],
+            [b"SET", b"\r\n", b"x" * LARGE, b"EX"],
+            [b"ECHO", b"y" * 5000],
+            [b"GET", b"k"],
+        ]
+        data = b"".join(wire(*request) for request in requests) + b"PING inline\r\n"
+        requests.append([b"PING", b"inline"])
+        promised = HEADROOM.promised
+        for scarce in at_each_line("tensorkeep_server.codec", every=5, spared=_SPARED):
+            parser, found = RequestParser(Limits()), []
+            with scarce() as where:
+                for start in range(0, len(data), piece):
+                    found += parser.feed(data[start : start + piece])
+            assert parser.error is None, where.where
+            assert len(found) == len(requests), where.where
+            for got, sent in zip(found, requests, strict=True):
+                assert type(got) is Unread or [*map(bytes, got)] == sent, where.where
+            assert sum(type(got) is Unread for got in found) <= 1, where.where
+            parser.close()
+        assert HEADROOM.promised == promised
 
     def test_a_closed_parser_keeps_nothing(self):
         parser = RequestParser(Limits())

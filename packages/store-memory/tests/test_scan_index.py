@@ -13,6 +13,7 @@ from hypothesis.stateful import (
     rule,
 )
 
+from tensorkeep_memory import scan_index
 from tensorkeep_memory.scan_index import ScanIndex
 
 
@@ -217,3 +218,36 @@ class ScanIndexMachine(RuleBasedStateMachine):
 
 
 TestScanIndexMachine = ScanIndexMachine.TestCase
+
+
+def test_names_can_be_removed_where_there_is_no_memory_for_it(monkeypatch):
+    class Full(set):
+        """A set that cannot grow until it was emptied."""
+
+        def update(self, names):
+            if len(self) > 1:
+                raise MemoryError
+            super().update(names)
+
+    names = [b"%d" % number for number in range(10)]
+    index = ScanIndex(names)
+    index._gone = Full()
+    for name in names[:7]:
+        index.remove(name)
+    index.validate(names[7:])
+    index.add(b"new")
+    index.validate([*names[7:], b"new"])
+    assert sorted(index.scan(0, 100)[1]) == [*names[7:], b"new"]
+
+
+def test_an_index_that_cannot_be_tidied_is_tidied_in_place(monkeypatch):
+    def no_memory(*_):
+        raise MemoryError
+
+    names = [b"%d" % number for number in range(200)]
+    index = ScanIndex(names)
+    monkeypatch.setattr(scan_index, "compress", no_memory)
+    for name in names[:150]:
+        index.remove(name)
+        index.validate(names[names.index(name) + 1 :])
+    assert len(index._names) < 200

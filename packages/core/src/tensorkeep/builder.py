@@ -26,12 +26,14 @@ from tensorkeep.errors import (
     EngineClosed,
     InternalError,
     ModelRejected,
+    OutOfMemory,
     TensorkeepError,
     TooManyBuilds,
     WorkerDied,
     WorkerTookTooLong,
     text_of,
 )
+from tensorkeep.headroom import HEADROOM
 from tensorkeep.hook_results import is_ours
 from tensorkeep.loader import Loader
 from tensorkeep.memory import in_large_pages, join
@@ -359,7 +361,10 @@ class Builder:
                 if failure is not None:
                     # Its frames hold what was to be built, and in pluggy's it holds itself.
                     let_go(failure)
-                    if not isinstance(failure, TensorkeepError):
+                    if isinstance(failure, MemoryError):
+                        HEADROOM.relieve()
+                        failure = OutOfMemory()
+                    elif not isinstance(failure, TensorkeepError):
                         _log.error("loading failed", exc_info=failure)
                         failure = InternalError()
                 done(result, failure)

@@ -18,6 +18,13 @@ class InternalError(TensorkeepError):
         super().__init__("internal error, see the log")
 
 
+class OutOfMemory(TensorkeepError):
+    """There is no memory for what was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__("there is not enough memory")
+
+
 def text_of(error: BaseException) -> str:
     """Returns what an exception of any origin says, or its class's name when it says nothing.
 

@@ -21,7 +21,8 @@ from tensorkeep.calling import (
     failure_of,
     let_go,
 )
-from tensorkeep.errors import InternalError, RunCrashed, RunRefused, TensorkeepError
+from tensorkeep.errors import InternalError, OutOfMemory, RunCrashed, RunRefused, TensorkeepError
+from tensorkeep.headroom import HEADROOM
 from tensorkeep.model import Model
 from tensorkeep.sharing import FLOATS, alike, are_close, output_named
 from tensorkeep.trial import SaysNothingError, UnexpectedRowsError, compare, probe
@@ -103,7 +104,14 @@ def execute(
 
 
 def lost(batch: Sequence[Run], error: BaseException) -> list[Outcome]:
-    """Returns the outcomes of a batch that was lost to a bug of ours, and logs why."""
+    """Returns the outcomes of a batch that was lost to a lack of memory, or to a bug of ours.
+
+    The log says why in the latter case.
+    """
+    if isinstance(error, MemoryError):
+        HEADROOM.relieve()
+        let_go(error)
+        return [Outcome(run, (), OutOfMemory(), 0.0) for run in batch]
     _log.error("a batch of %d runs was lost", len(batch), exc_info=error)
     let_go(error)
     return [Outcome(run, (), InternalError(), 0.0) for run in batch]

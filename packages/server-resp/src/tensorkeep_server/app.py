@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from tensorkeep.commands.command import CommandTable
 from tensorkeep.engine import Engine
 from tensorkeep.errors import StoreError
+from tensorkeep.headroom import HEADROOM
 from tensorkeep.leftovers import sweep
 from tensorkeep.rights.users import Users
 from tensorkeep.store import Host, is_remote
@@ -106,6 +107,7 @@ async def serve(
     for number in ignored:
         _catch([number], partial(_log.info, "%s is ignored", signal.Signals(number).name))
     sys.setswitchinterval(settings.switch_interval)
+    HEADROOM.begin()
     engine = Engine(loop, replace(settings.engine, cores=_usable_cores()), backends)
     store = open_store(
         DIRECTORY_STORE if settings.directory else settings.store,
@@ -299,12 +301,20 @@ async def _expire(server: Server) -> None:
     """
     while True:
         await asyncio.sleep(_EXPIRY_INTERVAL)
-        for keys in () if is_remote(server.store) else server.databases:
-            while removed := keys.remove_expired(_EXPIRY_LIMIT):
-                server.counters["expired_keys"] += len(removed)
-                await asyncio.sleep(0)
-        while sweep(_SWEEP_LIMIT, _for(_SWEEP_FOR)):  # noqa: ASYNC110 - nothing is waited for
+        try:
+            await _remove_expired(server)
+            HEADROOM.look()
+        except MemoryError:  # the next look may find some
+            HEADROOM.relieve()
+
+
+async def _remove_expired(server: Server) -> None:
+    for keys in () if is_remote(server.store) else server.databases:
+        while removed := keys.remove_expired(_EXPIRY_LIMIT):
+            server.counters["expired_keys"] += len(removed)
             await asyncio.sleep(0)
+    while sweep(_SWEEP_LIMIT, _for(_SWEEP_FOR)):  # noqa: ASYNC110 - nothing is waited for
+        await asyncio.sleep(0)
 
 
 def _for(seconds: float) -> Callable[[], bool]:

@@ -12,8 +12,10 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
 from tensorkeep.commands.command import ADMIN, SKIP_SLOWLOG, Command
+from tensorkeep.headroom import HEADROOM
 from tensorkeep_server.later import Later
 from tensorkeep_server.monitor_line import monitor_line
+from tensorkeep_server.room import check_room
 from tensorkeep_server.slow_log import shortened
 
 if TYPE_CHECKING:
@@ -40,6 +42,8 @@ def call(client: Client, command: Command, args: Args) -> Reply | Later:
     """
     server = client.server
     began = perf_counter()
+    if HEADROOM.limited:
+        check_room(command, args)
     try:
         if server.observed:
             reply = _call_observed(client, command, args)

@@ -11,17 +11,19 @@ the rules) is read step by step. The splitter takes only what the other reader w
 same way, so that which of them saw a request shows in nothing but the time it took.
 
 A bulk of at least `LARGE` bytes is received straight into memory of its own: `wants` names it.
-Where there is no such memory, the request is read to its end all the same, and none of it is kept.
+Where there is no such memory, or none for many small arguments, the request is read to its end all
+the same, and none of it is kept.
 """
 
 import re
 from dataclasses import dataclass, fields
 from math import inf
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
 from tensorkeep.commands.args import Argument, Request
+from tensorkeep.headroom import HEADROOM, READING
 from tensorkeep_server.client_memory import ARGUMENT
 
 # From this size on, a bulk gets memory of its own. Below, copying costs less than one more read
@@ -31,6 +33,8 @@ LARGE: Final = 64 * 1024
 # Input is taken in windows of this size. A large bulk never fits into one, so the splitter never
 # meets one; and what the splitter tries in vain stays small.
 _WINDOW: Final = LARGE
+
+_TAKEN: Final = 8  # bytes that the smallest arguments take for each that is read
 
 _CRLF: Final = b"\r\n"
 _NOTHING: Final = memoryview(b"")
@@ -187,6 +191,7 @@ class RequestParser:
     def __init__(self, limits: Limits) -> None:
         self.error: ProtocolError | None = None
         self.limits = limits
+        self._rest: memoryview = _NOTHING  # The end of a large bulk that is still to be filled.
         self._forget()
 
     def __repr__(self) -> str:
@@ -218,11 +223,15 @@ class RequestParser:
         self._line = bytearray()  # The start of a line whose end has not arrived.
         self._part = bytearray()  # The start of a bulk below LARGE, and how much is to come.
         self._part_missing = 0
-        # The memory of a large bulk, and its end that is still to be filled.
-        self._large: memoryview = _NOTHING
-        self._rest: memoryview = _NOTHING
+        self._large: memoryview = _NOTHING  # The memory of a large bulk.
+        self._expect(_NOTHING)
         self._unread = False  # There is no memory for this request.
         self._skipping = 0  # Bytes of a bulk that are still to be read and not kept.
+
+    def _expect(self, rest: memoryview) -> None:
+        """Says what is still to be filled of a large bulk."""
+        HEADROOM.promised += len(rest) - len(self._rest)
+        self._rest = rest
 
     def close(self) -> None:
         """Lets go of what was read of a request: nothing more comes."""
@@ -271,15 +280,19 @@ class RequestParser:
         if not 0 < count <= len(self._rest):
             raise ValueError(f"count must be from 1 to {len(self._rest)}, the room, not {count}")
         ready: list[Request] = []
-        self._rest = self._rest[count:]
+        self._expect(self._rest[count:])
         if not self._rest:
             argument = self._large[:-2].toreadonly()
             # An empty view keeps all its memory alive as well.
             self._large = self._rest = _NOTHING
+            missing = self._missing
             try:
                 # A name is looked up, and only bytes can be.
                 self._take(argument if self._arguments else bytes(argument), ready)
             except MemoryError:
+                HEADROOM.relieve()
+                ready.clear()
+                self._missing = missing
                 self._give_up()
                 self._take(b"", ready)
         return ready
@@ -300,7 +313,7 @@ class RequestParser:
         size = len(data)
         try:
             if size <= _WINDOW and not self._rest:
-                self._read(bytes(data), ready)
+                self._read_window(data, ready)
                 return ready
             view = memoryview(data)
             start = 0
@@ -309,7 +322,7 @@ class RequestParser:
                     start += self._fill(view[start:], ready)
                 else:
                     piece = view[start : start + _WINDOW]
-                    self._read(bytes(piece), ready)
+                    self._read_window(piece, ready)
                     start += len(piece)
         except (ProtocolError, MemoryError) as error:
             self._break(error)
@@ -348,6 +361,45 @@ class RequestParser:
         """Notes how the client broke the protocol, and keeps nothing of what it sent then."""
         self._forget()  # first: it may be what there is no memory for
         self.error = error if isinstance(error, ProtocolError) else OutOfMemory()
+
+    def _read_window(self, data: bytes | bytearray | memoryview, ready: list[Request]) -> None:
+        """Reads a window; once more, where the memory for it was missing, from where it began.
+
+        Raises:
+            MemoryError: There is none for that either.
+        """
+        count = len(ready)
+        began = self._state() if self._missing or self._line else None
+        if self._missing and not HEADROOM.has(_TAKEN * len(data), READING):
+            self._give_up()
+            began = self._state()
+        try:
+            self._read(bytes(data), ready)
+        except MemoryError:
+            HEADROOM.relieve()
+            del ready[count:]
+            if began is None:
+                self._forget()
+            else:
+                self._restore(began)
+                if self._missing:
+                    self._give_up()
+            self._read(bytes(data), ready)
+
+    def _state(self) -> tuple[object, ...]:
+        """Returns all that reading changes; see `_restore`."""
+        line, part = bytes(self._line), bytes(self._part)
+        arguments = (self._arguments, len(self._arguments), self._missing, self._announced)
+        bulk = (self._part_missing, self._large, self._rest, self._unread, self._skipping)
+        return (*arguments, line, part, *bulk)
+
+    def _restore(self, state: tuple[Any, ...]) -> None:
+        """Stands where it stood before."""
+        self._arguments, count, self._missing, self._announced, line, part, *bulk = state
+        del self._arguments[count:]
+        self._line, self._part = bytearray(line), bytearray(part)
+        self._part_missing, self._large, rest, self._unread, self._skipping = bulk
+        self._expect(rest)
 
     def _read(self, window: bytes, ready: list[Request]) -> None:
         """Reads a window with the reader that suits it."""
@@ -434,7 +486,11 @@ class RequestParser:
         """Keeps nothing of this request, of which more may come."""
         self._unread = True
         self._arguments = []
-        self._large = self._rest = _NOTHING
+        self._skipping += self._part_missing + len(self._rest)
+        self._part_missing = 0
+        self._part = bytearray()
+        self._large = _NOTHING
+        self._expect(_NOTHING)
 
     def _skip(self, window: bytes, start: int, ready: list[Request]) -> int:
         """Reads on in a bulk that is not kept."""
@@ -464,12 +520,13 @@ class RequestParser:
             try:
                 self._large = _allocate(size + 2)
             except MemoryError:
+                HEADROOM.relieve()
                 self._give_up()
                 self._skipping = size + 2
                 return start
             piece = window[start:]
             self._large[: len(piece)] = piece
-            self._rest = self._large[len(piece) :]
+            self._expect(self._large[len(piece) :])
             return len(window)
         end = start + size + 2
         if end <= len(window):
@@ -495,8 +552,10 @@ def _allocate(size: int) -> memoryview:
     """Returns memory that was not written to, and so takes none until it is.
 
     Raises:
-        MemoryError: So much cannot be had.
+        MemoryError: So much cannot be had, or too little would be left.
     """
+    if not HEADROOM.has(size, READING):
+        raise MemoryError
     return np.empty(size, np.uint8).data
 
 

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from tensorkeep.commands.errors import CommandError, Refused
 from tensorkeep.commands.reply import Error, Several
+from tensorkeep.headroom import HEADROOM
 from tensorkeep_server.allowed import check_allowed, has_to_authenticate
 from tensorkeep_server.calls import call
 from tensorkeep_server.client_limits import excess
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 
     from tensorkeep.commands.args import Request
     from tensorkeep.commands.command import Command
-    from tensorkeep.commands.reply import Reply
+    from tensorkeep.commands.reply import Blob, Reply
     from tensorkeep.store import LocalKeys
     from tensorkeep_server.portions import Piece
     from tensorkeep_server.state import Server
@@ -554,7 +555,11 @@ class Connection(asyncio.BufferedProtocol):
         except Exception as error:  # noqa: BLE001 - a bug of ours: no half reply may go out
             pieces.clear()
             encode(error_reply(error), client.version, pieces)
-        self._out += pieces
+        try:
+            self._out += pieces
+        except MemoryError:
+            HEADROOM.relieve()
+            self._out += pieces
         if is_long(pieces) or len(self._out) > _MANY_PIECES:
             self._flush()
 
@@ -589,7 +594,7 @@ class Connection(asyncio.BufferedProtocol):
         if not out:
             return
         try:
-            buffers = take(out)
+            buffers = _taken(out)
         except Exception as error:  # noqa: BLE001 - logged; what was sent cannot be completed
             self.fail(error)
             return
@@ -659,6 +664,18 @@ class Connection(asyncio.BufferedProtocol):
 
 def _is_elsewhere(peer: object) -> bool:
     return isinstance(peer, tuple) and is_elsewhere(peer[0])
+
+
+def _taken(out: list[Piece]) -> list[Blob]:
+    """Takes what is to be sent next; once more, where the memory for it was missing."""
+    whole = not any(isinstance(piece, Generator) for piece in out)
+    try:
+        return take(out)
+    except MemoryError:
+        HEADROOM.relieve()
+        if not whole:  # what has been made of a reply in portions cannot be made again
+            raise
+        return take(out)
 
 
 def _address(peer: object, local: object) -> str:

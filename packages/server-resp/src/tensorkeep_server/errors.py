@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tensorkeep import errors as core
 from tensorkeep.commands.errors import WRONG_TYPE, CommandError
 from tensorkeep.commands.reply import Error
+from tensorkeep.headroom import HEADROOM
 from tensorkeep.model import Model, Script
 from tensorkeep.tensor import Tensor
 
@@ -80,6 +81,7 @@ _LINES: Final[tuple[tuple[type[Exception], Callable[[Any], str]], ...]] = (
     (core.EngineClosed, lambda _: "ERR the server is shutting down"),
     (core.InternalError, lambda _: INTERNAL),
     (MemoryError, lambda _: NO_MEMORY),
+    (core.OutOfMemory, lambda _: NO_MEMORY),
     # The words of the framework, or of a command that a script asked for, as they are.
     (core.ModelRejected, str),
     (core.RunFailed, str),
@@ -100,6 +102,8 @@ def error_reply(error: Exception) -> Error:
     What is not in the table is a bug: it is logged with its traceback, and the client learns
     nothing about our insides.
     """
+    if isinstance(error, MemoryError):
+        HEADROOM.relieve()
     for kind, line in _LINES:
         if isinstance(error, kind):
             # Whoever raised it may keep it, and with it the frames that it came through.

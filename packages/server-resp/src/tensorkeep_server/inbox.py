@@ -10,6 +10,7 @@ from collections import deque
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
+from tensorkeep.headroom import HEADROOM, READING
 from tensorkeep_server.client_memory import size_of
 from tensorkeep_server.codec import RequestParser
 
@@ -127,13 +128,21 @@ class Inbox:
         ):
             self.requests.extend(self.parser.feed(self._shared[:count]))
         else:
-            self.ahead += self._shared[:count]
+            self._keep(self._shared[:count])
             if self._one_by_one and served:
                 self.parse(lambda: True)
         if served:
             return not self.ahead
         self.backlog += count
-        return self.backlog <= self._limit
+        return self.backlog <= self._limit and HEADROOM.has(count, READING)
+
+    def _keep(self, data: memoryview) -> None:
+        """Keeps bytes that are not parsed yet: to lose some would be to lose the connection."""
+        try:
+            self.ahead += data
+        except MemoryError:
+            HEADROOM.relieve()
+            self.ahead += data
 
     def parse(self, may_go_on: Callable[[], bool]) -> bool:
         """Parses what was received until there is a request; returns whether there is.
@@ -149,12 +158,20 @@ class Inbox:
                 requests.extend(found)
             else:
                 size = len(self._shared)
-                portion = ahead[: size if _is_sparse(ahead) else PORTION]
+                portion = self._portion(size if _is_sparse(ahead) else PORTION)
                 del ahead[: len(portion)]
                 requests.extend(self.parser.feed(portion))
             if self.parser.error is not None:
                 ahead.clear()
         return bool(requests)
+
+    def _portion(self, size: int) -> bytearray:
+        """Returns the first bytes of what was received and not parsed."""
+        try:
+            return self.ahead[:size]
+        except MemoryError:
+            HEADROOM.relieve()
+            return self.ahead[:size]
 
     def has_place(self) -> bool:
         """Returns whether more may be received, although nothing is done just now."""

@@ -14,6 +14,7 @@ from tensorkeep.commands.reply import RESP2, Error, Simple
 from tensorkeep_server.client_memory import size_of
 from tensorkeep_server.codec import Unread
 from tensorkeep_server.errors import NO_MEMORY
+from tensorkeep_server.room import check_room
 
 if TYPE_CHECKING:
     from tensorkeep.commands.args import Args, Request
@@ -62,6 +63,7 @@ def queue(client: Client, transaction: Transaction, command: Command, args: Args
     """
     if NO_MULTI in command.flags:
         raise Refused("ERR Command not allowed inside a transaction")
+    check_room(command, args)
     if not transaction.failed and not client.watch.changed:
         transaction.queue.append((command, args))
         transaction.size += size_of(args.items)

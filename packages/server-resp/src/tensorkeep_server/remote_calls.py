@@ -18,6 +18,7 @@ from tensorkeep_server.encoding import encode
 from tensorkeep_server.errors import error_reply
 from tensorkeep_server.later import Later
 from tensorkeep_server.portions import take
+from tensorkeep_server.room import check_room
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,6 +76,7 @@ class _RemoteCall:
         reply: Reply | Later
         try:
             values = read()
+            check_room(self._command, self._args)
             self._client.keys = cast("LocalKeys", values)
             reply = self._command.handle(self._client, self._command.parse(self._args))
         except Exception as error:  # noqa: BLE001 - the table names it, or logs it

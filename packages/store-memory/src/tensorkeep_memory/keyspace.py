@@ -388,13 +388,14 @@ class Keyspace:
         Returns:
             Whether it was there and had not expired.
         """
-        entry = self._entries.pop(key, None)
+        entry = self._entries.get(key)
         if entry is None:
             return False
+        self._index.remove(key)  # first: it may lack memory, and nothing else here does
+        del self._entries[key]
         self._usage.values -= entry.size + len(key) + KEY_BYTES
         if self.watches:
             self._tell_watches(key)
-        self._index.remove(key)
         there = True
         if entry.expires_at is not None:
             self._volatile -= 1
@@ -412,16 +413,11 @@ class Keyspace:
         """
         if self.watches or self.listener is not None or self._volatile:
             return sum(map(self.delete, keys))
-        pop = self._entries.pop
-        gone = []
-        taken = 0
-        for key in keys:
-            entry = pop(key, None)
-            if entry is not None:
-                gone.append(key)
-                taken += entry.size + len(key) + KEY_BYTES
-        self._usage.values -= taken
-        self._index.remove_many(gone)
+        entries = self._entries
+        gone = [key for key in dict.fromkeys(keys) if key in entries]
+        self._index.remove_many(gone)  # first: it may lack memory, and nothing behind it does
+        for key in gone:
+            self._usage.values -= entries.pop(key).size + len(key) + KEY_BYTES
         return len(gone)
 
     def rename(self, source: bytes, target: bytes) -> None:

@@ -68,19 +68,28 @@ class ScanIndex:
 
     def remove(self, name: bytes) -> None:
         """Takes note that a name is not there any more."""
+        self._note_gone((name,))
         gone = self._gone
-        gone.add(name)
         self._spent += _ROOM + len(name)
         if self._spent > _ROOM * (len(self._names) - len(gone) + _FEW):
             self._tidy()
 
     def remove_many(self, names: Sequence[bytes]) -> None:
         """Takes note that several names are not there any more, each once."""
+        self._note_gone(names)
         gone = self._gone
-        gone.update(names)
         self._spent += _ROOM * len(names) + sum(map(len, names))
         if self._spent > _ROOM * (len(self._names) - len(gone) + _FEW):
             self._tidy()
+
+    def _note_gone(self, names: Sequence[bytes]) -> None:
+        """Notes that names are gone; something must be removable even where memory is short."""
+        try:
+            self._gone.update(names)
+        except MemoryError:
+            self._gone.difference_update(names)
+            self._tidy_in_place()
+            self._gone.update(names)
 
     def clear(self) -> None:
         """Takes note that no name is there any more."""
@@ -153,12 +162,33 @@ class ScanIndex:
         if len(gone) == len(names):
             self.clear()
             return
-        numbers.extend(range(len(numbers) + self._shift, len(names) + self._shift))
-        live = [name not in gone for name in names]
+        try:
+            numbers.extend(range(len(numbers) + self._shift, len(names) + self._shift))
+            live = [name not in gone for name in names]
+            kept_numbers = array("Q", compress(numbers, live))
+            kept_names = [*compress(names, live)]
+        except MemoryError:
+            self._tidy_in_place()
+            return
         self._shift += len(gone)  # so many fewer places will be before the next one
-        self._numbers = array("Q", compress(numbers, live))
-        self._names = [*compress(names, live)]
+        self._numbers, self._names = kept_numbers, kept_names
         self._gone = set()
+        self._spent = 0
+
+    def _tidy_in_place(self) -> None:
+        """Gives up the places of removed names with no memory to do it in.
+
+        The others get new numbers: a scan that goes on may find some of them twice or not at all.
+        """
+        names, gone, kept = self._names, self._gone, 0
+        for name in names:
+            if name not in gone:
+                names[kept] = name
+                kept += 1
+        del names[kept:]
+        self._shift += len(gone)
+        del self._numbers[:]
+        gone.clear()
         self._spent = 0
 
     def validate(self, names: Iterable[bytes]) -> None:

@@ -7,23 +7,19 @@ the worker shares with the process that it was forked from does not count.
 
 from __future__ import annotations
 
-import os
 import re
 import resource
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+from tensorkeep.system_limits import cgroup_folders, limits_of_folders, machine_memory
 
 SETTING: Final = "--worker-memory"
 
 _MEGABYTE: Final = 1_000_000
 _MOST_FILES: Final = 1024  # open at once
 _KILLED_FIRST: Final = "1000"
-_CGROUPS: Final = Path("/sys/fs/cgroup")
-_LIMITS: Final = ("memory.max", "memory.limit_in_bytes")  # of version 2 and 1
 
 # What frameworks, C++ and Python say when there is no memory. Not "memory" alone, of which other
 # errors speak as well.
@@ -108,31 +104,7 @@ def default_limit() -> int:
 
     That is the machine's memory, or what its cgroup or one around it may take.
     """
-    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    machine = machine_memory()
     own = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
-    return min([machine, *_limits(cgroup_folders(own))]) // 2
-
-
-def cgroup_folders(lines: Iterable[str], root: Path = _CGROUPS) -> Iterator[Path]:
-    """Gives the folders that may tell how much memory a process may take, and those around them.
-
-    Args:
-        lines: What `/proc/self/cgroup` says.
-        root: Where cgroups are mounted.
-    """
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if controllers and "memory" not in controllers.split(","):
-            continue
-        top = root / "memory" if controllers else root
-        own = top / path.strip().lstrip("/")
-        yield from (own, *(each for each in own.parents if each.is_relative_to(top)))
-
-
-def _limits(folders: Iterable[Path]) -> Iterator[int]:
-    for folder in folders:
-        for name in _LIMITS:
-            with suppress(OSError):
-                text = (folder / name).read_text(encoding="ascii").strip()
-                if text.isdecimal():  # otherwise "max"
-                    yield int(text)
+    found = limits_of_folders(cgroup_folders(own), machine)
+    return min([machine, *(limit.most for limit in found)]) // 2
