@@ -27,10 +27,16 @@ _COUNTED: Final = {
 }
 
 
-def execute(request: Request) -> Iterator[tuple[Argument, int]]:
-    """Of AI.MODELEXECUTE and AI.SCRIPTEXECUTE: the model or script, and the counted names."""
-    yield request[1], TO_READ
+def model_execute(request: Request) -> Iterator[tuple[Argument, int]]:
+    """Of AI.MODELEXECUTE: the model, and the counted names."""
+    yield from _read(wanted.record(request))
     yield from _counted(request, 2)
+
+
+def script_execute(request: Request) -> Iterator[tuple[Argument, int]]:
+    """Of AI.SCRIPTEXECUTE: the script, and the counted names behind the function."""
+    yield from _read(wanted.record(request))
+    yield from _counted(request, 3)
 
 
 def model_run(request: Request) -> Iterator[tuple[Argument, int]]:
@@ -53,14 +59,13 @@ def script_run(request: Request) -> Iterator[tuple[Argument, int]]:
 def dag(request: Request) -> Iterator[tuple[Argument, int]]:
     """Of a DAG: the tensors of LOAD and PERSIST, models and scripts, and the keys of scripts."""
     yield from _read(wanted.dag(request))
-    operations = False
-    for at, word in enumerate(request):
-        if word[:2] == SEPARATOR:
-            operations = True
-        elif not operations and keyword(word) == b"PERSIST":
-            for name in wanted.counted(request, at):
+    lists, begin = wanted.lists_of_dag(request)
+    for word, names in lists:
+        if word == b"PERSIST":
+            for name in names:
                 yield name, TO_CHANGE
-        elif operations and keyword(word) == b"KEYS":
+    for at in range(begin, len(request)):
+        if keyword(request[at]) == b"KEYS":
             for name in wanted.counted(request, at):
                 yield name, TO_READ | TO_CHANGE
 
@@ -69,7 +74,7 @@ def commands_in_dag(request: Request) -> Iterator[Argument]:
     """Of a DAG: the names of the commands that it does."""
     for at in range(2, len(request)):
         if request[at - 1][:2] == SEPARATOR:
-            yield request[at]
+            yield keyword(request[at])
 
 
 def _read(values: Sequence[Wanted]) -> Iterator[tuple[Argument, int]]:
@@ -82,12 +87,11 @@ def _counted(request: Request, at: int) -> Iterator[tuple[Argument, int]]:
     while at + 1 < len(request):
         word = keyword(request[at])
         at += 1
-        if word in _COUNTED:
-            count = parse_integer(request[at]) or 0
+        count = parse_integer(request[at]) if word in _COUNTED else None
+        if count is not None and count > 0:
             at += 1
             access = _COUNTED[word]
-            if count > 0:
-                if access is not None:
-                    for name in request[at : at + count]:
-                        yield name, access
-                at += count
+            if access is not None:
+                for name in request[at : at + count]:
+                    yield name, access
+            at += count

@@ -329,7 +329,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         flags=(WRITE, DENYOOM, MODULE, MOVABLE),
         categories=("run",),
         keys=keys_of_model_execute,
-        access=access.execute,
+        access=access.model_execute,
         shown_keys=(4, 4, 1),
         syntax=(
             f"key INPUTS count input ... OUTPUTS count output ... [TIMEOUT ms] {SYNTAX_OF_STORING}"

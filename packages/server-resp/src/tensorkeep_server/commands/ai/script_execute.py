@@ -308,7 +308,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         flags=(WRITE, DENYOOM, MODULE, MOVABLE),
         categories=("run",),
         keys=keys_of_script_execute,
-        access=access.execute,
+        access=access.script_execute,
         shown_keys=(5, 5, 1),
         syntax=(
             "key function [KEYS count key ...] [INPUTS count input ...] [ARGS count arg ...]"

@@ -68,19 +68,35 @@ def script_run(request: Request) -> Sequence[Wanted]:
 
 def dag(request: Request) -> Sequence[Wanted]:
     """Of a DAG: the tensors of LOAD, and the models and scripts of its operations."""
-    wanted: list[Wanted] = []
-    operations = False
-    for at in range(1, len(request)):
-        word = request[at]
-        if word[:2] == SEPARATOR:
-            operations = True
-        elif not operations and keyword(word) == b"LOAD":
-            wanted += _all(Tensor, counted(request, at))
-        elif operations and request[at - 1][:2] == SEPARATOR:
-            kind = _RUNS_IN_DAGS.get(keyword(word))
+    lists, begin = lists_of_dag(request)
+    wanted = [each for word, names in lists if word == b"LOAD" for each in _all(Tensor, names)]
+    for at in range(begin + 1, len(request)):
+        if request[at - 1][:2] == SEPARATOR:
+            kind = _RUNS_IN_DAGS.get(keyword(request[at]))
             if kind is not None:
                 wanted += _all(kind, request[at + 1 : at + 2])
     return wanted
+
+
+def lists_of_dag(request: Request) -> tuple[list[tuple[bytes, Sequence[Argument]]], int]:
+    """Returns the lists of LOAD and PERSIST, each with its word, and where the operations begin.
+
+    Like the parser it takes what follows ROUTING or a count as it is, whatever it is called.
+    """
+    lists: list[tuple[bytes, Sequence[Argument]]] = []
+    at = 1
+    while at < len(request) and request[at][:2] != SEPARATOR:
+        word = keyword(request[at])
+        if word in {b"LOAD", b"PERSIST"}:
+            names = counted(request, at)
+            at += 1 + len(names)
+            if any(name[:3] == b"|>\0" for name in names):
+                names = [*names, SEPARATOR]  # which it may be taken for
+            lists.append((word, names))
+        elif word in {b"ROUTING", b"TIMEOUT"}:
+            at += 1
+        at += 1
+    return lists, at
 
 
 def counted(request: Request, at: int) -> Sequence[Argument]:
