@@ -413,3 +413,78 @@ def test_a_tensor_that_is_no_string_of_the_engine_is_refused():
     values.set(b"k", huge)
     with pytest.raises(StoreError, match="536870976 bytes, and the engine takes 536870912"):
         encode_writes(values.changes)
+
+
+# --------------------------------------------------------------------------- rights
+LIFETIMES = {
+    "pexpire": Lifetime(b"PX", 10_000),
+    "pexpireat": Lifetime(b"PXAT", 9_000_000_000_000),
+    "pttl": Lifetime(b"KEEPTTL", 0),
+}
+
+
+@pytest.mark.parametrize("command", ["set", "rename", "persist", "pexpire", "pexpireat", "pttl"])
+def test_who_lacks_a_command_changes_none_of_several_keys(running, engine, command):
+    engine.do(*("ACL", "SETUSER", "lacking", "reset", "on", ">pw", "+@all", f"-{command}", "~*"))
+    if command == "pttl":
+        if engine.do("COMMAND", "INFO", "PEXPIRETIME") != [None]:
+            engine.do("ACL", "SETUSER", "lacking", "-pexpiretime")
+        engine.do("SET", "large", "", "EX", "1000")
+
+    def change(values):
+        values.set(b"small", SMALL)
+        values.set_for(b"large", LARGE, LIFETIMES.get(command))
+
+    user = Engine(running.path)
+    user.do("AUTH", "lacking", "pw")
+    before = engine.do("DUMP", "large")
+    with pytest.raises(StoreError, match=r"^NOPERM"):
+        write(user, change)
+
+    assert engine.do("EXISTS", "small") == 0
+    assert engine.do("DUMP", "large") == before
+    assert not [key for key in engine.do("KEYS", "*") if b":tensorkeep:" in key]
+    user.close()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [SMALL, LARGE, MODEL, SMALL_SCRIPT, LARGE_SCRIPT],
+    ids=["small", "large", "model", "small script", "large script"],
+)
+def test_all_kinds_are_the_same_without_a_key_beside_theirs(engine, value):
+    engine.do("SET", "k", "", "EX", "1000")
+    writing = write(engine, lambda values: values.set(b"k", value), beside=False)
+
+    assert len(writing.requests) == 1
+    assert engine.do("TTL", "k") == -1
+    direct = engine.do("GET" if isinstance(value, Tensor) else "HGETALL", "k")
+    store(engine, (b"other", value))
+    usual = engine.do("GET" if isinstance(value, Tensor) else "HGETALL", "other")
+    assert without_id(direct) == without_id(usual)
+
+
+def without_id(found):
+    """Returns a hash without what each storing has of its own."""
+    if not isinstance(found, list):
+        return found
+    pairs = dict(zip(found[::2], found[1::2], strict=True))
+    return {name: value for name, value in pairs.items() if name != b"id"}
+
+
+def test_a_model_larger_than_one_command_takes_waits_all_the_same(monkeypatch):
+    monkeypatch.setattr("tensorkeep_valkey.writes._MOST_AT_ONCE", 1000)
+    values = StoredValues()
+    values.set(b"k", LARGE)
+
+    assert encode_writes(values.changes, beside=False).beside
+
+
+def test_a_full_engine_takes_no_model_that_the_script_is_given(running, engine):
+    engine.do("CONFIG", "SET", "maxmemory", "1")
+    try:
+        with pytest.raises(StoreError, match=r"^OOM "):
+            write(engine, lambda values: values.set(b"k", LARGE_SCRIPT), beside=False)
+    finally:
+        engine.do("CONFIG", "SET", "maxmemory", "0")
+    assert engine.do("EXISTS", "k") == 0

@@ -21,7 +21,7 @@ from tensorkeep_valkey.reads import (
 from tensorkeep_valkey.record_layout import StoredRecord
 from tensorkeep_valkey.session import RelaySession, raising
 from tensorkeep_valkey.values import DROPPED, StoredValues
-from tensorkeep_valkey.writes import decode_writes, encode_writes, knows_no_script
+from tensorkeep_valkey.writes import decode_writes, encode_writes, is_refused, knows_no_script
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -59,6 +59,7 @@ class StoreSession(RelaySession):
     ) -> None:
         super().__init__(upstream, shared, downstream, database)
         self._known = known
+        self._beside = True  # the user may store under keys beside others, as far as is known
 
     # ------------------------------------------------------------------ reading
     def values(self) -> Values:
@@ -149,15 +150,30 @@ class StoreSession(RelaySession):
         if not changes:
             done(_nothing)
             return
+        self._write(self.database, cast("StoredValues", values), done, beside=self._beside)
+
+    def _write(
+        self,
+        database: int,
+        values: StoredValues,
+        done: Callable[[Result[None]], None],
+        *,
+        beside: bool,
+    ) -> None:
+        """Makes changes; once more without keys beside theirs, if the user may not have such."""
         try:
-            writing = encode_writes(changes)
+            writing = encode_writes(values.changes, beside=beside)
         except StoreError as error:
             done(raising(error))
             return
-        database, connection = self.database, self.share()
+        connection = self.share()
 
         def finish(replies: list[Reply]) -> None:
-            result = self._written(database, cast("StoredValues", values), writing, replies)
+            if beside and not self._closed and is_refused(writing, replies):
+                self._beside = False
+                self._write(database, values, done, beside=False)
+                return
+            result = self._written(database, values, writing, replies)
             if not self._closed:
                 done(result)
 
@@ -196,7 +212,7 @@ class StoreSession(RelaySession):
         writing: Writing | None = None
         if values.changes:
             try:
-                writing = encode_writes(values.changes, whole_script=True)
+                writing = encode_writes(values.changes, whole_script=True, beside=False)
             except StoreError as error:
                 refused = raising(error)
                 self.spoil(lambda: done(refused))

@@ -2,8 +2,8 @@
 
 A script looks at all keys and then changes them. What is large would be copied by it, which takes
 the engine several times as long as without: it is first stored under a key beside its own, which
-expires soon, and the script renames that. Models and scripts always are: within a script that has
-changed something, the engine no longer looks whether it has memory left.
+expires soon, and the script renames that. Models and scripts always are: they may be larger than
+one command may be. For who has no right to such a key, the script is given all.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ _LARGE: Final = 16 * 1024
 
 _WAITS: Final = b"60000"  # milliseconds that a value may wait to be renamed
 _MOST: Final = 512 * 2**20  # bytes of a string of the engine, by its default
+_MOST_AT_ONCE: Final = 256 * 2**20  # bytes; the engine takes 1 GiB, and copies them for its script
 _PRESENCE: Final = {None: b"", True: b"XX", False: b"NX"}
 _LETTERS: Final[dict[type, bytes]] = {Tensor: b"T", Model: b"M", Script: b"S"}
 
@@ -48,11 +49,13 @@ class Writing(NamedTuple):
         requests: What is sent, in one go; the last is the script.
         keys: The keys that are changed, with what was expected there.
         stored: The models and scripts that are stored, by key, with their ids.
+        beside: Whether anything waits beside its key.
     """
 
     requests: list[Sequence[Argument]]
     keys: list[tuple[bytes, type | None]]
     stored: Mapping[bytes, tuple[bytes, Runnable]]
+    beside: bool
 
     @property
     def whole_script(self) -> list[Sequence[Argument]]:
@@ -61,7 +64,11 @@ class Writing(NamedTuple):
 
 
 def encode_writes(
-    changes: Mapping[bytes, Change], *, whole_script: bool = False, large: int = _LARGE
+    changes: Mapping[bytes, Change],
+    *,
+    whole_script: bool = False,
+    beside: bool = True,
+    large: int = _LARGE,
 ) -> Writing:
     """Returns what makes changes.
 
@@ -69,6 +76,8 @@ def encode_writes(
         changes: At least one.
         whole_script: Whether the script itself is sent, not its name: in a transaction nobody can
             come back to an engine that does not know it.
+        beside: Whether what is large may wait under keys of its own; otherwise the script is given
+            it, if it is not more than the engine takes with one command.
         large: Bytes of a tensor from which on it waits under a key of its own.
 
     Raises:
@@ -78,6 +87,7 @@ def encode_writes(
     requests: list[Sequence[Argument]] = []
     words: list[Argument] = [b"%d" % len(changes)]
     stored: dict[bytes, tuple[bytes, Runnable]] = {}
+    beside = beside or sum(_size(change) for change in changes.values()) > _MOST_AT_ONCE
     for key, change in changes.items():
         words += (
             b"*" if change.expected is None else _LETTERS[change.expected],
@@ -92,10 +102,12 @@ def encode_writes(
             expiry = change.lifetime.word, b"%d" % change.lifetime.milliseconds
         place = len(changes) + len(waiting) + 1
         if isinstance(value, Tensor):
-            if value.nbytes < large:
+            if value.nbytes < large or not beside:
+                _check_size(value)
                 words += (b"SET", *expiry, b"1", encode_tensor(value))
                 continue
-            whole = _string(value)
+            _check_size(value)
+            whole = encode_tensor(value)
             waiting.append(_beside(key))
             requests.append([b"SET", waiting[-1], whole, b"PX", _WAITS])
             words += (b"TAKE", *expiry, b"2", b"%d" % place, b"%d" % len(whole))
@@ -103,12 +115,17 @@ def encode_writes(
         runnable = cast("Runnable", value)
         identity = secrets.token_hex(16).encode()
         stored[key] = identity, runnable
-        waiting.append(_beside(key))
         fields = encode_fields(runnable, identity)
+        pieces = pieces_of(runnable.blob) if isinstance(runnable, Model) else ()
+        if not beside:
+            numbered = ((b"blob:%d" % number, piece) for number, piece in enumerate(pieces))
+            filled = [word for pair in (*fields.items(), *numbered) for word in pair]
+            words += (b"FILL", b"", b"", b"%d" % len(filled), *filled)
+            continue
+        waiting.append(_beside(key))
         mark = fields.pop(MARK)  # by which the hash is one of ours, is added at last
         requests.append([b"HSET", waiting[-1], *(word for pair in fields.items() for word in pair)])
         requests.append([b"PEXPIRE", waiting[-1], _WAITS])
-        pieces = pieces_of(runnable.blob) if isinstance(runnable, Model) else ()
         for number, piece in enumerate(pieces):
             requests.append([b"HSET", waiting[-1], b"blob:%d" % number, piece])
             requests.append([b"PEXPIRE", waiting[-1], _WAITS])
@@ -118,7 +135,13 @@ def encode_writes(
     key_count = b"%d" % (len(changes) + len(waiting))
     requests.append([*begin, key_count, *changes, *waiting, *words])
     keys = [(key, change.expected) for key, change in changes.items()]
-    return Writing(requests, keys, stored)
+    return Writing(requests, keys, stored, bool(waiting))
+
+
+def is_refused(writing: Writing, replies: Sequence[Any]) -> bool:
+    """Returns whether nothing was changed by who lacks a right that all but the script need."""
+    errors = [reply for reply in replies if isinstance(reply, StoreError)]
+    return writing.beside and bool(errors) and plain(errors[0]).line.startswith("NOPERM")
 
 
 def knows_no_script(replies: Sequence[Any]) -> bool:
@@ -157,13 +180,20 @@ def decode_writes(keys: Sequence[tuple[bytes, type | None]], replies: Sequence[A
     raise StoreError("ERR the engine has lost the value before it was in place: store it again")
 
 
-def _string(tensor: Tensor) -> bytes:
+def _check_size(tensor: Tensor) -> None:
     size = len(header_of(tensor)) + tensor.nbytes
     if size > _MOST:
         raise StoreError(
             f"ERR the tensor would be a string of {size} bytes, and the engine takes {_MOST}"
         )
-    return encode_tensor(tensor)
+
+
+def _size(change: Change) -> int:
+    """Returns about how many bytes are stored."""
+    value = change.value
+    if isinstance(value, Tensor):
+        return value.nbytes
+    return len(value.blob) if isinstance(value, Model) else 0
 
 
 def _beside(key: bytes) -> bytes:
