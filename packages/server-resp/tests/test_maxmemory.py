@@ -1,7 +1,9 @@
 """What happens when the memory that may be taken is full."""
 
 import json
+import socket
 import time
+from contextlib import ExitStack
 
 import pytest
 
@@ -264,6 +266,41 @@ def test_half_a_request_counts_and_is_given_back_with_its_client(wire, argument)
         assert eventually(lambda: used(wire) > before + 0.9 * len(argument))
         assert used(wire) < before + 1.1 * len(argument) + 20_000
     assert eventually(lambda: used(wire) < before + 20_000)
+
+
+LARGE = bytes(8_000_000)
+
+
+@pytest.fixture
+def readers(wire):
+    """Lets clients ask for a tensor that they do not read, beyond what their sockets hold."""
+    with ExitStack() as stack:
+
+        def ask(key, count):
+            for _ in range(count):
+                other = stack.enter_context(Wire(wire.socket.getpeername()[1]))
+                other.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+                other.send("AI.TENSORGET", key, "BLOB")
+            time.sleep(0.3)
+
+        yield ask
+
+
+def test_a_value_that_clients_do_not_read_counts_once(wire, readers):
+    wire.ask("AI.TENSORSET", "t", "UINT8", len(LARGE), "BLOB", LARGE)
+    before = used(wire)
+    readers("t", 5)
+    assert used(wire) < before + 200_000
+    limit(wire, 1_000_000)
+    assert wire.ask("SET", "k", "v") == b"+OK\r\n"
+
+
+def test_a_value_that_is_gone_counts_while_a_client_reads_it(wire, readers):
+    before = used(wire)
+    wire.ask("AI.TENSORSET", "t", "UINT8", len(LARGE), "BLOB", LARGE)
+    readers("t", 3)
+    wire.ask("DEL", "t")
+    assert before + len(LARGE) < used(wire) < before + len(LARGE) + 200_000
 
 
 def test_a_transaction_counts_while_it_waits(wire, connect):

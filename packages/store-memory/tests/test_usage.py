@@ -2,11 +2,13 @@
 
 from random import Random
 
+import numpy as np
 import pytest
 
 from tensorkeep.eviction import Usage
 from tensorkeep.tensor import DType, Tensor
 from tensorkeep_memory.keyspace import KEY_BYTES, Keyspace
+from tensorkeep_memory.large_values import LargeValues
 from tensorkeep_memory.values.containers import Hash, Set
 from tensorkeep_memory.values.kinds import SIZES, memory_of
 from tensorkeep_memory.values.sequence import List
@@ -107,6 +109,29 @@ def test_whatever_is_done_the_count_is_what_all_keys_take(two, usage, now, seed)
     for keys in two:
         keys.clear()
     assert usage.values == 0
+
+
+def test_the_memory_of_large_values_is_known_while_they_are_stored():
+    large = LargeValues()
+    keys = Keyspace(lambda: 0.0, SIZES, Usage(), large)
+    received = np.zeros(200_000, np.uint8).data[:-2].toreadonly()
+    array = np.ones((100, 1000), np.float32)
+    keys.set(b"received", Tensor.from_blob(DType.UINT8, (len(received),), received))
+    keys.set(b"made", Tensor.from_numpy(array[10:]))
+    keys.replace(b"text", received[:100_000])
+    made = keys.get(b"made").blob
+    other = np.zeros(200_000, np.uint8).data
+    assert large.holds(received[5:])
+    assert large.holds(made)
+    assert not large.holds(other)
+    keys.delete(b"received")
+    assert large.holds(received)  # it is the text's as well
+    keys.set(b"text", b"")
+    assert not large.holds(received)
+    keys.rename(b"made", b"moved")
+    assert large.holds(made)
+    keys.release()
+    assert not large.holds(made)
 
 
 def test_a_key_alone_takes_what_is_counted_for_it(two, usage):

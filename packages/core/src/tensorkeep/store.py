@@ -219,6 +219,9 @@ class LocalStore(Protocol):
     def memory_of(self, key: bytes, value: object) -> int:
         """Returns about how many bytes a key and its value take, the value's data included."""
 
+    def holds(self, buffer: Blob) -> bool:
+        """Returns whether the memory of a large buffer is that of a stored value."""
+
     def evict_by(self, eviction: Eviction) -> None:
         """Says how keys are chosen that are given up; at first none is."""
 

@@ -312,6 +312,11 @@ class Tensor:
         array = self._array
         return array.nbytes if self._blob is None and array is not None else len(self.blob)
 
+    @property
+    def owner(self) -> object:
+        """What owns the memory of the elements, see `owner_of`."""
+        return owner_of(self._array if self._blob is None else self._blob)
+
     def memory(self) -> int:
         """Returns how many bytes of memory it takes, the objects that hold its elements included.
 
@@ -380,6 +385,17 @@ def element_count(shape: Sequence[int], itemsize: int = 8) -> int:
         msg = f"shape {list(shape)} is too large to be addressed"
         raise InvalidShape(msg)
     return count
+
+
+def owner_of(buffer: object) -> object:
+    """Returns what owns the memory of a buffer, however many views there are between."""
+    while True:
+        if type(buffer) is memoryview:
+            buffer = buffer.obj
+        elif isinstance(buffer, np.ndarray) and buffer.base is not None:
+            buffer = buffer.base
+        else:
+            return buffer
 
 
 def _as_bytes(view: memoryview) -> memoryview:

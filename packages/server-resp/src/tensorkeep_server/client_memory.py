@@ -33,6 +33,8 @@ class Held(NamedTuple):
         unread: Of replies and messages that the client has not read. Of a tensor that is sent as
             it lies, no copy was made; its bytes count all the same, since it lives until then.
         pieces: How many buffers those are, at most.
+        kept: Of buffers that are sent as they lie: what the client has read of them. They live
+            until it has read everything.
     """
 
     unparsed: int = 0
@@ -41,6 +43,7 @@ class Held(NamedTuple):
     queued: int = 0
     unread: int = 0
     pieces: int = 0
+    kept: int = 0
 
     @property
     def query(self) -> int:
@@ -50,7 +53,7 @@ class Held(NamedTuple):
     @property
     def total(self) -> int:
         """Of everything, what the connection itself takes included."""
-        return CONNECTION + self.query + self.unread
+        return CONNECTION + self.query + self.unread + self.kept
 
 
 def size_of(arguments: Sequence[Argument]) -> int:

@@ -251,6 +251,7 @@ class Connection(asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         """Goes on serving."""
         self._writable = True
+        self.client.lent.clear()
         self._arrears.end()
         try:
             self._join_turn()
@@ -271,6 +272,7 @@ class Connection(asyncio.BufferedProtocol):
             0 if transaction is None else transaction.size,
             sent + waiting,
             len(out) + bool(sent),
+            max(sum(map(len, self.client.lent)) - sent, 0),
         )
 
     def _note_part(self, count: int) -> None:
@@ -603,6 +605,8 @@ class Connection(asyncio.BufferedProtocol):
             self._pushed = 0
         for buffer in buffers:
             self._transport.write(buffer)
+            if type(buffer) is memoryview and not self._writable:
+                self.client.lent.append(buffer)
 
     def _let_go(self) -> None:
         """Forgets what was to be sent."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from tensorkeep.memory_limit import Outcome
-from tensorkeep_server.memory_room import make_room
+from tensorkeep_server.memory_room import make_room, shared_bytes
 from tensorkeep_server.process import this_process
 
 if TYPE_CHECKING:
@@ -79,6 +79,7 @@ class MemoryLook:
 
 def look(server: Server) -> None:
     """Looks at what is taken just now."""
+    server.memory.shared = shared_bytes(server)
     server.memory.look(sum(map(_bytes_of_models, server.engine.backends.loaded.values())))
 
 

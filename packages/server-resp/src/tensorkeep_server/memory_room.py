@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Final
 from tensorkeep.commands.command import DENYOOM
 from tensorkeep.commands.errors import Refused
 from tensorkeep.memory_limit import Outcome
+from tensorkeep.store import is_remote
+from tensorkeep.tensor import owner_of
 
 if TYPE_CHECKING:
     from tensorkeep.commands.args import Request
     from tensorkeep.commands.command import Command
     from tensorkeep.memory_limit import MemoryLimit
-    from tensorkeep_server.state import Client
+    from tensorkeep_server.state import Client, Server
 
 _EVICT_FOR: Final = 0.002  # seconds of a turn of the loop
 
@@ -31,12 +33,26 @@ def check_memory(client: Client, command: Command, request: Request) -> None:
     Raises:
         Refused: The limit is reached, and nothing may be given up.
     """
-    memory = client.server.memory
+    server = client.server
+    memory = server.memory
     size = sum(map(len, request))
     if memory.has_room(size):
         return
+    memory.shared = shared_bytes(server)
     if make_room(memory, size) is Outcome.FULL and _takes_memory(client, command):
         raise Refused(_REFUSAL)
+
+
+def shared_bytes(server: Server) -> int:
+    """Returns the bytes of what clients hold that are counted elsewhere.
+
+    What is sent as it lies may be a stored value's memory, and several clients may wait for it.
+    """
+    if is_remote(server.store):
+        return 0
+    lent = [buffer for client in server.clients_memory.filled for buffer in client.lent]
+    alone = {id(owner_of(each)): len(each) for each in lent if not server.store.holds(each)}
+    return sum(map(len, lent)) - sum(alone.values())
 
 
 def make_room(memory: MemoryLimit, size: int) -> Outcome:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 NEVER_QUEUED: Final = frozenset({"multi", "exec", "discard", "watch", "quit", "reset"})
 """What is done at once even between MULTI and EXEC."""
 
+_QUEUED_BYTES: Final = 230  # of a command that waits, besides its arguments
 _QUEUED: Final = Simple("QUEUED")
 # What a subscriber may do that speaks RESP2, where nothing tells a message from a reply.
 _WHILE_SUBSCRIBED: Final = frozenset(
@@ -66,7 +67,7 @@ def queue(client: Client, transaction: Transaction, command: Command, args: Args
     check_room(command, args)
     if not transaction.failed and not client.watch.changed:
         transaction.queue.append((command, args))
-        transaction.size += size_of(args.items)
+        transaction.size += size_of(args.items) + _QUEUED_BYTES
     return _QUEUED
 
 

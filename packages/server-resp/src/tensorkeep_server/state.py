@@ -243,6 +243,7 @@ class Client:
         push: Sends what answers no request, behind all that was answered so far: encoded pieces,
             and how many bytes they have.
         held: Returns how many bytes it holds.
+        lent: What waits for it to read, as it lies: buffers that may be a stored value's memory.
         look: Looks whether time has made it break a limit; is told Unix time in seconds.
         limit_requests: Has its requests keep to `Server.limits`, as they are now.
         descriptor: Number of its socket; negative for none.
@@ -280,6 +281,7 @@ class Client:
     look: Callable[[float], None]
     limit_requests: Callable[[], None]
     descriptor: int = -1
+    lent: list[Blob] = field(default_factory=list)
     database: int = 0
     version: Version = 2
     name: str = ""

@@ -20,6 +20,7 @@ from tensorkeep.errors import KeyMissing, NotStored, WrongType
 from tensorkeep.eviction import Usage
 from tensorkeep.store import NEW
 from tensorkeep_memory.frequency import another_use, first_use
+from tensorkeep_memory.large_values import LARGE, LargeValues
 from tensorkeep_memory.scan_index import ScanIndex
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class Keyspace:
         sizes: How many bytes a value takes besides `KEY_BYTES`, by its exact type; asked when it
             is stored or has changed, and so in no more time for a large one.
         usage: What the keys of all databases take; counted here.
+        large: Large values of all databases; noted here.
 
     Attributes:
         clock: Returns the Unix time in seconds. Whoever wants time to stand still puts another one
@@ -93,11 +95,13 @@ class Keyspace:
         clock: Callable[[], float],
         sizes: Mapping[type, Callable[[Any], int]] | None = None,
         usage: Usage | None = None,
+        large: LargeValues | None = None,
     ) -> None:
         self.clock = clock
         self.counts_uses = False
         self._sizes = _Unmeasured() if sizes is None else sizes
         self._usage = Usage() if usage is None else usage
+        self._large = LargeValues() if large is None else large
         self._entries: dict[bytes, Entry] = {}
         self._index = ScanIndex()
         # Expiry times, with stale ones among them: (expires_at, key).
@@ -238,7 +242,7 @@ class Keyspace:
         return self._volatile
 
     # ------------------------------------------------------------------ writing
-    def set(
+    def set(  # noqa: C901 - spelled out: for each SET
         self,
         key: bytes,
         value: object,
@@ -262,7 +266,11 @@ class Keyspace:
             self._entries[key] = Entry(value, touched, None, size)
             self._index.add(key)
             self._usage.values += size + len(key) + KEY_BYTES
+            if size > LARGE:
+                self._large.exchange(None, value)
         else:
+            if size > LARGE or entry.size > LARGE:
+                self._large.exchange(entry.value, value)
             self._usage.values += size - entry.size
             entry.size = size
             entry.value = value
@@ -328,7 +336,11 @@ class Keyspace:
                     fresh.append(key)
                     entries[key] = Entry(value, now, None, size)
                     added += size + len(key) + KEY_BYTES
+                    if size > LARGE:
+                        self._large.exchange(None, value)
                 elif entry.expires_at is None:
+                    if size > LARGE or entry.size > LARGE:
+                        self._large.exchange(entry.value, value)
                     entry.value = value
                     entry.touched = now
                     added += size - entry.size
@@ -355,6 +367,8 @@ class Keyspace:
             self.set(key, value, event=event)
             return
         now = self.clock()
+        if entry.size > LARGE or self._sizes[type(value)](value) > LARGE:
+            self._large.exchange(entry.value, value)
         entry.value = value
         entry.touched = another_use(entry.touched, now) if self.counts_uses else now
         self.changed(key, event)
@@ -394,6 +408,8 @@ class Keyspace:
         self._index.remove(key)  # first: it may lack memory, and nothing else here does
         del self._entries[key]
         self._usage.values -= entry.size + len(key) + KEY_BYTES
+        if entry.size > LARGE:
+            self._large.exchange(entry.value, None)
         if self.watches:
             self._tell_watches(key)
         there = True
@@ -417,7 +433,10 @@ class Keyspace:
         gone = [key for key in dict.fromkeys(keys) if key in entries]
         self._index.remove_many(gone)  # first: it may lack memory, and nothing behind it does
         for key in gone:
-            self._usage.values -= entries.pop(key).size + len(key) + KEY_BYTES
+            entry = entries.pop(key)
+            self._usage.values -= entry.size + len(key) + KEY_BYTES
+            if entry.size > LARGE:
+                self._large.exchange(entry.value, None)
         return len(gone)
 
     def rename(self, source: bytes, target: bytes) -> None:
@@ -447,6 +466,9 @@ class Keyspace:
         self._usage.values -= sum(
             [entry.size + len(key) + KEY_BYTES for key, entry in self._entries.items()]
         )
+        for entry in self._entries.values():
+            if entry.size > LARGE:
+                self._large.exchange(entry.value, None)
         self._entries, self._expiring, self._volatile = {}, [], 0
         return taken
 

@@ -11,6 +11,7 @@ from tensorkeep.eviction import Eviction, Order, Usage
 from tensorkeep_memory.commands import COMMANDS
 from tensorkeep_memory.eviction import victim
 from tensorkeep_memory.keyspace import Keyspace
+from tensorkeep_memory.large_values import LargeValues
 from tensorkeep_memory.values.kinds import SIZES, memory_of
 
 if TYPE_CHECKING:
@@ -25,11 +26,13 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self.usage = Usage()
+        large = LargeValues()
         self.databases: tuple[Keyspace, ...] = tuple(
-            Keyspace(time.time, SIZES, self.usage) for _ in range(DATABASES)
+            Keyspace(time.time, SIZES, self.usage, large) for _ in range(DATABASES)
         )
         self.commands: tuple[Command, ...] = COMMANDS
         self.memory_of = memory_of
+        self.holds = large.holds
         self._eviction = Eviction()
 
     @contextmanager
