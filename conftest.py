@@ -9,7 +9,8 @@ head of a run.
 
 Which store the servers of the tests have is chosen with `--store NAME`, the name of an engine.
 Then only those tests are run that let the fixture `new_store` choose it. One that cannot hold there
-says why: `@pytest.mark.memory_store("why")`.
+says why: `@pytest.mark.memory_store("why")`, or, where some engines are like the memory store,
+`@pytest.mark.memory_store("why", on=("redis-6.2",))` with those that are not.
 """
 
 from __future__ import annotations
@@ -46,15 +47,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leaves out, with an engine, what does not choose a store, and skips what does not hold."""
-    if config.getoption("store") == MEMORY:
+    name = config.getoption("store")
+    if name == MEMORY:
         return
     chosen: list[pytest.Item] = []
     others: list[pytest.Item] = []
     for item in items:
         (chosen if "new_store" in getattr(item, "fixturenames", ()) else others).append(item)
-        marker = item.get_closest_marker("memory_store")
-        if marker is not None:
-            item.add_marker(pytest.mark.skip(reason=marker.args[0]))
+        for marker in item.iter_markers("memory_store"):
+            if name in marker.kwargs.get("on", (name,)):
+                item.add_marker(pytest.mark.skip(reason=marker.args[0]))
     config.hook.pytest_deselected(items=others)
     items[:] = chosen
 
@@ -101,3 +103,12 @@ def new_store(
             free.append(engine)
 
         yield store
+
+
+@pytest.fixture(scope="session")
+def type_names(
+    new_engine: Callable[[], AbstractContextManager[RunningEngine]] | None,
+) -> dict[str, str]:
+    """What TYPE says of a tensor, model or script, by the type that RedisAI has."""
+    stored_as = {"AI_TENSOR": "string", "AI__MODEL": "hash", "AI_SCRIPT": "hash"}
+    return stored_as if new_engine else {name: name for name in stored_as}

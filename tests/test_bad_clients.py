@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from counted import blocked, connected
 
 from tensorkeep_server.testing import WireError, read_value, request
 
@@ -359,16 +360,6 @@ def known(wire, key):
     """Returns what AI.INFO tells of a model."""
     reply = wire.read("AI.INFO", key)
     return {name.decode(): value for name, value in zip(reply[::2], reply[1::2], strict=True)}
-
-
-def blocked(wire):
-    """Returns how many clients wait for a reply."""
-    return wire.read("CLIENT", "LIST").count(b" flags=b ")
-
-
-def connected(wire):
-    """Returns how many clients there are."""
-    return wire.read("CLIENT", "LIST").count(b"\n")
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from threading import Thread
 
 import numpy as np
 import pytest
+from counted import blocked
 from onnx import TensorProto, helper
 
 from tensorkeep_server.testing import WireError
@@ -147,7 +148,7 @@ def test_a_run_that_waits_is_told_when_its_time_is_over(serving, wire, counting)
 
     thread = Thread(target=occupy)
     thread.start()
-    while b"flags=b " not in wire.read("CLIENT", "LIST"):
+    while not blocked(wire):
         pass
     ask = ("INPUTS", 1, "x", "OUTPUTS", 1, "y", "TIMEOUT", 50)
     told = wire.read("AI.MODELEXECUTE", "same", *ask)

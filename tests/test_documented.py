@@ -154,6 +154,7 @@ def test_a_command_is_asked_in_some_test(asked, item):
     assert re.search(rf"""["'/(]{name}(?:["' ]|\\r)""", asked), f"no test asks {item.full_name}"
 
 
+@pytest.mark.memory_store("the engine's words")
 @pytest.mark.parametrize("container", CONTAINERS, ids=lambda item: item.name)
 def test_a_command_with_subcommands_explains_them_all(wire, container):
     lines = wire.read(container.name.upper(), "HELP")

@@ -171,7 +171,11 @@ def test_keys_and_values_at_random_spread_over_the_range(benchmark, client):
         (("-a", "secret"), "ERR AUTH <password> called without any password configured"),
         (("--user", "u", "-a", "secret"), "WRONGPASS invalid username-password pair"),
         (("--cluster",), "ERR This instance has cluster support disabled"),
-        (("--enable-tracking",), "ERR CLIENT TRACKING is not supported"),
+        pytest.param(
+            ("--enable-tracking",),
+            "ERR CLIENT TRACKING is not supported",
+            marks=pytest.mark.memory_store("the engine can do it"),
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )

@@ -173,6 +173,7 @@ def test_a_cluster_is_followed_where_there_is_none(redis_cli):
     assert redis_cli("-c", "SET", "followed", "v") == "OK\n"
 
 
+@pytest.mark.memory_store("the engine has Lua")
 def test_a_lua_script_is_refused(redis_cli, tmp_path):
     script = tmp_path / "script.lua"
     script.write_text("return 1", encoding="ascii")
@@ -182,6 +183,7 @@ def test_a_lua_script_is_refused(redis_cli, tmp_path):
     assert told.startswith("ERR unknown command 'EVAL', with args beginning with: 'return 1' '1'")
 
 
+@pytest.mark.memory_store("the engine has it")
 @pytest.mark.parametrize("words", ["DEBUG SLEEP 0", "XADD x * a 1", "MEMORY LEAKS", "ROLES"])
 def test_what_there_is_not_is_an_error(redis_cli, words):
     assert redis_cli(*words.split()).startswith("ERR unknown")
@@ -192,6 +194,7 @@ def test_pushes_come_with_replies(redis_cli):
     assert redis_cli("-3", "--show-pushes", "no", "PING") == "PONG\n"
 
 
+@pytest.mark.memory_store("the engine's words")
 def test_a_report_is_shown_as_text_whatever_the_form_of_replies(redis_cli):
     for form in ("--no-raw", "--raw"):
         assert redis_cli(form, "INFO", "keyspace").startswith("# Keyspace")

@@ -39,6 +39,7 @@ def shown(tool, redis_cli_7):
     return shown
 
 
+@pytest.mark.memory_store("the engine describes its commands")
 def test_arguments_are_shown_as_with_a_real_redis(ours, theirs, shown):
     mine, other = shown(ours.port), shown(theirs.port)
 

@@ -37,6 +37,7 @@ SUMMARY = [
 ]
 
 
+@pytest.mark.memory_store("TYPE is the engine's")
 @pytest.mark.parametrize("options", [(), ("-i", "0.001"), ("-3",)], ids=" ".join)
 def test_keys_are_sampled_by_their_elements(redis_cli, one_of_each, options):
     lines = redis_cli(*options, "--bigkeys").splitlines()
@@ -46,6 +47,7 @@ def test_keys_are_sampled_by_their_elements(redis_cli, one_of_each, options):
     assert "Biggest   list found '\"l\"' has 30 items" in lines
 
 
+@pytest.mark.memory_store("TYPE is the engine's")
 @pytest.mark.parametrize("options", [("--memkeys",), ("--memkeys-samples", 3)])
 def test_keys_are_sampled_by_their_memory(redis_cli, one_of_each, digits, options):
     shown = redis_cli(*options)
@@ -59,6 +61,7 @@ def test_keys_are_sampled_by_their_memory(redis_cli, one_of_each, digits, option
     assert "Sampled 7 keys in the keyspace!" in shown
 
 
+@pytest.mark.memory_store("TYPE is the engine's")
 def test_a_script_is_sampled_too(redis_cli):
     pytest.importorskip("tensorkeep_torch", reason="scripts are TORCH's")
     head = "def same(tensors: List[Tensor], keys: List[str], args: List[str]):"
@@ -247,6 +250,7 @@ def test_what_the_server_does_is_shown_line_by_line(beginning, client):
 NO_SYNC = "SYNC with master failed: -ERR unknown command 'SYNC', with args beginning with: \n"
 
 
+@pytest.mark.memory_store("the engine copies its data")
 @pytest.mark.parametrize("mode", ["--rdb", "--replica", "--functions-rdb"])
 def test_a_copy_of_the_data_is_refused(serving, tool, tmp_path, mode):
     copy = tmp_path / "dump.rdb"

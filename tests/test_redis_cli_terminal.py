@@ -183,6 +183,7 @@ def terminal(open_terminal, serving, prompt):
 
 
 # --------------------------------------------------------------------------- hints, help, names
+@pytest.mark.memory_store("the engine describes its commands")
 @pytest.mark.parametrize(
     ("typed", "hint"),
     [
@@ -248,6 +249,7 @@ def test_names_are_completed_one_after_another(terminal, prompt):
     )
 
 
+@pytest.mark.memory_store("the engine describes its commands")
 @pytest.mark.parametrize(
     ("line", "shown"),
     [
@@ -295,7 +297,7 @@ def test_a_question_mark_tells_what_can_be_asked(terminal, prompt):
 
 
 # --------------------------------------------------------------------------- replies
-def test_replies_are_shown_for_people(terminal, prompt):
+def test_replies_are_shown_for_people(terminal, prompt, type_names):
     assert terminal.enter("AI.TENSORSET k INT8 2 VALUES 7 8", prompt) == ["OK"]
     assert terminal.enter("AI.TENSORGET k META VALUES", prompt) == [
         '1) "dtype"',
@@ -306,7 +308,7 @@ def test_replies_are_shown_for_people(terminal, prompt):
         "6) 1) (integer) 7",
         "   2) (integer) 8",
     ]
-    assert terminal.enter("TYPE k", prompt) == ["AI_TENSOR"]
+    assert terminal.enter("TYPE k", prompt) == [type_names["AI_TENSOR"]]
     assert terminal.enter("GET nowhere", prompt) == ["(nil)"]
     assert terminal.enter("KEYS nowhere", prompt) == ["(empty array)"]
     assert terminal.enter("AI.TENSORGET nowhere", prompt) == [
@@ -422,6 +424,7 @@ def test_messages_are_shown_until_an_interrupt(open_terminal, serving, prompt, c
     assert terminal.enter("PING", prompt) == ["PONG"]
 
 
+@pytest.mark.memory_store("MONITOR shows what the engine is asked for")
 def test_commands_of_others_are_shown_until_an_interrupt(terminal, prompt, client):
     terminal.type("MONITOR\r")
     terminal.wait(lambda: terminal.line == "" and terminal.screen.lines[-2] == "OK", "OK")
@@ -433,6 +436,7 @@ def test_commands_of_others_are_shown_until_an_interrupt(terminal, prompt, clien
 
 
 # --------------------------------------------------------------------------- connections
+@pytest.mark.memory_store("only the client's connection to the engine is closed")
 def test_a_connection_that_was_ended_is_made_again(terminal, prompt, client):
     terminal.enter("SET kept yes", prompt)
     number = terminal.enter("CLIENT ID", prompt)[0].removeprefix("(integer) ")

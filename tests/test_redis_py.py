@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import redis
 import redis.asyncio
+from counted import blocked
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -85,12 +86,12 @@ def test_an_error_is_raised_with_its_text(client):
     assert client.ping()
 
 
-def test_decoded_responses_are_text(serving, protocol):
+def test_decoded_responses_are_text(serving, protocol, type_names):
     with serving.client(protocol=protocol, decode_responses=True) as client:
         client.execute_command("AI.TENSORSET", "decoded", "STRING", 2, "VALUES", "é", "日本")
 
         assert client.execute_command("AI.TENSORGET", "decoded", "VALUES") == ["é", "日本"]
-        assert client.type("decoded") == "AI_TENSOR"
+        assert client.type("decoded") == type_names["AI_TENSOR"]
         assert client.info("server")["tensorkeep_version"]
 
 
@@ -191,6 +192,7 @@ def test_a_client_without_patience_can_go_on_after_a_timeout(serving, protocol, 
 
 
 # ------------------------------------------------------------------ keys and the server
+@pytest.mark.memory_store("TYPE is the engine's")
 def test_keys_are_found_by_iteration(client):
     names = {f"scan:{number}".encode() for number in range(500)}
     pipeline = client.pipeline(transaction=False)
@@ -206,11 +208,11 @@ def test_keys_are_found_by_iteration(client):
     assert list(client.scan_iter(match="scan:*")) == []
 
 
-def test_keys_expire_and_are_renamed_and_typed(client):
+def test_keys_expire_and_are_renamed_and_typed(client, type_names):
     client.execute_command("AI.TENSORSET", "mortal", "FLOAT", 1)
 
-    assert client.type("mortal") == b"AI_TENSOR"
-    assert client.type("digits") == b"AI__MODEL"
+    assert client.type("mortal").decode() == type_names["AI_TENSOR"]
+    assert client.type("digits").decode() == type_names["AI__MODEL"]
     assert client.ttl("mortal") == -1
     assert client.expire("mortal", 100)
     assert 0 < client.pttl("mortal") <= 100_000
@@ -301,8 +303,9 @@ def test_a_blocked_client_does_not_stop_the_others_of_the_same_pool(serving, pro
         run = ("AI.MODELEXECUTE", "pair", *RUN[2:], "late")
         thread = threading.Thread(target=lambda: replies.append(client.execute_command(*run)))
         thread.start()
-        while not any("b" in each["flags"] for each in client.client_list()):
-            time.sleep(0.01)
+        with serving.wire() as wire:
+            while not blocked(wire):
+                time.sleep(0.01)
         assert client.ping()
         assert replies == []
         assert client.execute_command(*run) == b"OK"

@@ -121,6 +121,7 @@ def test_events_on_keys_are_got_like_messages(client):
         client.config_set("notify-keyspace-events", before)
 
 
+@pytest.mark.memory_store("MONITOR shows what the engine is asked for")
 def test_commands_are_watched_and_slow_ones_found(serving, client):
     with serving.client() as other, other.monitor() as monitor:
         client.set("watched", "\n")

@@ -356,6 +356,7 @@ def test_a_client_stores_a_model_in_the_pieces_that_the_server_wants(serving, ve
 
 
 # ------------------------------------------------------------------ as much as goes in
+@pytest.mark.memory_store("on its way it is in memory twice")
 @pytest.mark.slow
 def test_a_tensor_of_511_mib_goes_there_and_back_and_is_kept_once(start):
     """One test of this size: the client holds what it sends and what it gets, the server one."""

@@ -10,6 +10,7 @@ from itertools import cycle
 from threading import Thread
 
 import pytest
+from counted import blocked
 from onnx import TensorProto, helper
 
 AT_ONCE = 0.5  # seconds within which another client must be answered
@@ -100,7 +101,7 @@ def longest_wait(wire, commands, until):
 
 def wait_until_someone_waits(wire):
     """Returns when a client waits for its reply."""
-    while "flags=b " not in wire.read("CLIENT", "LIST").decode():
+    while not blocked(wire):
         time.sleep(0.01)
 
 

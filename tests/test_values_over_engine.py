@@ -59,3 +59,16 @@ def test_a_client_that_ends_while_a_command_of_the_engines_blocks_takes_nothing(
         pass
     wire.ask("RPUSH", "later", "kept")
     assert wire.ask("LPOP", "later") == b"$4\r\nkept\r\n"
+
+
+def test_what_is_refused_between_multi_and_exec_spoils_the_transaction(wire):
+    for refused in (["SHUTDOWN"], ["AI.NOSUCH"]):
+        assert wire.ask("MULTI") == b"+OK\r\n"
+        assert wire.ask("AI.TENSORSET", "spoilt", "FLOAT", 1) == b"+QUEUED\r\n"
+        assert wire.ask(*refused).startswith(b"-ERR ")
+        assert wire.ask("EXEC").startswith(b"-EXECABORT ")
+        assert wire.ask("EXISTS", "spoilt") == b":0\r\n"
+
+
+def test_who_asks_for_the_clients_that_wait_does_not_count(wire):
+    assert "tensorkeep_blocked_clients:0\r\n" in wire.read("INFO").decode()

@@ -1,5 +1,6 @@
 """A server with the fake backend, so that no test here imports a framework."""
 
+import time
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -72,3 +73,23 @@ def connect(server):
 def wire(connect):
     """A raw connection to the server."""
     return connect()
+
+
+@pytest.fixture
+def vanish(server):
+    """Closes a connection and waits until the server has noticed."""
+
+    def vanish(wire):
+        before, deadline = len(server.clients), time.monotonic() + 30
+        wire.close()
+        while len(server.clients) == before:
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+
+    return vanish
+
+
+@pytest.fixture(scope="session")
+def type_line(type_names):
+    """Gives the reply of TYPE for a tensor, model or script, by the type that RedisAI has."""
+    return lambda name: f"+{type_names[name]}\r\n".encode()

@@ -122,6 +122,7 @@ def test_an_overwritten_or_expired_model_leaves_the_catalog(wire, fake):
 
 
 # ---------------------------------------------------------------------- AI._MODELSCAN
+@pytest.mark.memory_store("the order of keys is the engine's")
 @pytest.mark.parametrize("version", [2, 3])
 def test_models_are_listed_with_their_tags_in_the_order_of_the_originals_table(wire, version):
     wire.ask("HELLO", version)
@@ -134,6 +135,7 @@ def test_models_are_listed_with_their_tags_in_the_order_of_the_originals_table(w
     assert wire.ask("AI._MODELSCAN") == b"*1\r\n" + listed[1]
 
 
+@pytest.mark.memory_store("the engine's keys of one database are listed")
 def test_models_of_all_databases_are_listed_by_their_names(wire):
     store(wire, "m", DOUBLE, "TAG", "0")
     assert wire.ask("SELECT", 1) == OK

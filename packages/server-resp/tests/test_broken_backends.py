@@ -65,6 +65,7 @@ def test_a_run_is_answered_and_everybody_else_goes_on(fake, wire, connect, resul
     assert wire.ask(*run) == b"+OK\r\n"
 
 
+@pytest.mark.memory_store("the blob is the engine's: no backend is asked for it")
 def test_a_model_that_cannot_be_serialized_is_an_error_line(fake, wire):
     wire.ask("AI.MODELSTORE", "m", "ONNX", "CPU", "BLOB", MODEL)
     fake.result = lambda: "text"

@@ -355,7 +355,8 @@ def test_info_describes_the_server_and_its_models(used):
     told = json.loads(result.output)
     assert told["server"]["version"] == tensorkeep_version()
     assert told["server"]["clients"] == 2
-    assert told["databases"] == {"0": {"keys": 3, "expires": 0, "avg_ttl": 0}}
+    assert told["databases"].keys() == {"0"}
+    assert told["databases"]["0"].items() >= {"keys": 3, "expires": 0, "avg_ttl": 0}.items()
     assert told["backends"]["ONNX"]["loaded"] == "yes"
     assert told["devices"]["CPU"].items() >= {"workers": 1, "busy": 0, "waiting": 0}.items()
     (model,) = told["models"]

@@ -32,6 +32,7 @@ def test_numbers_of_connections_grow(connect):
     assert second > first
 
 
+@pytest.mark.memory_store("the engine shows its own connection")
 def test_info_describes_the_connection_in_one_line(wire, server):
     wire.ask("CLIENT", "SETNAME", "worker")
     wire.ask("SELECT", "3")
@@ -58,11 +59,13 @@ def test_info_is_text_for_people_in_resp3(wire):
     assert wire.ask("CLIENT", "INFO").partition(b"\r\n")[2].startswith(b"txt:id=")
 
 
+@pytest.mark.memory_store("the engine lists the connections that it has")
 def test_list_shows_every_connection(wire, connect):
     numbers = {number(connect()) for _ in range(3)}
     assert listed(wire) == {number(wire), *numbers}
 
 
+@pytest.mark.memory_store("the engine lists the connections that it has")
 def test_list_shows_the_connections_that_are_asked_for(wire, connect):
     other = number(connect())
     assert listed(wire, "ID", other, 99999) == {other}
@@ -70,6 +73,7 @@ def test_list_shows_the_connections_that_are_asked_for(wire, connect):
     assert listed(wire, "TYPE", "PUBSUB") == set()
 
 
+@pytest.mark.memory_store("the engine's words")
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
@@ -85,6 +89,7 @@ def test_a_list_of_something_else_is_refused(wire, arguments, line):
     assert wire.read("CLIENT", "LIST", *arguments) == WireError(line)
 
 
+@pytest.mark.memory_store("the engine does not know of runs")
 def test_a_connection_that_waits_for_a_run_is_shown_as_blocked(wire, connect, fake):
     wire.ask("AI.TENSORSET", "x", "FLOAT", 1, "VALUES", 2)
     wire.ask("AI.MODELSTORE", "m", "ONNX", "CPU", "BLOB", json.dumps({"op": "block"}))
@@ -116,6 +121,13 @@ def test_a_name_must_fit_into_a_line(wire, name):
     )
 
 
+@pytest.mark.memory_store(
+    "CLIENT SETINFO came with 7.2",
+    on=(
+        "redis-6.2",
+        "redis",
+    ),
+)
 def test_a_library_can_introduce_itself(wire):
     assert wire.ask("CLIENT", "SETINFO", "lib-name", "redis-py") == b"+OK\r\n"
     assert wire.ask("CLIENT", "SETINFO", "LIB-VER", "7.1.0") == b"+OK\r\n"
@@ -129,6 +141,7 @@ def test_a_library_can_introduce_itself(wire):
     )
 
 
+@pytest.mark.memory_store("the engine shows its own connection")
 @pytest.mark.parametrize(("word", "letter"), [("NO-EVICT", b"e"), ("NO-TOUCH", b"T")])
 def test_switches_show_in_the_flags(wire, word, letter):
     assert wire.ask("CLIENT", word, "on") == b"+OK\r\n"
@@ -191,6 +204,7 @@ def address_of(wire):
     return f"{host}:{port}"
 
 
+@pytest.mark.memory_store("the engine knows the address of this server alone")
 def test_kill_by_address_ends_one_connection(wire, connect):
     other = connect()
     other.ask("PING")  # now the server knows it
@@ -203,11 +217,13 @@ def test_kill_by_address_of_nobody_is_an_error(wire):
     assert wire.ask("CLIENT", "KILL", "127.0.0.1:1") == b"-ERR No such client\r\n"
 
 
+@pytest.mark.memory_store("the engine knows the address of this server alone")
 def test_a_connection_that_ends_itself_is_answered_first(wire):
     assert wire.ask("CLIENT", "KILL", address_of(wire)) == b"+OK\r\n"
     assert is_closed(wire)
 
 
+@pytest.mark.memory_store("only the client's connection to the engine is closed")
 def test_kill_by_number_answers_how_many(wire, connect):
     other = connect()
     assert wire.ask("CLIENT", "KILL", "ID", number(other)) == b":1\r\n"
@@ -215,6 +231,7 @@ def test_kill_by_number_answers_how_many(wire, connect):
     assert wire.ask("CLIENT", "KILL", "ID", 99999) == b":0\r\n"
 
 
+@pytest.mark.memory_store("only the client's connection to the engine is closed")
 def test_kill_by_kind_spares_the_one_that_asks(wire, connect):
     others = [connect() for _ in range(3)]
     for other in others:
@@ -226,6 +243,7 @@ def test_kill_by_kind_spares_the_one_that_asks(wire, connect):
     assert is_closed(wire)
 
 
+@pytest.mark.memory_store("the engine knows the address of this server alone")
 def test_kill_needs_all_that_is_given_to_fit(wire, connect, server):
     other = connect()
     no_match = ("ID", number(other), "LADDR", "127.0.0.1:1")
@@ -234,6 +252,7 @@ def test_kill_needs_all_that_is_given_to_fit(wire, connect, server):
     assert wire.ask("CLIENT", "KILL", *match) == b":1\r\n"
 
 
+@pytest.mark.memory_store("the engine does not know of runs")
 def test_killing_a_connection_that_waits_lets_go_of_its_run(wire, connect, fake, server):
     wire.ask("AI.TENSORSET", "x", "FLOAT", 1, "VALUES", 2)
     wire.ask("AI.MODELSTORE", "m", "ONNX", "CPU", "BLOB", json.dumps({"op": "block"}))
@@ -247,6 +266,7 @@ def test_killing_a_connection_that_waits_lets_go_of_its_run(wire, connect, fake,
     assert wire.ask("AI.TENSORGET", "y", "META").startswith(b"-ERR tensor key is empty")
 
 
+@pytest.mark.memory_store("the engine knows the address of this server alone")
 def test_killing_does_not_wait_for_one_that_does_not_read(wire, connect):
     wire.ask("AI.TENSORSET", "big", "UINT8", 8_000_000)
     victim = connect()
@@ -256,6 +276,7 @@ def test_killing_does_not_wait_for_one_that_does_not_read(wire, connect):
     assert listed(wire) == {number(wire)}
 
 
+@pytest.mark.memory_store("the engine's words")
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
@@ -274,6 +295,7 @@ def test_a_kill_that_cannot_be_understood_is_refused(wire, arguments, line):
 
 
 # ------------------------------------------------------------------------- CLIENT UNBLOCK
+@pytest.mark.memory_store("the engine does not know of runs")
 def test_a_connection_that_waits_for_a_run_goes_on_waiting(wire, connect, fake):
     wire.ask("AI.TENSORSET", "x", "FLOAT", 1, "VALUES", 2)
     wire.ask("AI.MODELSTORE", "m", "ONNX", "CPU", "BLOB", json.dumps({"op": "block"}))
@@ -286,6 +308,7 @@ def test_a_connection_that_waits_for_a_run_goes_on_waiting(wire, connect, fake):
     assert wire.reply() == b"+OK\r\n"
 
 
+@pytest.mark.memory_store("the engine's words")
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
@@ -302,6 +325,7 @@ def test_an_unblock_that_cannot_be_understood_is_refused(wire, arguments, line):
 
 
 # ------------------------------------------------------------------------- CLIENT HELP
+@pytest.mark.memory_store("the engine's words")
 def test_help_names_every_subcommand(wire):
     lines = wire.read("CLIENT", "HELP")
     assert lines[0] == "CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"

@@ -110,6 +110,7 @@ def other(connect):
     return wire
 
 
+@pytest.mark.memory_store("the engine shows its own connection")
 def test_a_client_that_asks_for_nothing_holds_nothing(wire, other):
     found = fields(wire, other.id)
     zero = ["qbuf", "qbuf-free", "argv-mem", "multi-mem", "rbs", "rbp", "obl", "oll", "omem"]
@@ -118,6 +119,7 @@ def test_a_client_that_asks_for_nothing_holds_nothing(wire, other):
     assert int(found["fd"]) > 2
 
 
+@pytest.mark.memory_store("the engine shows its own connection")
 def test_half_a_request_is_told(wire, other):
     other.socket.sendall(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$%d\r\n" % MIB + bytes(MIB // 2))
 
@@ -131,6 +133,7 @@ def test_half_a_request_is_told(wire, other):
     assert fields(wire, other.id)["tot-mem"] == str(CONNECTION)
 
 
+@pytest.mark.memory_store("the engine shows its own connection")
 def test_what_waits_for_exec_is_told(wire, other):
     other.ask("MULTI")
     other.ask("SET", "k", "v" * 1000)
@@ -139,6 +142,7 @@ def test_what_waits_for_exec_is_told(wire, other):
     assert fields(wire, other.id)["multi-mem"] == "0"
 
 
+@pytest.mark.memory_store("the engine shows its own connection")
 def test_what_is_not_read_is_told_and_forgotten_when_it_was(wire, other, server):
     blob = bytes(32 * MIB)
     wire.ask("SET", "k", blob)

@@ -19,6 +19,7 @@ def pairs(items):
 
 
 # ------------------------------------------------------------------------- COMMAND, INFO, COUNT
+@pytest.mark.memory_store("COMMAND DOCS, LIST and INFO came with Redis 7.0", on=("redis-6.2",))
 def test_every_command_is_described_once(wire):
     described = wire.read("COMMAND")
     assert all(len(each) == 10 for each in described)
@@ -27,6 +28,7 @@ def test_every_command_is_described_once(wire):
     assert set(shown) == {name for name in names(wire) if "|" not in name}
 
 
+@pytest.mark.memory_store("COMMAND DOCS, LIST and INFO came with Redis 7.0", on=("redis-6.2",))
 def test_a_command_is_described_as_redis_does_in_resp2(wire):
     assert wire.ask("COMMAND", "INFO", "ping") == (
         b"*1\r\n*10\r\n$4\r\nping\r\n:-1\r\n*1\r\n+fast\r\n:0\r\n:0\r\n:0\r\n"
@@ -36,6 +38,7 @@ def test_a_command_is_described_as_redis_does_in_resp2(wire):
     )
 
 
+@pytest.mark.memory_store("the engine describes its commands")
 def test_a_command_is_described_as_redis_does_in_resp3(wire):
     wire.ask("HELLO", "3")
     assert wire.ask("COMMAND", "INFO", "ping") == (
@@ -66,18 +69,21 @@ def test_a_run_command_says_that_its_keys_move(wire):
     assert positions == [4, 4, 1]
 
 
+@pytest.mark.memory_store("COMMAND DOCS, LIST and INFO came with Redis 7.0", on=("redis-6.2",))
 def test_info_keeps_the_order_and_shows_nothing_for_what_is_not_there(wire):
     described = wire.read("COMMAND", "INFO", "nosuch", "client|id", "PING", "client|nosuch")
     assert [each and each[0] for each in described] == [None, b"client|id", b"ping", None]
     assert len(wire.read("COMMAND", "INFO")) == wire.read("COMMAND", "COUNT")
 
 
+@pytest.mark.memory_store("COMMAND DOCS, LIST and INFO came with Redis 7.0", on=("redis-6.2",))
 def test_a_container_is_described_with_its_subcommands(wire):
     ((*_, subcommands),) = wire.read("COMMAND", "INFO", "config")
     assert {b"config|get", b"config|set", b"config|help"} <= {sub[0] for sub in subcommands}
 
 
 # ------------------------------------------------------------------------- LIST
+@pytest.mark.memory_store("COMMAND DOCS, LIST and INFO came with Redis 7.0", on=("redis-6.2",))
 def test_the_ai_commands_are_listed_as_the_module_ai(wire):
     listed = names(wire, "FILTERBY", "MODULE", "ai")
     assert {"ai.tensorset", "ai.modelexecute"} <= listed
@@ -85,6 +91,7 @@ def test_the_ai_commands_are_listed_as_the_module_ai(wire):
     assert wire.ask("COMMAND", "LIST", "FILTERBY", "MODULE", "other") == b"*0\r\n"
 
 
+@pytest.mark.memory_store("COMMAND DOCS, LIST and INFO came with Redis 7.0", on=("redis-6.2",))
 def test_commands_are_listed_by_category(wire):
     listed = names(wire, "filterby", "aclcat", "connection")
     assert {"ping", "client|kill", "command|docs", "hello"} <= listed
@@ -92,12 +99,14 @@ def test_commands_are_listed_by_category(wire):
     assert wire.ask("COMMAND", "LIST", "FILTERBY", "ACLCAT", "nosuch") == b"*0\r\n"
 
 
+@pytest.mark.memory_store("COMMAND DOCS, LIST and INFO came with Redis 7.0", on=("redis-6.2",))
 def test_subcommands_are_listed_among_the_others(wire):
     listed = names(wire)
     assert {"client", "client|kill", "config|get", "ping"} <= listed
     assert {name.partition("|")[0] for name in listed} <= listed
 
 
+@pytest.mark.memory_store("COMMAND DOCS, LIST and INFO came with Redis 7.0", on=("redis-6.2",))
 def test_commands_are_listed_by_pattern(wire):
     assert names(wire, "FILTERBY", "PATTERN", "CONFIG*") == {
         *("config", "config|get", "config|help"),
@@ -115,6 +124,7 @@ def test_a_list_by_something_else_is_refused(wire, arguments):
 
 
 # ------------------------------------------------------------------------- DOCS
+@pytest.mark.memory_store("the engine describes its commands")
 def test_docs_say_what_a_command_does_and_takes(wire):
     wire.ask("HELLO", "3")
     docs = wire.read("COMMAND", "DOCS", "PING", "nosuch")
@@ -128,12 +138,14 @@ def test_docs_say_what_a_command_does_and_takes(wire):
     }
 
 
+@pytest.mark.memory_store("the engine describes its commands")
 def test_docs_are_flat_arrays_in_resp2(wire):
     name, docs = wire.read("COMMAND", "DOCS", "client|id")
     assert name == b"client|id"
     assert list(pairs(docs)) == [b"summary", b"since", b"group"]
 
 
+@pytest.mark.memory_store("COMMAND DOCS, LIST and INFO came with Redis 7.0", on=("redis-6.2",))
 def test_docs_of_an_ai_command_name_its_module(wire):
     wire.ask("HELLO", "3")
     docs = wire.read("COMMAND", "DOCS", "ai.tensorset")[b"ai.tensorset"]
@@ -159,6 +171,7 @@ def test_docs_of_an_ai_command_name_its_module(wire):
     }
 
 
+@pytest.mark.memory_store("COMMAND DOCS, LIST and INFO came with Redis 7.0", on=("redis-6.2",))
 def test_docs_tell_words_to_be_typed_from_values(wire):
     wire.ask("HELLO", "3")
     (key, meta, data) = wire.read("COMMAND", "DOCS", "ai.tensorget")[b"ai.tensorget"][b"arguments"]
@@ -172,6 +185,7 @@ def test_docs_tell_words_to_be_typed_from_values(wire):
     assert [each[b"token"] for each in data[b"arguments"]] == [b"BLOB", b"VALUES"]
 
 
+@pytest.mark.memory_store("COMMAND DOCS, LIST and INFO came with Redis 7.0", on=("redis-6.2",))
 def test_docs_say_which_words_are_repeated_with_their_values(wire):
     wire.ask("HELLO", "3")
     *_, op = wire.read("COMMAND", "DOCS", "ai.dagexecute")[b"ai.dagexecute"][b"arguments"]
@@ -179,6 +193,7 @@ def test_docs_say_which_words_are_repeated_with_their_values(wire):
     assert op[b"flags"] == ["multiple", "multiple_token"]
 
 
+@pytest.mark.memory_store("COMMAND DOCS, LIST and INFO came with Redis 7.0", on=("redis-6.2",))
 def test_docs_of_a_container_hold_those_of_its_subcommands(wire):
     wire.ask("HELLO", "3")
     docs = wire.read("COMMAND", "DOCS", "config")[b"config"]
@@ -205,6 +220,7 @@ def test_keys_of_a_request_are_found_without_doing_it(wire):
     ) == [b"m", b"a", b"b", b"c"]
 
 
+@pytest.mark.memory_store("the engine's words")
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
@@ -224,6 +240,7 @@ def test_keys_that_cannot_be_found_are_an_error(wire, arguments, line):
     assert wire.read("COMMAND", "GETKEYS", *arguments) == WireError(line)
 
 
+@pytest.mark.memory_store("the engine's words")
 def test_help_names_every_subcommand(wire):
     lines = wire.read("COMMAND", "HELP")
     assert lines[0] == "COMMAND <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"
@@ -274,6 +291,7 @@ def _documents(docs):
         yield from _documents(fields.get(b"subcommands", {}))
 
 
+@pytest.mark.memory_store("the engine describes its commands")
 def test_plain_commands_are_described_as_in_a_real_redis(wire, redis):
     wire.ask("HELLO", "3")
     ours, theirs = table(wire), table(redis)
@@ -281,6 +299,7 @@ def test_plain_commands_are_described_as_in_a_real_redis(wire, redis):
     assert {name: ours[name] for name in both} == {name: theirs[name] for name in both}
 
 
+@pytest.mark.memory_store("the engine describes its commands")
 def test_plain_commands_are_documented_as_in_a_real_redis(wire, redis):
     wire.ask("HELLO", "3")
     ours, theirs = documents(wire), documents(redis)
@@ -288,6 +307,7 @@ def test_plain_commands_are_documented_as_in_a_real_redis(wire, redis):
     assert {name: ours[name] for name in both} == {name: theirs[name] for name in both}
 
 
+@pytest.mark.memory_store("the engine describes its commands")
 def test_there_is_no_command_of_our_own_invention(wire, redis):
     wire.ask("HELLO", "3")
     invented = {name for name in table(wire).keys() - table(redis).keys() if b"ai." not in name}

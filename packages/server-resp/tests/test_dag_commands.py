@@ -109,13 +109,6 @@ def wait_until(condition):
         time.sleep(0.001)
 
 
-def vanish(wire, witness):
-    """Closes a connection and waits until the server has noticed."""
-    before = len(witness.read("CLIENT", "LIST").splitlines())
-    wire.close()
-    wait_until(lambda: len(witness.read("CLIENT", "LIST").splitlines()) < before)
-
-
 # ---------------------------------------------------------------------- what is answered
 def test_each_operation_has_its_element_and_only_what_is_persisted_is_stored(wire):
     store(wire, "m", DOUBLE)
@@ -659,7 +652,7 @@ def test_what_runs_on_another_device_during_a_failure_ends_and_is_not_persisted(
 
 
 # ---------------------------------------------------------------------- results that cannot be kept
-def test_what_cannot_be_stored_adds_one_element_and_nothing_is_stored(wire):
+def test_what_cannot_be_stored_adds_one_element_and_nothing_is_stored(wire, type_line):
     store(wire, "m", DOUBLE)
     put(wire, "x", 1)
     for persist in ("3 y m x", "3 m y x", "2 y m"):
@@ -667,7 +660,7 @@ def test_what_cannot_be_stored_adds_one_element_and_nothing_is_stored(wire):
         assert ask(wire, dag) == b"*3\r\n+OK\r\n+OK\r\n" + error(WRONG_TYPE)
         assert wire.ask("PING") == b"+PONG\r\n"
     assert wire.ask("EXISTS", "y") == b":0\r\n"
-    assert wire.ask("TYPE", "m") == b"+AI__MODEL\r\n"
+    assert wire.ask("TYPE", "m") == type_line("AI__MODEL")
     assert counts(wire, "m") == (3, 0)
 
 
@@ -810,7 +803,7 @@ def test_requests_in_dags_and_single_ones_share_a_run(wire, connect, fake):
 
 # ---------------------------------------------------------------------- clients that vanish
 def test_for_a_client_that_vanished_nothing_is_persisted_and_no_more_is_begun(
-    wire, connect, fake, caplog
+    wire, connect, fake, caplog, vanish
 ):
     other = connect()
     store(wire, "m", BLOCK)
@@ -819,7 +812,7 @@ def test_for_a_client_that_vanished_nothing_is_persisted_and_no_more_is_begun(
     run = f"{RUN_X} |> AI.MODELEXECUTE next INPUTS 1 y OUTPUTS 1 y"
     send(wire, f"AI.DAGEXECUTE LOAD 1 x PERSIST 1 y |> {run}")
     fake.await_calls("model_run")
-    vanish(wire, other)
+    vanish(wire)
     fake.release()
     assert other.ask("AI.MODELEXECUTE", "next", "INPUTS", 1, "x", "OUTPUTS", 1, "z") == OK
     assert other.ask("EXISTS", "y") == b":0\r\n"

@@ -173,13 +173,15 @@ def test_whatever_begins_with_cpu_is_a_device(wire, device):
         (f"tensor ONNX CPU BLOB {IDENTITY}", WRONG_TYPE),
     ],
 )
-def test_the_first_thing_that_is_wrong_is_the_error_and_nothing_is_set(wire, request_, line):
+def test_the_first_thing_that_is_wrong_is_the_error_and_nothing_is_set(
+    wire, request_, line, type_line
+):
     put(wire, "tensor", 7)
     for version in (2, 3):
         wire.ask("HELLO", version)
         assert wire.ask("ai.modelset", *request_.split()) == error(line)
     assert wire.ask("AI.MODELGET", "x") == error(NO_MODEL)
-    assert wire.ask("TYPE", "tensor") == b"+AI_TENSOR\r\n"
+    assert wire.ask("TYPE", "tensor") == type_line("AI_TENSOR")
 
 
 def test_other_clients_are_served_while_a_model_is_built(wire, connect, fake):

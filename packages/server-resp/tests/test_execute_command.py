@@ -83,13 +83,6 @@ def wait_until(condition):
         time.sleep(0.001)
 
 
-def vanish(wire, witness):
-    """Closes a connection and waits until the server has noticed."""
-    before = len(witness.read("CLIENT", "LIST").splitlines())
-    wire.close()
-    wait_until(lambda: len(witness.read("CLIENT", "LIST").splitlines()) < before)
-
-
 # ---------------------------------------------------------------------- what is stored
 @pytest.mark.parametrize("version", [2, 3])
 def test_outputs_are_stored_before_the_client_is_answered(wire, version):
@@ -168,14 +161,14 @@ def test_a_model_and_its_tensors_are_those_of_the_selected_database(wire):
 
 
 # ---------------------------------------------------------------------- outputs that cannot be kept
-def test_an_output_for_a_key_of_another_type_is_one_error_and_nothing_is_stored(wire):
+def test_an_output_for_a_key_of_another_type_is_one_error_and_nothing_is_stored(wire, type_line):
     store(wire, "m", '{"op": "identity", "inputs": 2}')
     put(wire, "x", 1)
     names = ["INPUTS", 2, "x", "x", "OUTPUTS", 2, "y", "m"]
     assert wire.ask("AI.MODELEXECUTE", "m", *names) == error(WRONG_TYPE)
     assert wire.ask("PING") == b"+PONG\r\n"  # there was no second reply
     assert wire.ask("AI.TENSORGET", "y") == error(NO_TENSOR)
-    assert wire.ask("TYPE", "m") == b"+AI__MODEL\r\n"
+    assert wire.ask("TYPE", "m") == type_line("AI__MODEL")
     assert counts(wire, "m") == (1, 0)
 
 
@@ -401,6 +394,7 @@ def test_a_model_replaced_while_it_runs_ends_as_what_it_was(wire, connect, fake)
     assert values(wire, "y") == [2]
 
 
+@pytest.mark.memory_store("AI.INFO knows only what has a key")
 def test_a_model_deleted_while_it_runs_is_known_until_the_run_ends(wire, connect, fake):
     other = connect()
     store(wire, "m", BLOCK)
@@ -449,7 +443,7 @@ def test_an_output_key_is_judged_when_the_run_ends(wire, connect, fake):
 
 # ---------------------------------------------------------------------- clients that vanish
 def test_the_outputs_of_a_client_that_vanished_are_not_stored_but_its_run_counts(
-    wire, connect, fake, caplog
+    wire, connect, fake, caplog, vanish
 ):
     other = connect()
     store(wire, "m", BLOCK)
@@ -457,7 +451,7 @@ def test_the_outputs_of_a_client_that_vanished_are_not_stored_but_its_run_counts
     put(wire, "x", 1)
     wire.send(*run("m"))
     fake.await_calls("model_run")
-    vanish(wire, other)
+    vanish(wire)
     fake.release()
     assert other.ask(*run("next", "x", "z")) == OK  # behind it, on the same device
     assert other.ask("AI.TENSORGET", "y") == error(NO_TENSOR)
@@ -465,16 +459,18 @@ def test_the_outputs_of_a_client_that_vanished_are_not_stored_but_its_run_counts
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
-def test_what_waits_for_a_client_that_vanished_never_runs(wire, connect, fake, caplog):
-    other, gone = connect(), connect()
+def test_what_waits_for_a_client_that_vanished_never_runs(server, connect, fake, caplog, vanish):
+    wire, other, gone = connect(), connect(), connect()
     store(wire, "m", BLOCK)
     store(wire, "waits", DOUBLE)
     put(wire, "x", 1)
     wire.send(*run("m"))
     fake.await_calls("model_run")
     gone.send(*run("waits"))
-    wait_until(lambda: b"flags=b" in line_of(other, gone))
-    vanish(gone, other)
+    host, port = gone.socket.getsockname()
+    (state,) = [c for c in server.clients.values() if c.address == f"{host}:{port}"]
+    wait_until(lambda: state.blocked)
+    vanish(gone)
     fake.release()
     assert wire.reply() == OK
     store(other, "next", DOUBLE)
@@ -482,13 +478,6 @@ def test_what_waits_for_a_client_that_vanished_never_runs(wire, connect, fake, c
     assert [call.what for call in fake.calls_of("model_run")] == ["block", "multiply"]
     assert counts(other, "waits") == (0, 0)
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
-
-
-def line_of(witness, wire):
-    """What CLIENT LIST says of a connection."""
-    host, port = wire.socket.getsockname()
-    lines = witness.read("CLIENT", "LIST").splitlines()
-    return next(line for line in lines if f" addr={host}:{port} ".encode() in line)
 
 
 # ---------------------------------------------------------------------- TIMEOUT

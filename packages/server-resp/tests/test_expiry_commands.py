@@ -24,6 +24,7 @@ def seed(wire, key):
     assert wire.ask("AI.TENSORSET", key, "INT8", "1", "VALUES", "1") == b"+OK\r\n"
 
 
+@pytest.mark.memory_store("the command came with Redis 7.0", on=("redis-6.2",))
 @pytest.mark.parametrize("name", [*SETTING, *ASKING, "PERSIST"])
 def test_a_wrong_number_of_arguments_is_refused(wire, name):
     error = (ARITY % name.lower()).encode()
@@ -35,6 +36,7 @@ def test_a_wrong_number_of_arguments_is_refused(wire, name):
 
 
 # --------------------------------------------------------------------------- setting
+@pytest.mark.memory_store("conditions and EXPIRETIME came with Redis 7.0", on=("redis-6.2",))
 def test_seconds_and_milliseconds_from_now_on(wire):
     assert wire.ask("EXPIRE", "a", "1000") == b":1\r\n"
     assert wire.read("TTL", "a") in {999, 1000}
@@ -45,6 +47,7 @@ def test_seconds_and_milliseconds_from_now_on(wire):
     assert abs(wire.read("EXPIRETIME", "a") - (time.time() + 2000)) < 10
 
 
+@pytest.mark.memory_store("conditions and EXPIRETIME came with Redis 7.0", on=("redis-6.2",))
 def test_a_unix_time_is_kept_to_the_millisecond(wire):
     assert wire.ask("EXPIREAT", "a", FAR) == b":1\r\n"
     assert wire.ask("EXPIRETIME", "a") == b":%d\r\n" % FAR
@@ -55,6 +58,7 @@ def test_a_unix_time_is_kept_to_the_millisecond(wire):
         assert wire.ask("EXPIRETIME", "a") == b":%d\r\n" % (FAR + (extra >= 500))
 
 
+@pytest.mark.memory_store("conditions and EXPIRETIME came with Redis 7.0", on=("redis-6.2",))
 def test_the_latest_time_of_all_is_not_answered_as_a_later_one(wire):
     assert wire.ask("PEXPIREAT", "a", 2**63 - 1) == b":1\r\n"
     assert wire.ask("PEXPIRETIME", "a") == b":%d\r\n" % (2**63 - 1)
@@ -66,6 +70,7 @@ def test_a_missing_key_gets_no_expiry(wire, name):
     assert wire.ask(name, "none", FAR) == b":0\r\n"
 
 
+@pytest.mark.memory_store("conditions and EXPIRETIME came with Redis 7.0", on=("redis-6.2",))
 @pytest.mark.parametrize(
     "request_line",
     [
@@ -109,6 +114,7 @@ def test_storing_a_value_takes_the_expiry_away(wire):
 
 
 # --------------------------------------------------------------------------- conditions
+@pytest.mark.memory_store("conditions and EXPIRETIME came with Redis 7.0", on=("redis-6.2",))
 @pytest.mark.parametrize(
     ("before", "condition", "is_set"),
     [
@@ -138,12 +144,14 @@ def test_an_expiry_is_set_when_its_condition_holds(wire, before, condition, is_s
     assert wire.read("EXPIRETIME", "a") == (FAR if is_set else before or -1)
 
 
+@pytest.mark.memory_store("conditions and EXPIRETIME came with Redis 7.0", on=("redis-6.2",))
 def test_a_time_that_has_passed_does_not_delete_against_its_condition(wire):
     assert wire.ask("EXPIREAT", "a", "1", "GT") == b":0\r\n"
     assert wire.ask("EXPIREAT", "a", "1", "XX") == b":0\r\n"
     assert wire.ask("EXISTS", "a") == b":1\r\n"
 
 
+@pytest.mark.memory_store("conditions and EXPIRETIME came with Redis 7.0", on=("redis-6.2",))
 @pytest.mark.parametrize("name", SETTING)
 @pytest.mark.parametrize(
     ("options", "error"),
@@ -172,6 +180,7 @@ def test_a_time_must_be_an_integer(wire, name, number):
     assert wire.ask(name, "none", number) == NOT_AN_INTEGER
 
 
+@pytest.mark.memory_store("conditions and EXPIRETIME came with Redis 7.0", on=("redis-6.2",))
 @pytest.mark.parametrize(
     "request_line",
     [
@@ -193,6 +202,7 @@ def test_a_time_beyond_all_numbers_is_refused(wire, request_line):
 
 
 # --------------------------------------------------------------------------- asking, taking back
+@pytest.mark.memory_store("the command came with Redis 7.0", on=("redis-6.2",))
 @pytest.mark.parametrize("name", ASKING)
 def test_a_key_without_expiry_and_a_missing_key_have_numbers_of_their_own(wire, name):
     assert wire.ask(name, "a") == b":-1\r\n"

@@ -75,12 +75,14 @@ def store(wire, key, op="identity", device="CPU"):
 
 
 # ------------------------------------------------------------------------- which sections
+@pytest.mark.memory_store("the engine's sections come first")
 def test_plain_info_shows_the_default_sections(wire):
     assert titles(info(wire)) == DEFAULT_SECTIONS
     assert titles(info(wire, "default")) == DEFAULT_SECTIONS
     assert titles(info(wire, "ALL")) == DEFAULT_SECTIONS
 
 
+@pytest.mark.memory_store("the engine's sections come first")
 def test_info_everything_shows_ours_and_those_of_the_module_as_well(wire):
     assert titles(info(wire, "EVERYTHING")) == [
         *DEFAULT_SECTIONS,
@@ -92,6 +94,7 @@ def test_info_everything_shows_ours_and_those_of_the_module_as_well(wire):
     ]
 
 
+@pytest.mark.memory_store("the engine's modules are listed as well")
 @pytest.mark.parametrize("word", ["MODULES", "ai"])
 def test_the_sections_of_the_module_stand_in_their_order(wire, word):
     assert titles(info(wire, word)) == AI_SECTIONS
@@ -102,6 +105,7 @@ def test_each_section_of_the_module_can_be_asked_for(wire, section):
     assert titles(info(wire, section.upper())) == [section]
 
 
+@pytest.mark.memory_store("INFO of several sections came with Redis 7.0", on=("redis-6.2",))
 def test_several_sections_can_be_asked_for(wire):
     assert titles(info(wire, "keyspace", "server", "server", "nosuch")) == ["Server", "Keyspace"]
 
@@ -110,6 +114,7 @@ def test_a_section_that_is_not_there_is_empty(wire):
     assert wire.ask("INFO", "nosuch") == b"$0\r\n\r\n"
 
 
+@pytest.mark.memory_store("INFO of several sections came with Redis 7.0", on=("redis-6.2",))
 def test_sections_are_parted_by_an_empty_line(wire):
     assert info(wire, "cluster", "keyspace") == (
         "# Cluster\r\ncluster_enabled:0\r\n\r\n# Keyspace\r\n"
@@ -122,6 +127,7 @@ def test_info_is_text_for_people_in_resp3(wire):
 
 
 # ------------------------------------------------------------------------- what Redis has
+@pytest.mark.memory_store("this section is the engine's")
 def test_the_server_says_what_it_is(wire, server):
     told = fields(info(wire, "server"))
     assert re.fullmatch(r"\d+\.\d+\.\d+", told["redis_version"])  # what clients parse
@@ -132,6 +138,7 @@ def test_the_server_says_what_it_is(wire, server):
     assert int(told["uptime_in_seconds"]) >= 0
 
 
+@pytest.mark.memory_store("this section is the engine's")
 def test_connections_and_commands_are_counted(wire, connect):
     other = connect()
     other.ask("PING")
@@ -145,6 +152,7 @@ def test_connections_and_commands_are_counted(wire, connect):
     assert told["total_error_replies"] == "2"
 
 
+@pytest.mark.memory_store("this section is the engine's")
 def test_commands_of_clients_that_left_stay_counted(wire, connect, server):
     other = connect()
     for _ in range(10):
@@ -155,6 +163,7 @@ def test_commands_of_clients_that_left_stay_counted(wire, connect, server):
     assert fields(info(wire))["total_commands_processed"] == "12"
 
 
+@pytest.mark.memory_store("this section is the engine's")
 def test_errors_are_counted_by_their_code_word(wire):
     wire.ask("NONSENSE")
     wire.ask("HELLO", "9")
@@ -170,6 +179,7 @@ def test_errors_are_counted_by_their_code_word(wire):
     }
 
 
+@pytest.mark.memory_store("this section is the engine's")
 def test_databases_with_keys_are_counted(wire):
     for key in ("a", "b"):
         wire.ask("AI.TENSORSET", key, "FLOAT", 1)
@@ -182,6 +192,7 @@ def test_databases_with_keys_are_counted(wire):
     }
 
 
+@pytest.mark.memory_store("these sections are the engine's")
 def test_what_the_system_knows_is_shown(server):
     told = fields(info_text((), server, PROCESS))
     assert told["process_id"] == "42"
@@ -195,6 +206,7 @@ def test_what_the_system_knows_is_shown(server):
     assert told["used_cpu_user_children"] == "0.000000"
 
 
+@pytest.mark.memory_store("these sections are the engine's")
 def test_the_system_is_asked(wire):
     told = fields(info(wire))
     assert int(told["used_memory"]) > 1024**2
@@ -238,6 +250,7 @@ def test_devices_with_numbers_are_fields_that_clients_can_read(wire, server):
     assert told["device_CPU_3"]["workers"] == told["device_CPU"]["workers"]
 
 
+@pytest.mark.memory_store("the engine does not know of runs")
 def test_runs_that_wait_are_counted(wire, connect, fake):
     wire.ask("AI.TENSORSET", "x", "FLOAT", 1, "VALUES", 2)
     store(wire, "m", "block")
@@ -257,6 +270,7 @@ def test_runs_that_wait_are_counted(wire, connect, fake):
 
 
 # ------------------------------------------------------------------------- the module's
+@pytest.mark.memory_store("the engine's modules are listed as well")
 def test_the_module_says_what_it_is(wire):
     assert info(wire, "modules").startswith(
         "# Modules\r\nmodule:name=ai,ver=999999,api=1,filters=0,usedby=[],using=[],"
@@ -330,6 +344,7 @@ def test_processor_time_is_shown_in_its_order(wire):
     assert all(re.fullmatch(r"\d+\.\d{6}", value) for value in told.values())
 
 
+@pytest.mark.memory_store("the engine's modules are listed as well")
 def test_no_value_of_the_module_has_a_blank_or_a_hash(wire):
     for value in fields(info(wire, "modules")).values():
         assert " " not in value

@@ -50,6 +50,7 @@ def test_elements_are_added_only_if_there_is_a_list(wire):
     assert items(wire) == "yxabcz"
 
 
+@pytest.mark.memory_store("Redis 6.2 pops none otherwise", on=("redis-6.2",))
 def test_elements_are_taken_from_either_end(wire):
     seed(wire, "abcdef")
     assert wire.read("LPOP", "l") == b"a"
@@ -61,6 +62,7 @@ def test_elements_are_taken_from_either_end(wire):
     assert wire.ask("EXISTS", "l") == b":0\r\n"
 
 
+@pytest.mark.memory_store("Redis 6.2 pops none otherwise", on=("redis-6.2",))
 def test_nothing_is_taken_where_no_list_is(wire):
     assert wire.ask("LPOP", "none") == NULL
     assert wire.ask("RPOP", "none", "2") == NULL_ARRAY
@@ -77,6 +79,7 @@ def test_a_number_of_elements_is_not_negative(wire, count):
     assert wire.ask("RPOP", "l", "1", count) == error
 
 
+@pytest.mark.memory_store("the command came with Redis 7.0", on=("redis-6.2",))
 def test_the_last_element_takes_the_key_with_it(wire):
     takes = ("LPOP l", "RPOP l 1", "LTRIM l 1 0", "LREM l 0 a", "LMOVE l m LEFT LEFT")
     for take in takes:
@@ -118,6 +121,7 @@ def test_an_element_is_moved(wire, request_line, element, source, target):
     assert (items(wire, "l"), items(wire, "m")) == (source, target)
 
 
+@pytest.mark.memory_store("the command came with Redis 7.0", on=("redis-6.2",))
 def test_a_list_of_one_element_that_turns_keeps_its_expiry(wire):
     seed(wire, "a")
     wire.ask("EXPIREAT", "l", FAR)
@@ -219,6 +223,7 @@ def test_an_element_is_found(wire, options, found):
     assert wire.read("LPOS", "none", "b", *options) == ([] if isinstance(found, list) else None)
 
 
+@pytest.mark.memory_store("Redis 6.2 has fewer options and other words", on=("redis-6.2",))
 @pytest.mark.parametrize(
     ("options", "error"),
     [
@@ -236,6 +241,7 @@ def test_how_to_find_an_element_must_make_sense(wire, options, error):
 
 
 # --------------------------------------------------------------------------- among other types
+@pytest.mark.memory_store("Redis 6.2 has fewer options and other words", on=("redis-6.2",))
 @pytest.mark.parametrize("stored", ["AI.TENSORSET k INT8 1", "SET k v"])
 @pytest.mark.parametrize(
     "request_line",
@@ -272,6 +278,7 @@ def test_ai_commands_refuse_a_list(wire):
     assert wire.ask("AI.MODELGET", "l") == WRONG_TYPE
 
 
+@pytest.mark.memory_store("the encoding is the engine's")
 def test_a_list_can_be_looked_at_renamed_and_copied(wire):
     seed(wire)
     assert wire.ask("TYPE", "l") == b"+list\r\n"
@@ -310,6 +317,13 @@ NO_CHANGES = (
 )
 
 
+@pytest.mark.memory_store(
+    "Valkey counts what changes nothing otherwise",
+    on=(
+        "valkey-8.1",
+        "valkey-9.1",
+    ),
+)
 @pytest.mark.parametrize("request_line", [*CHANGES, *NO_CHANGES])
 def test_who_watches_a_list_notices_exactly_what_changes_it(connect, request_line):
     wire, other = connect(), connect()

@@ -212,6 +212,7 @@ def test_long_replies_of_a_dag_and_of_a_transaction_arrive_whole_and_in_order(wi
     assert value_of(wire.reply()) == b"after"
 
 
+@pytest.mark.memory_store("the order of fields is the engine's")
 @pytest.mark.parametrize("version", [2, 3])
 @pytest.mark.parametrize("size", [1, BLOCK // 2, BLOCK // 2 + 1, 10_000])
 def test_all_fields_of_a_hash_arrive_in_their_order(wire, version, size):
@@ -281,6 +282,7 @@ def test_a_message_comes_behind_the_long_reply_that_is_being_sent(wire, other):
     assert wire.reply().startswith(b">3\r\n$7\r\nmessage\r\n")
 
 
+@pytest.mark.memory_store("this engine hardly counts what its clients share", on=("valkey-9.1",))
 def test_a_subscriber_in_the_middle_of_a_long_reply_that_reads_nothing_is_let_go(wire, other):
     wire.read("HELLO", 3)
     wire.ask("SUBSCRIBE", "news")
@@ -340,6 +342,7 @@ def test_the_connection_ends_when_a_long_reply_turns_out_to_be_no_reply(wire, se
         assert again.ask("PING") == b"+PONG\r\n"
 
 
+@pytest.mark.memory_store("only the client's connection to the engine is closed")
 def test_a_client_may_be_ended_by_another_in_the_middle_of_its_long_reply(wire, other):
     stored(wire, "t", np.zeros(16 * MIB, np.uint8), "UINT8")
     number = wire.read("CLIENT", "ID")

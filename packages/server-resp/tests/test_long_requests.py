@@ -86,6 +86,7 @@ def test_one_wrong_value_of_many_leaves_the_old_tensor(wire, at):
     assert blob_of(wire, "t") == struct.pack("f", 7)
 
 
+@pytest.mark.memory_store("the key is looked at when it is written")
 def test_a_key_of_another_type_wins_over_a_wrong_value(wire):
     wire.ask("SET", "k", "v")
     assert wire.ask(*set_tensor("k", SPOILED)) == WRONG_TYPE
@@ -120,6 +121,7 @@ def test_a_tensor_is_set_although_its_client_went_away(wire, other):
     assert blob_of(other, "t") == FLOATS
 
 
+@pytest.mark.memory_store("MONITOR shows what the engine is asked for")
 def test_who_watches_the_commands_sees_all_of_a_long_one(wire, other):
     other.ask("MONITOR")
     assert wire.ask(*set_tensor("t", NUMBERS)) == OK

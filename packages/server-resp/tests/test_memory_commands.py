@@ -79,6 +79,7 @@ def test_a_key_that_is_not_there_takes_nothing(wire):
 
 
 # --------------------------------------------------------------------------- the whole server
+@pytest.mark.memory_store("the memory is the engine's")
 def test_statistics_count_the_process_and_the_keys_of_all_databases(wire):
     wire.ask("MSET", "a", 1, "b", 2)
     wire.ask("SELECT", 5)
@@ -93,6 +94,7 @@ def test_statistics_count_the_process_and_the_keys_of_all_databases(wire):
     assert 0 < float(stats[b"peak.percentage"]) <= 100
 
 
+@pytest.mark.memory_store("the memory is the engine's")
 def test_statistics_of_no_keys_divide_by_nothing(wire):
     stats = pairs(wire.read("MEMORY", "STATS"))
 
@@ -109,6 +111,7 @@ def test_statistics_are_a_map_with_a_double_in_resp3(wire):
     assert isinstance(stats[b"peak.percentage"], float)
 
 
+@pytest.mark.memory_store("the engine's words")
 def test_the_doctor_says_where_to_look(wire):
     advice = wire.read("MEMORY", "DOCTOR").decode()
     assert "INFO memory" in advice
@@ -117,12 +120,14 @@ def test_the_doctor_says_where_to_look(wire):
     assert wire.ask("MEMORY", "DOCTOR").partition(b"\r\n")[2].startswith(b"txt:Nothing")
 
 
+@pytest.mark.memory_store("the memory is the engine's")
 def test_the_allocator_is_not_asked(wire):
     text = b"Stats not supported for the current allocator"
     assert wire.read("MEMORY", "MALLOC-STATS") == text
     assert wire.ask("MEMORY", "PURGE") == b"+OK\r\n"
 
 
+@pytest.mark.memory_store("Redis 6.2 has fewer options and other words", on=("redis-6.2",))
 @pytest.mark.parametrize(
     ("words", "line"),
     [
@@ -136,6 +141,7 @@ def test_a_question_about_memory_must_be_one(wire, words, line):
     assert wire.read("MEMORY", *words) == WireError(line)
 
 
+@pytest.mark.memory_store("the engine's words")
 def test_help_names_every_question(wire):
     lines = wire.read("MEMORY", "HELP")
 

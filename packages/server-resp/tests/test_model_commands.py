@@ -70,13 +70,6 @@ def wait_until(condition):
         time.sleep(0.001)
 
 
-def vanish(wire, witness):
-    """Closes a connection and waits until the server has noticed."""
-    before = len(witness.read("CLIENT", "LIST").splitlines())
-    wire.close()
-    wait_until(lambda: len(witness.read("CLIENT", "LIST").splitlines()) < before)
-
-
 # ---------------------------------------------------------------------- storing and showing
 def test_a_model_is_shown_as_it_was_stored(wire):
     options = ["TAG", "v:1", "BATCHSIZE", 8, "MINBATCHSIZE", 2, "MINBATCHTIMEOUT", 30]
@@ -237,6 +230,7 @@ def test_a_model_replaces_another_with_its_expiry_and_its_counters(wire):
     ]
 
 
+@pytest.mark.memory_store("AI.INFO looks in the client's database")
 def test_models_belong_to_the_selected_database(wire):
     assert wire.ask("SELECT", 3) == OK
     assert wire.ask("AI.MODELSTORE", "m", "ONNX", "CPU", "BLOB", DOUBLE) == OK
@@ -456,6 +450,7 @@ def test_a_model_for_a_key_of_another_type_is_freed(wire, fake):
     fake.await_calls("model_free")
 
 
+@pytest.mark.memory_store("AI.INFO knows a model by its key")
 def test_a_renamed_model_keeps_its_name_in_the_catalog(wire):
     assert wire.ask("AI.MODELSTORE", "old", "ONNX", "CPU", "TAG", "t", "BLOB", DOUBLE) == OK
     assert wire.ask("RENAME", "old", "new") == OK
@@ -483,11 +478,11 @@ def test_other_clients_are_served_while_a_model_is_built(wire, connect, fake):
     assert other.ask("AI.MODELGET", "m", "BLOB")[:1] == b"$"
 
 
-def test_a_model_is_stored_even_when_its_client_went_away(wire, connect, fake, caplog):
+def test_a_model_is_stored_even_when_its_client_went_away(wire, connect, fake, caplog, vanish):
     other = connect()
     wire.send("AI.MODELSTORE", "m", "ONNX", "CPU", "BLOB", SLOW)
     fake.await_calls("model_create")
-    vanish(wire, other)
+    vanish(wire)
     fake.hurry.set()
     assert other.ask("AI.MODELSTORE", "next", "ONNX", "CPU", "BLOB", DOUBLE) == OK
     assert other.read("AI.INFO", "m")[1] == b"m"

@@ -45,6 +45,7 @@ def test_what_is_long_is_cut():
     assert many.endswith(b' "... (344 more arguments)"\r\n')
 
 
+@pytest.mark.memory_store("MONITOR shows what the engine is asked for")
 def test_monitor_shows_what_others_do_as_they_typed_it(wire, monitor):
     wire.ask("GeT", "k")
     wire.ask("SELECT", 3)
@@ -54,6 +55,7 @@ def test_monitor_shows_what_others_do_as_they_typed_it(wire, monitor):
     ]
 
 
+@pytest.mark.memory_store("the engine knows the address of this server alone")
 def test_monitor_names_the_client(wire, monitor):
     host, port = wire.socket.getsockname()
     wire.ask("PING")
@@ -75,6 +77,7 @@ def test_a_transaction_is_shown_when_it_is_done(wire, monitor):
     ]
 
 
+@pytest.mark.memory_store("MONITOR shows what the engine is asked for")
 def test_what_a_transaction_has_prepared_is_shown_in_its_place(wire, monitor):
     store = ("AI.MODELSTORE", "m", "ONNX", "CPU", "BLOB", "{}")
     for command in (("MULTI",), ("SET", "a", "1"), store, ("SET", "b", "1"), ("EXEC",)):
@@ -93,6 +96,7 @@ def test_passwords_are_not_shown(wire, monitor):
     ]
 
 
+@pytest.mark.memory_store("the engine shows its own connection")
 def test_a_monitor_shows_in_the_client_list_until_it_is_reset(wire, connect):
     monitor = connect()
     number = monitor.read("CLIENT", "ID")
@@ -121,6 +125,7 @@ def test_a_transaction_cannot_monitor(wire):
 
 
 # --------------------------------------------------------------------------- SLOWLOG
+@pytest.mark.memory_store("the log of slow commands is the engine's")
 def test_commands_that_take_long_are_kept_and_by_default_few_do(wire):
     assert wire.read("CONFIG", "GET", "slowlog-*") == [
         *(b"slowlog-log-slower-than", b"10000", b"slowlog-max-len", b"128"),
@@ -138,6 +143,7 @@ def test_commands_that_take_long_are_kept_and_by_default_few_do(wire):
     assert done[4:] == [f"{host}:{port}".encode(), b"me"]
 
 
+@pytest.mark.memory_store("the log of slow commands is the engine's")
 def test_the_time_of_a_run_counts(wire, connect, fake):
     other = connect()
     wire.ask("CONFIG", "SET", "slowlog-log-slower-than", "50000")
@@ -158,6 +164,7 @@ def test_the_time_of_a_run_counts(wire, connect, fake):
     assert entry[2] >= 50_000
 
 
+@pytest.mark.memory_store("the log of slow commands is the engine's")
 def test_the_log_is_asked_for_some_and_forgotten(wire):
     wire.ask("CONFIG", "SET", "slowlog-log-slower-than", "0")
     for number in range(15):
@@ -171,6 +178,7 @@ def test_the_log_is_asked_for_some_and_forgotten(wire):
     assert wire.ask("SLOWLOG", "LEN") == b":0\r\n"
 
 
+@pytest.mark.memory_store("the log of slow commands is the engine's")
 def test_the_commands_of_a_transaction_are_kept_one_by_one(wire):
     wire.ask("CONFIG", "SET", "slowlog-log-slower-than", "0")
     for command in ("MULTI", "PING", "EXEC"):
@@ -179,6 +187,7 @@ def test_the_commands_of_a_transaction_are_kept_one_by_one(wire):
     assert kept == [b"PING", b"MULTI", b"CONFIG"]
 
 
+@pytest.mark.memory_store("Redis 6.2 has fewer options and other words", on=("redis-6.2",))
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
@@ -203,11 +212,13 @@ def test_there_are_no_latency_events(wire):
     assert wire.read("CONFIG", "GET", "latency-monitor-threshold")[1] == b"0"
 
 
+@pytest.mark.memory_store("the engine's words")
 def test_the_doctor_says_where_to_look(wire):
     assert b"SLOWLOG GET" in wire.read("LATENCY", "DOCTOR")
 
 
 # --------------------------------------------------------------------------- CLIENT TRACKING
+@pytest.mark.memory_store("the engine can do it")
 @pytest.mark.parametrize(
     "command",
     [
@@ -244,6 +255,7 @@ LIMIT = "client-output-buffer-limit"
 USUAL = b"normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60"
 
 
+@pytest.mark.memory_store("settings are the engine's")
 def test_the_limit_of_a_class_can_be_changed(wire, server):
     assert wire.read("CONFIG", "GET", LIMIT) == [LIMIT.encode(), USUAL]
     wire.ask("CONFIG", "SET", LIMIT, "normal 0 0 0 PubSub 1mb 512k 30")
@@ -254,6 +266,7 @@ def test_the_limit_of_a_class_can_be_changed(wire, server):
     assert wire.read("CONFIG", "GET", LIMIT) == [LIMIT.encode(), USUAL]
 
 
+@pytest.mark.memory_store("settings are the engine's")
 @pytest.mark.parametrize(
     ("value", "why"),
     [

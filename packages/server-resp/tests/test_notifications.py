@@ -92,6 +92,7 @@ def test_nothing_is_told_unless_it_is_asked_for(wire, connect):
     assert ears.heard() == [("set", "k")]
 
 
+@pytest.mark.memory_store("events tell of what the engine is asked for")
 def test_a_tensor_is_new_each_time_it_is_stored(wire, ears):
     for _ in range(2):
         wire.ask("AI.TENSORSET", "t", "FLOAT", 1, "VALUES", 1)
@@ -101,6 +102,7 @@ def test_a_tensor_is_new_each_time_it_is_stored(wire, ears):
     assert ears.heard() == [("new", "u"), ("rename_from", "t"), ("rename_to", "u"), ("del", "u")]
 
 
+@pytest.mark.memory_store("events tell of what the engine is asked for")
 def test_outputs_of_runs_are_new_and_deleted_models_are_not_told(wire, ears):
     wire.ask("AI.TENSORSET", "x", "FLOAT", 1, "VALUES", 1)
     wire.ask("AI.MODELSTORE", "m", "ONNX", "CPU", "BLOB", ECHO)
@@ -111,6 +113,7 @@ def test_outputs_of_runs_are_new_and_deleted_models_are_not_told(wire, ears):
     assert ears.heard() == [("new", key) for key in "xmyz"]
 
 
+@pytest.mark.memory_store("events tell of what the engine is asked for")
 def test_reading_what_is_not_there_is_told_and_looking_before_writing_is_not(wire, ears):
     wire.ask("AI.TENSORGET", "t")
     wire.ask("AI.MODELGET", "m")
@@ -125,6 +128,7 @@ def test_reading_what_is_not_there_is_told_and_looking_before_writing_is_not(wir
     assert ears.heard() == [("new", "t"), ("new", "i"), ("incrby", "i")]
 
 
+@pytest.mark.memory_store("the class n came with Redis 7.0", on=("redis-6.2",))
 def test_what_a_transaction_does_is_told_in_order(wire, ears):
     wire.ask("MULTI")
     for queued in (("RPUSH", "l", "a"), ("GET", "none"), ("LPOP", "l")):
@@ -147,6 +151,7 @@ def test_events_name_the_database_and_stay_with_its_number(wire, connect):
     assert ears.read("PING") == [b"pong", b""]
 
 
+@pytest.mark.memory_store("Redis 6.2 has fewer options and other words", on=("redis-6.2",))
 def test_a_setting_that_means_nothing_changes_nothing(wire):
     wire.ask("CONFIG", "SET", "notify-keyspace-events", "Kx")
     assert wire.ask("CONFIG", "SET", "notify-keyspace-events", "q") == (

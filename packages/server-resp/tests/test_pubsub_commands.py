@@ -26,6 +26,7 @@ def described(wire, number):
 
 
 # --------------------------------------------------------------------------- subscribing
+@pytest.mark.memory_store("Redis 6.2 has fewer options and other words", on=("redis-6.2",))
 def test_each_channel_is_confirmed_with_the_number_of_subscriptions(wire):
     wire.send("SUBSCRIBE", "a", "b", "a")
     assert wire.reply() == b"*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n"
@@ -36,6 +37,7 @@ def test_each_channel_is_confirmed_with_the_number_of_subscriptions(wire):
     assert wire.ask("UNSUBSCRIBE", "b") == b"*3\r\n$11\r\nunsubscribe\r\n$1\r\nb\r\n:2\r\n"
 
 
+@pytest.mark.memory_store("Redis 6.2 has fewer options and other words", on=("redis-6.2",))
 @pytest.mark.parametrize("word", ["UNSUBSCRIBE", "PUNSUBSCRIBE", "SUNSUBSCRIBE"])
 def test_ending_no_subscription_at_all_is_confirmed_once(wire, word):
     head = b"$%d\r\n%b\r\n" % (len(word), word.lower().encode())
@@ -45,6 +47,7 @@ def test_ending_no_subscription_at_all_is_confirmed_once(wire, word):
     assert wire.ask(word) == b">3\r\n" + head + b"_\r\n:0\r\n"
 
 
+@pytest.mark.memory_store("the order of channels is the engine's", on=("redis-6.2",))
 def test_without_names_all_subscriptions_of_the_kind_end(wire):
     for word, name in (("SUBSCRIBE", "a"), ("SUBSCRIBE", "b"), ("PSUBSCRIBE", "p")):
         wire.ask(word, name)
@@ -79,6 +82,7 @@ def test_a_message_says_which_pattern_it_is_for(wire, connect):
     assert reader.reply() == (b"*4\r\n$8\r\npmessage\r\n$4\r\n[ab]\r\n$1\r\na\r\n$3\r\n\r\n\0\r\n")
 
 
+@pytest.mark.memory_store("Redis 6.2 has fewer options and other words", on=("redis-6.2",))
 def test_shard_channels_are_a_world_of_their_own(wire, connect):
     reader = subscribed(connect, "a", word="SSUBSCRIBE")
     assert wire.ask("PUBLISH", "a", "no") == b":0\r\n"
@@ -109,6 +113,13 @@ def test_a_message_of_any_size_reaches_all(wire, connect, size):
         assert reader.reply().endswith(b"$%d\r\n%b\r\n" % (size, b"x" * size))
 
 
+@pytest.mark.memory_store(
+    "Valkey replies before the message",
+    on=(
+        "valkey-8.1",
+        "valkey-9.1",
+    ),
+)
 def test_a_subscriber_may_publish_to_itself_in_resp3(wire):
     wire.ask("HELLO", "3")
     assert wire.read("SUBSCRIBE", "a") == [b"subscribe", b"a", 1]
@@ -134,6 +145,7 @@ def test_a_message_does_not_wait_for_a_reply_that_is_still_to_come(wire, connect
 
 
 # --------------------------------------------------------------------------- what a subscriber may
+@pytest.mark.memory_store("Redis 6.2 has fewer options and other words", on=("redis-6.2",))
 @pytest.mark.parametrize("arguments", [("GET", "a"), ("CONFIG", "GET", "x"), ("HELLO", "3")])
 def test_a_subscriber_that_speaks_resp2_may_do_little(wire, arguments):
     wire.ask("SUBSCRIBE", "a")
@@ -145,6 +157,7 @@ def test_a_subscriber_that_speaks_resp2_may_do_little(wire, arguments):
     assert wire.ask("PING") == b"+PONG\r\n"
 
 
+@pytest.mark.memory_store("Redis 6.2 has fewer options and other words", on=("redis-6.2",))
 def test_exec_is_refused_in_its_own_words(wire):
     wire.ask("SUBSCRIBE", "a")
     assert wire.read("EXEC") == WireError(
@@ -152,6 +165,7 @@ def test_exec_is_refused_in_its_own_words(wire):
     )
 
 
+@pytest.mark.memory_store("Redis 6.2 has fewer options and other words", on=("redis-6.2",))
 def test_a_subscriber_may_do_everything_in_resp3_until_it_speaks_resp2(wire):
     wire.ask("HELLO", "3")
     wire.ask("PSUBSCRIBE", "a")
@@ -187,6 +201,7 @@ def test_who_goes_away_is_subscribed_to_nothing(wire, connect):
 
 
 # --------------------------------------------------------------------------- in transactions
+@pytest.mark.memory_store("Redis 6.2 has fewer options and other words", on=("redis-6.2",))
 def test_a_transaction_subscribes_and_its_other_commands_are_done_all_the_same(wire):
     wire.ask("MULTI")
     for queued in (("SUBSCRIBE", "x", "y"), ("SET", "k", "v"), ("SSUBSCRIBE", "s"), ("PING",)):
@@ -209,6 +224,7 @@ def test_a_transaction_publishes(wire, connect):
 
 
 # --------------------------------------------------------------------------- PUBSUB, CLIENT, INFO
+@pytest.mark.memory_store("the order of channels is the engine's")
 def test_pubsub_tells_what_has_subscribers(wire, connect):
     reader = subscribed(connect, "a", "ab")
     reader.ask("PSUBSCRIBE", "*")
@@ -224,6 +240,7 @@ def test_pubsub_tells_what_has_subscribers(wire, connect):
     assert wire.read("PUBSUB", "SHARDNUMSUB", "s", "a") == [b"s", 1, b"a", 0]
 
 
+@pytest.mark.memory_store("Redis 6.2 has fewer options and other words", on=("redis-6.2",))
 def test_pubsub_refuses_what_it_does_not_know(wire):
     assert wire.read("PUBSUB", "CHANNELS", "a", "b") == WireError(
         "ERR unknown subcommand or wrong number of arguments for 'CHANNELS'. Try PUBSUB HELP."
@@ -233,6 +250,7 @@ def test_pubsub_refuses_what_it_does_not_know(wire):
     )
 
 
+@pytest.mark.memory_store("the engine shows its own connection")
 def test_client_list_shows_subscribers(wire, connect):
     reader = subscribed(connect, "a", "b", version=3)
     number = reader.read("CLIENT", "ID")
@@ -246,6 +264,7 @@ def test_client_list_shows_subscribers(wire, connect):
     assert wire.read("CLIENT", "LIST", "TYPE", "NORMAL").count(b"\n") == 1
 
 
+@pytest.mark.memory_store("shard channels came with Redis 7.0", on=("redis-6.2",))
 def test_info_counts_channels_and_patterns(wire, connect):
     subscribed(connect, "a", "b")
     subscribed(connect, "a*", word="PSUBSCRIBE")
@@ -255,6 +274,7 @@ def test_info_counts_channels_and_patterns(wire, connect):
 
 
 # --------------------------------------------------------------------------- who does not read
+@pytest.mark.memory_store("the limit of subscribers is the engine's")
 def test_a_subscriber_that_does_not_read_loses_its_connection(wire, connect, server):
     wire.ask("CONFIG", "SET", "client-output-buffer-limit", "pubsub 1000000 0 0")
     slow, reader = subscribed(connect, "a"), subscribed(connect, "b")

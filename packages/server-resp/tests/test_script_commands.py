@@ -42,7 +42,7 @@ def store(wire, key="s", source="sum stack", *options, entry_points=()):
 
 # ---------------------------------------------------------------------- storing
 @pytest.mark.parametrize("version", [2, 3])
-def test_a_script_is_shown_as_it_was_stored(wire, version):
+def test_a_script_is_shown_as_it_was_stored(wire, version, type_line):
     wire.ask("HELLO", version)
     assert (
         ask(wire, "AI.SCRIPTSTORE s Cpu:1 TAG v:1 ENTRY_POINTS 2 sum stack SOURCE", "sum stack\n")
@@ -55,7 +55,7 @@ def test_a_script_is_shown_as_it_was_stored(wire, version):
     assert wire.read("AI.SCRIPTGET", "s", "source") == b"sum stack\n"
     assert wire.read("AI.SCRIPTGET", "s", "SOURCE", "META") == whole
     assert wire.read("AI.SCRIPTGET", "s", "nonsense") == whole
-    assert wire.ask("TYPE", "s") == b"+AI_SCRIPT\r\n"
+    assert wire.ask("TYPE", "s") == type_line("AI_SCRIPT")
 
 
 @pytest.mark.parametrize("count", ["1", "1.0", "1e0"])
@@ -111,11 +111,11 @@ def test_a_script_replaces_another_and_its_expiry_and_counts_anew(wire):
         ("t CPU ENTRY_POINTS 1 sum SOURCE sum", WRONG_TYPE),
     ],
 )
-def test_the_first_mistake_from_left_to_right_is_named(wire, request_, line):
+def test_the_first_mistake_from_left_to_right_is_named(wire, request_, line, type_line):
     wire.ask("AI.TENSORSET", "t", "FLOAT", 1)
     assert wire.ask("AI.SCRIPTSTORE", *request_.split()) == error(line)
     assert wire.ask("EXISTS", "s") == b":0\r\n"
-    assert wire.ask("TYPE", "t") == b"+AI_TENSOR\r\n"
+    assert wire.ask("TYPE", "t") == type_line("AI_TENSOR")
 
 
 def test_any_device_that_begins_with_cpu_will_do(wire):
@@ -168,6 +168,7 @@ def test_the_older_spelling_names_its_mistakes(wire, request_, line):
 
 
 # ---------------------------------------------------------------------- reading and deleting
+@pytest.mark.memory_store("it copies a script, which the engine does")
 @pytest.mark.parametrize("name", ["AI.SCRIPTGET", "AI.SCRIPTDEL"])
 def test_only_a_script_is_shown_or_deleted(wire, name):
     wire.ask("AI.MODELSTORE", "m", "ONNX", "CPU", "BLOB", MODEL)
@@ -190,6 +191,7 @@ def test_a_deleted_script_is_gone_and_freed(wire, scripts):
     scripts.await_calls("script_free")
 
 
+@pytest.mark.memory_store("the order of keys is the engine's")
 def test_scans_list_scripts_and_models_each_in_the_order_of_the_one_table(wire):
     store(wire, "ket1", "sum", "TAG", "one")
     store(wire, "ket2", "sum")
@@ -200,6 +202,7 @@ def test_scans_list_scripts_and_models_each_in_the_order_of_the_one_table(wire):
     assert wire.ask("AI._SCRIPTSCAN", "x") == error(ARITY.format("AI._SCRIPTSCAN"))
 
 
+@pytest.mark.memory_store("AI.INFO knows a script by its key")
 def test_a_renamed_script_is_known_by_its_old_name(wire):
     store(wire)
     wire.ask("RENAME", "s", "new")

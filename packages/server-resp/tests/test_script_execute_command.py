@@ -208,6 +208,7 @@ def test_calls_of_a_script_are_never_batched(wire, connect, fake):
     assert len(fake.calls_of("script_run")) == 8
 
 
+@pytest.mark.memory_store("AI.INFO knows only what has a key")
 def test_a_script_deleted_while_it_runs_ends_well_and_is_known_until_then(wire, connect, fake):
     put(wire, "x", 1)
     other = connect()
@@ -307,6 +308,7 @@ def test_after_a_script_failed_the_rest_of_a_dag_does_not_run(wire):
 
 
 # ---------------------------------------------------------------------- what scripts ask for
+@pytest.mark.memory_store("SELECT would be said of the client's own connection")
 def test_a_script_runs_commands_in_its_clients_database(wire):
     assert wire.ask("SELECT", 2) == OK
     wire.ask("AI.SCRIPTSTORE", "s", "CPU", "ENTRY_POINTS", 0, "SOURCE", FUNCTIONS, "")

@@ -18,6 +18,7 @@ def config(wire, *patterns):
 
 
 # ------------------------------------------------------------------------- CONFIG GET
+@pytest.mark.memory_store("settings are the engine's")
 def test_config_get_answers_what_clients_ask_for(wire, server):
     asked = ("save", "appendonly", "maxmemory", "databases", "port", "maxclients", "timeout")
     assert config(wire, *asked) == {
@@ -36,6 +37,7 @@ def test_config_get_answers_what_clients_ask_for(wire, server):
     }
 
 
+@pytest.mark.memory_store("Redis 6.2 has fewer options and other words", on=("redis-6.2",))
 def test_config_get_takes_patterns_in_any_case_and_names_a_setting_once(wire):
     assert config(wire, "MAXC*", "max?lients", "maxclients") == {"maxclients": "10000"}
     assert wire.ask("CONFIG", "GET", "nosuch") == b"*0\r\n"
@@ -48,6 +50,7 @@ def test_config_get_answers_a_map_in_resp3(wire):
     assert wire.ask("CONFIG", "GET", "nosuch") == b"%0\r\n"
 
 
+@pytest.mark.memory_store("settings are the engine's")
 @pytest.mark.parametrize(
     ("sent", "line"),
     [
@@ -96,6 +99,7 @@ def test_a_config_that_is_refused_says_why(wire, sent, line):
 
 
 # ------------------------------------------------------------------------- CONFIG SET
+@pytest.mark.memory_store("settings are the engine's")
 def test_config_set_changes_what_can_be_changed(wire, connect):
     assert wire.ask("CONFIG", "SET", "MaxClients", "2", "lua-time-limit", "100") == b"+OK\r\n"
     assert config(wire, "maxclients", "*time-limit", "busy-*") == {
@@ -108,6 +112,7 @@ def test_config_set_changes_what_can_be_changed(wire, connect):
     wire.ask("CONFIG", "SET", "maxclients", "10000")
 
 
+@pytest.mark.memory_store("settings are the engine's")
 def test_config_set_changes_all_or_nothing(wire):
     refused = wire.ask("CONFIG", "SET", "maxclients", "5", "lua-time-limit", "x")
     assert refused.startswith(b"-ERR CONFIG SET failed")
@@ -115,10 +120,12 @@ def test_config_set_changes_all_or_nothing(wire):
     assert config(wire, "maxclients") == {"maxclients": "10000"}
 
 
+@pytest.mark.memory_store("settings are the engine's")
 def test_what_cannot_be_changed_may_be_set_to_what_it_is(wire):
     assert wire.ask("CONFIG", "SET", "save", "", "appendonly", "No") == b"+OK\r\n"
 
 
+@pytest.mark.memory_store("this section is the engine's")
 def test_config_resetstat_begins_to_count_anew(wire, connect):
     other = connect()
     other.ask("NONSENSE")
@@ -133,6 +140,7 @@ def test_config_resetstat_begins_to_count_anew(wire, connect):
 
 
 # ------------------------------------------------------------------------- MODULE, TIME
+@pytest.mark.memory_store("the engine's modules are listed as well")
 def test_the_ai_commands_are_a_module(wire):
     assert wire.ask("MODULE", "LIST") == (
         b"*1\r\n*8\r\n$4\r\nname\r\n$2\r\nai\r\n$3\r\nver\r\n:999999\r\n"
@@ -152,6 +160,7 @@ def test_time_answers_seconds_and_microseconds(wire):
 
 
 # ------------------------------------------------------------------------- CLUSTER
+@pytest.mark.memory_store("the engine may know the slot of a key")
 @pytest.mark.parametrize(
     "sent",
     [
@@ -167,6 +176,7 @@ def test_there_is_no_cluster_to_ask_about(wire, sent):
     assert wire.ask(*sent.split()) == b"-ERR This instance has cluster support disabled\r\n"
 
 
+@pytest.mark.memory_store("Redis 6.2 has fewer options and other words", on=("redis-6.2",))
 @pytest.mark.parametrize(
     ("words", "line"),
     [
@@ -181,6 +191,7 @@ def test_a_question_about_the_cluster_must_be_one(wire, words, line):
 
 
 # ------------------------------------------------------------------------- SAVE
+@pytest.mark.memory_store("the engine has one")
 def test_save_says_that_there_is_no_storage(wire):
     line = b"-ERR nothing was saved: this server keeps its data in memory only\r\n"
     assert wire.ask("SAVE") == line
@@ -191,6 +202,7 @@ def test_save_takes_no_arguments(wire, words):
     assert wire.ask(*words) == b"-ERR wrong number of arguments for 'save' command\r\n"
 
 
+@pytest.mark.memory_store("the engine's words")
 def test_save_is_refused_in_a_transaction(wire):
     wire.ask("MULTI")
     assert wire.ask("SAVE") == b"-ERR Command not allowed inside a transaction\r\n"
@@ -275,6 +287,7 @@ def test_shutdown_now_does_not_wait(run, connect):
 
 
 # ------------------------------------------------------------------------- Redis' own programs
+@pytest.mark.memory_store("settings are the engine's")
 @pytest.mark.skipif(not shutil.which("redis-benchmark"), reason="needs redis-benchmark")
 def test_redis_benchmark_starts_without_a_warning(server):
     arguments = ["-p", str(port_of(server)), "-n", "100", "-c", "2", "-q", "PING"]
@@ -297,6 +310,7 @@ def test_redis_cli_shuts_the_server_down(server):
     assert done.stdout.strip() == ""
 
 
+@pytest.mark.memory_store("settings are the engine's")
 def test_max_clients_cannot_be_less_than_the_clients_that_are_connected(wire, connect):
     assert connect().ask("PING") == b"+PONG\r\n"
     refused = wire.ask("CONFIG", "SET", "maxclients", "1")
@@ -308,6 +322,7 @@ def test_max_clients_cannot_be_less_than_the_clients_that_are_connected(wire, co
     assert connect().ask("PING") == b"+PONG\r\n"
 
 
+@pytest.mark.memory_store("settings are the engine's")
 def test_a_lone_client_may_allow_itself_alone_and_set_it_back(wire, connect):
     assert wire.ask("CONFIG", "SET", "maxclients", "1") == b"+OK\r\n"
     assert wire.ask("PING") == b"+PONG\r\n"

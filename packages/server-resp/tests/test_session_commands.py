@@ -32,6 +32,7 @@ def test_echo_takes_one_message(wire, arguments):
 
 
 # ------------------------------------------------------------------------- HELLO
+@pytest.mark.memory_store("HELLO tells what the engine is")
 def test_hello_tells_what_the_server_is(wire):
     told = pairs(wire.read("HELLO"))
     assert told == {
@@ -45,6 +46,7 @@ def test_hello_tells_what_the_server_is(wire):
     }
 
 
+@pytest.mark.memory_store("HELLO tells what the engine is")
 def test_hello_3_switches_before_it_answers(wire):
     reply = wire.ask("HELLO", "3")
     assert reply.startswith(b"%7\r\n$6\r\nserver\r\n$5\r\nredis\r\n")
@@ -129,6 +131,7 @@ def test_a_database_that_is_not_there_cannot_be_selected(wire, index, line):
 
 
 # ------------------------------------------------------------------------- RESET, QUIT
+@pytest.mark.memory_store("the engine shows its own connection")
 def test_reset_makes_the_connection_as_new(wire):
     wire.ask("HELLO", "3", "SETNAME", "a")
     wire.ask("SELECT", "3")
@@ -153,6 +156,7 @@ def test_quit_answers_and_then_ends_the_connection(wire):
 A50 = b"a" * 50
 
 
+@pytest.mark.memory_store("the engine's words")
 @pytest.mark.parametrize(
     ("sent", "line"),
     [

@@ -33,6 +33,7 @@ def scan_all(wire, *options):
 
 
 # --------------------------------------------------------------------------- mistakes
+@pytest.mark.memory_store("the command came with Redis 7.0", on=("redis-6.2",))
 @pytest.mark.parametrize(
     "words",
     [
@@ -49,6 +50,7 @@ def test_a_wrong_number_of_arguments_is_refused(wire, words):
     )
 
 
+@pytest.mark.memory_store("Redis 6.2 has fewer options and other words", on=("redis-6.2",))
 @pytest.mark.parametrize(
     "words",
     [
@@ -184,6 +186,7 @@ def test_random_members_are_different_ones_or_may_repeat(wire):
     assert wire.ask("SRANDMEMBER", "none", "-3") == b"*0\r\n"
 
 
+@pytest.mark.memory_store("Redis 6.2 has fewer options and other words", on=("redis-6.2",))
 @pytest.mark.parametrize(
     ("count", "error"),
     [
@@ -198,6 +201,7 @@ def test_a_count_of_random_members_is_an_integer(wire, count, error):
     assert wire.ask("SRANDMEMBER", "none", count, "bogus") == SYNTAX
 
 
+@pytest.mark.memory_store("the engine sets no such limit")
 def test_more_random_members_than_memory_holds_are_refused(wire):
     """Redis tries, and is killed or ends the connection."""
     add(wire, "s", "a")
@@ -260,6 +264,7 @@ def test_a_combination_can_be_stored_into_one_of_its_sets(three):
     assert members(three, "a") == {b"3", b"4"}
 
 
+@pytest.mark.memory_store("the command came with Redis 7.0", on=("redis-6.2",))
 @pytest.mark.parametrize(
     ("words", "count"),
     [
@@ -276,6 +281,7 @@ def test_common_members_are_counted(three, words, count):
     assert three.read("SINTERCARD", *words.split()) == count
 
 
+@pytest.mark.memory_store("the command came with Redis 7.0", on=("redis-6.2",))
 @pytest.mark.parametrize(
     ("words", "line"),
     [
@@ -292,6 +298,7 @@ def test_what_is_to_be_counted_is_checked_from_left_to_right(wire, words, line):
     assert wire.read("SINTERCARD", *words.split()) == WireError(line)
 
 
+@pytest.mark.memory_store("Redis 6.2 has fewer options and other words", on=("redis-6.2",))
 def test_the_keys_of_a_count_are_found(wire):
     ask = ("COMMAND", "GETKEYS", "SINTERCARD")
     assert wire.read(*ask, "2", "a", "b", "LIMIT", "1") == [b"a", b"b"]
@@ -308,6 +315,7 @@ def test_a_small_set_of_integers_is_scanned_at_once(wire):
     assert set(found) == members(wire)
 
 
+@pytest.mark.memory_store("the size of a page is the engine's")
 def test_any_other_set_is_scanned_page_by_page(wire):
     add(wire, "s", "word", *range(300))
     cursor, found = wire.read("SSCAN", "s", "0")
@@ -374,6 +382,7 @@ def test_a_copied_set_goes_its_own_way(wire):
     assert members(wire, "t") == {b"1", b"3"}
 
 
+@pytest.mark.memory_store("Redis 6.2 has fewer options and other words", on=("redis-6.2",))
 def test_the_expiry_of_a_changed_set_stays(wire):
     add(wire, "s", "a")
     wire.ask("EXPIREAT", "s", "4102444800")

@@ -24,6 +24,7 @@ def add(wire, *words, key="z"):
 
 
 # --------------------------------------------------------------------------- mistakes
+@pytest.mark.memory_store("the command came with Redis 7.0", on=("redis-6.2",))
 @pytest.mark.parametrize(
     "words",
     [
@@ -43,6 +44,7 @@ def test_a_wrong_number_of_arguments_is_refused(wire, words):
     )
 
 
+@pytest.mark.memory_store("Redis 6.2 has fewer options and other words", on=("redis-6.2",))
 @pytest.mark.parametrize(
     "words",
     [
@@ -171,6 +173,7 @@ def test_scores_are_shown_with_all_of_their_digits(wire, score, shown):
     assert wire.ask("ZSCORE", "z", "m") == b",%b\r\n" % shown
 
 
+@pytest.mark.memory_store("Redis 6.2 has fewer options and other words", on=("redis-6.2",))
 def test_a_small_one_keeps_no_sign_of_zero(wire):
     add(wire, "-0", "m")
     assert wire.read("ZSCORE", "z", "m") == b"0"
@@ -226,6 +229,7 @@ def test_popped_members_are_pairs_in_resp3_when_they_are_counted(wire):
     assert wire.ask("ZPOPMIN", "z", 1) == b"*1\r\n*2\r\n$1\r\nb\r\n,2\r\n"
 
 
+@pytest.mark.memory_store("Redis 6.2 has fewer options and other words", on=("redis-6.2",))
 @pytest.mark.parametrize(
     ("words", "error"),
     [
@@ -256,6 +260,7 @@ def test_members_are_drawn_with_their_scores(wire):
     assert wire.ask("ZRANDMEMBER", "none") == b"_\r\n"
 
 
+@pytest.mark.memory_store("the size of a page is the engine's")
 def test_a_large_one_is_scanned_in_pieces(wire):
     add(wire, *(word for n in range(300) for word in (n / 2, f"m{n}")))
     found, cursor = {}, b"0"
@@ -268,6 +273,7 @@ def test_a_large_one_is_scanned_in_pieces(wire):
     assert found == {b"m%d" % n: b"%g" % (n / 2) for n in range(300)}
 
 
+@pytest.mark.memory_store("Redis 6.2 has fewer options and other words", on=("redis-6.2",))
 def test_a_scan_shows_whole_scores_of_a_small_one_as_integers(wire):
     add(wire, "1e17", "m")
     assert wire.read("ZSCAN", "z", 0) == [b"0", [b"m", b"100000000000000000"]]
@@ -280,6 +286,7 @@ def test_a_scan_shows_whole_scores_of_a_small_one_as_integers(wire):
 
 
 # --------------------------------------------------------------------------- as any key
+@pytest.mark.memory_store("the engine's values take less memory")
 def test_it_is_a_key_as_any_other(wire):
     add(wire, 1, "m")
     assert wire.ask("TYPE", "z") == b"+zset\r\n"

@@ -55,6 +55,7 @@ def test_a_string_is_set_only_if_its_key_is_there_or_not(wire):
     assert wire.read("MGET", "k", "l") == [b"3", b"5"]
 
 
+@pytest.mark.memory_store("Redis 6.2 has fewer options and other words", on=("redis-6.2",))
 def test_setting_answers_the_old_string_if_told_to(wire):
     assert wire.ask("SET", "k", "1", "GET") == NULL
     assert wire.read("SET", "k", "2", "NX", "GET") == b"1"
@@ -82,6 +83,7 @@ def test_options_of_set_that_make_no_sense_are_refused(wire, options):
     assert wire.ask("EXISTS", "k") == b":0\r\n"
 
 
+@pytest.mark.memory_store("Redis 6.2 has fewer options and other words", on=("redis-6.2",))
 @pytest.mark.parametrize(
     ("request_line", "name"),
     [
@@ -128,6 +130,7 @@ def test_a_string_of_the_past_is_gone_at_once(wire):
     assert wire.read("TTL", "k") == -1
 
 
+@pytest.mark.memory_store("the command came with Redis 7.0", on=("redis-6.2",))
 def test_reading_can_set_and_take_away_when_a_string_vanishes(wire):
     wire.ask("SET", "k", "1")
     assert wire.read("GETEX", "k", "EXAT", FAR) == b"1"
@@ -146,6 +149,7 @@ def test_reading_can_set_and_take_away_when_a_string_vanishes(wire):
     assert wire.ask("GETEX", "k", "NX") == SYNTAX
 
 
+@pytest.mark.memory_store("the command came with Redis 7.0", on=("redis-6.2",))
 def test_changes_leave_when_a_string_vanishes(wire):
     for change in (["APPEND", "1"], ["SETRANGE", "0", "1"], ["INCR"], ["INCRBYFLOAT", "1.5"]):
         wire.ask("SET", "k", "1", "EXAT", FAR)
@@ -161,6 +165,7 @@ def test_several_strings_are_set_in_one_go(wire):
     assert wire.read("MGET", "a", "b", "c", "d") == [b"3", b"2", b"4", b"5"]
 
 
+@pytest.mark.memory_store("Redis 6.2 has fewer options and other words", on=("redis-6.2",))
 @pytest.mark.parametrize("name", ["mset", "MSETNX"])
 def test_a_key_without_its_value_is_refused(wire, name):
     error = f"-ERR wrong number of arguments for '{name.lower()}' command\r\n".encode()
@@ -226,6 +231,7 @@ def test_a_part_of_a_large_string_is_read(wire):
     assert wire.read("GETRANGE", "k", "1", "-1") == LARGE_TEXT[1:]
 
 
+@pytest.mark.memory_store("the limit is the engine's own")
 def test_a_string_is_no_longer_than_an_argument_may_be(run_server):
     limits = replace(Settings().limits, max_bulk=100)
     with run_server(Settings(limits=limits)) as server, Wire(port_of(server)) as wire:
@@ -246,6 +252,7 @@ def test_integers_are_counted(wire):
     assert wire.read("GET", "n") == b"50"
 
 
+@pytest.mark.memory_store("Redis 6.2 has fewer options and other words", on=("redis-6.2",))
 def test_integers_do_not_overflow(wire):
     wire.ask("SET", "n", 2**63 - 1)
     assert wire.ask("INCR", "n") == OVERFLOW
@@ -306,7 +313,15 @@ READING = (
 
 
 @pytest.mark.parametrize("request_line", READING)
-@pytest.mark.parametrize("stored", ["tensor", "list"])
+@pytest.mark.parametrize(
+    "stored",
+    [
+        pytest.param(
+            "tensor", marks=pytest.mark.memory_store("a tensor is a string of the engine")
+        ),
+        "list",
+    ],
+)
 def test_another_type_is_refused_and_stays(wire, request_line, stored):
     if stored == "tensor":
         seed_tensor(wire, "k")
@@ -317,6 +332,7 @@ def test_another_type_is_refused_and_stays(wire, request_line, stored):
     assert wire.ask("TYPE", "k") == before
 
 
+@pytest.mark.memory_store("a tensor is a string of the engine")
 def test_another_type_is_passed_over_where_several_are_asked_for(wire):
     seed_tensor(wire, "t")
     wire.ask("RPUSH", "l", "a")
@@ -393,6 +409,7 @@ def test_who_watches_a_string_notices_exactly_what_changes_it(connect, request_l
     assert wire.read("EXEC") == (None if request_line in CHANGES else ["PONG"])
 
 
+@pytest.mark.memory_store("Redis 6.2 has fewer options and other words", on=("redis-6.2",))
 def test_strings_in_a_transaction(wire):
     wire.ask("MULTI")
     for line in ("SET k 1", "INCR k", "MSET k v l", "LPUSH k x", "GET k"):

@@ -156,6 +156,7 @@ def test_a_database_selected_inside_stays_selected(wire):
     assert ask(wire, "SELECT 0", "EXISTS k l") == b":1\r\n"
 
 
+@pytest.mark.memory_store("Redis 6.2 has fewer options and other words", on=("redis-6.2",))
 def test_resp3_has_its_own_nulls_and_maps(wire, connect):
     ask(wire, "HELLO 3", "WATCH k")
     assert transact(wire, "OBJECT ENCODING k", "COMMAND DOCS nosuch") == array(b"_\r\n", b"%0\r\n")
@@ -191,6 +192,7 @@ def test_outside_of_a_transaction_redis_refuses(wire, command, line):
     assert ask(wire, "PING") == PONG
 
 
+@pytest.mark.memory_store("Redis 6.2 has fewer options and other words", on=("redis-6.2",))
 @pytest.mark.parametrize(
     ("command", "line"),
     [
@@ -226,6 +228,13 @@ def test_exec_with_arguments_ends_the_transaction_at_once(wire):
     assert ask(wire, "EXISTS k") == b":0\r\n"
 
 
+@pytest.mark.memory_store(
+    "Valkey's words",
+    on=(
+        "valkey-8.1",
+        "valkey-9.1",
+    ),
+)
 @pytest.mark.parametrize(
     ("command", "line"),
     [
@@ -239,6 +248,7 @@ def test_multi_and_watch_inside_are_refused_and_spoil_nothing(wire, command, lin
     assert ask(wire, "EXEC") == array(OK)
 
 
+@pytest.mark.memory_store("Redis 6.2 counts errors otherwise", on=("redis-6.2",))
 def test_errors_of_a_transaction_are_counted_one_by_one(wire):
     ask(wire, "CONFIG RESETSTAT")
     transact(wire, "RENAME none k", put("k", 1), store("k"), "MOVE k 0")
@@ -272,6 +282,7 @@ def test_quit_is_done_at_once_and_drops_the_transaction(wire, connect):
     assert ask(connect(), "EXISTS k") == b":0\r\n"
 
 
+@pytest.mark.memory_store("the engine watches the keys")
 def test_who_goes_away_leaves_nothing_behind(server, wire, connect):
     ask(wire, "WATCH k")
     queue(wire, put("l", 1))
@@ -281,6 +292,7 @@ def test_who_goes_away_leaves_nothing_behind(server, wire, connect):
     assert ask(connect(), "EXISTS l") == b":0\r\n"
 
 
+@pytest.mark.memory_store("the engine watches the keys")
 @pytest.mark.parametrize("ending", ["EXEC", "DISCARD", "EXEC x"])
 def test_after_it_nothing_is_watched_any_more(server, wire, ending):
     ask(wire, "WATCH k l", "MULTI", ending)
@@ -456,6 +468,7 @@ def test_a_watched_key_that_expires_has_changed(wire, seconds):
     assert transact(wire, put("done", 1)) == NOTHING_DONE
 
 
+@pytest.mark.memory_store("Redis 6.2 takes an expired key for a changed one", on=("redis-6.2",))
 @pytest.mark.parametrize("seconds", [0, 0.3], ids=["at once", "after it was removed"])
 def test_a_key_that_had_expired_when_it_was_watched_was_missing(wire, seconds):
     ask(wire, put("k", 1), "PEXPIRE k 1")
@@ -510,6 +523,7 @@ def test_optimistic_counting_loses_nothing(connect):
     assert ask(connect(), "AI.TENSORGET n VALUES") == values(100)
 
 
+@pytest.mark.memory_store("time goes on within a transaction of Redis 6.2", on=("redis-6.2",))
 def test_time_stands_still_inside(wire):
     waiting = ["PING"] * 20_000  # takes longer than the key has to live
     sent = ["MULTI", put("k", 1), "PEXPIRE k 1", "PTTL k", *waiting, "PTTL k", "EXISTS k", "EXEC"]
@@ -534,6 +548,7 @@ def test_runs_are_queued_and_refused_before_any_look_at_them(wire, name):
     assert transact(wire, *commands) == array(CANNOT_RUN, CANNOT_RUN, CANNOT_RUN, PONG)
 
 
+@pytest.mark.memory_store("INFO waits for the engine")
 def test_every_command_that_may_answer_later_says_what_a_transaction_does(server):
     everything = [each for item in server.commands for each in (item, *item.subcommands)]
     later = [
@@ -549,6 +564,7 @@ def test_every_command_that_may_answer_later_says_what_a_transaction_does(server
         ), item.full_name
 
 
+@pytest.mark.memory_store("a model is built before it is queued")
 def test_a_run_of_another_client_stores_before_or_after_but_not_within(wire, connect, fake):
     other = connect()
     ask(wire, put("x", 1), put("y", 0), store("m", BLOCK))
@@ -572,6 +588,7 @@ def test_a_model_is_stored_at_its_place(wire):
     ) == array(b":0\r\n", OK, b":1\r\n", b"$17\r\n%b\r\n" % IDENTITY.encode(), OK, b":0\r\n")
 
 
+@pytest.mark.memory_store("a model is built before it is queued")
 def test_others_are_served_while_models_are_built_and_see_nothing_yet(wire, connect, fake):
     other = connect()
     queue(wire, put("k", 1), store("m", SLOW), store("n", SLOW), "EXISTS k m n")
@@ -652,6 +669,7 @@ def test_a_model_can_be_stored_twice(wire):
     assert (shown.decode(), shown_then.decode()) == (IDENTITY, other)
 
 
+@pytest.mark.memory_store("a model is built before it is queued")
 def test_keys_are_watched_until_the_models_are_built(wire, connect, fake):
     ask(wire, "WATCH k")
     queue(wire, store("m", SLOW), store("n"), put("done", 1))
@@ -666,6 +684,7 @@ def test_keys_are_watched_until_the_models_are_built(wire, connect, fake):
     assert fake.backend_stats()["models"] == 0
 
 
+@pytest.mark.memory_store("a model is built before it is queued")
 def test_a_watched_key_that_expires_while_models_are_built_has_changed(wire, fake):
     ask(wire, put("k", 1), "PEXPIRE k 500", "WATCH k")
     queue(wire, store("m", SLOW))
@@ -676,6 +695,7 @@ def test_a_watched_key_that_expires_while_models_are_built_has_changed(wire, fak
     assert wire.reply() == NOTHING_DONE
 
 
+@pytest.mark.memory_store("a model is built before it is queued")
 def test_nothing_is_built_when_a_key_has_changed_already(wire, fake):
     ask(wire, "WATCH k", put("k", 1))
     assert transact(wire, store("m", SLOW)) == NOTHING_DONE
@@ -686,6 +706,7 @@ def test_nothing_is_built_when_a_key_has_changed_already(wire, fake):
     assert not fake.calls_of("model_create")
 
 
+@pytest.mark.memory_store("a model is built before it is queued")
 def test_a_transaction_is_done_although_the_client_did_not_wait(wire, connect, fake, server):
     other = connect()
     queue(wire, put("k", 1), store("m", SLOW), "CLIENT KILL TYPE normal SKIPME no")
@@ -699,6 +720,7 @@ def test_a_transaction_is_done_although_the_client_did_not_wait(wire, connect, f
     assert ask(connect(), "EXISTS k m") == b":2\r\n"
 
 
+@pytest.mark.memory_store("a model is built before it is queued")
 def test_a_changed_key_stops_also_a_transaction_whose_client_did_not_wait(
     wire, connect, fake, server
 ):
@@ -746,6 +768,7 @@ def test_storing_a_model_loads_its_backend_before_the_next_command_asks_for_it(w
     assert transact(wire, store("m"), "AI.CONFIG LOADBACKEND ONNX x") == array(OK, CANNOT_LOAD)
 
 
+@pytest.mark.memory_store("AI.CONFIG is done when it is queued")
 def test_settings_change_at_their_place(wire):
     ask(wire, "WATCH k", put("k", 1))
     change = ("AI.CONFIG MODEL_CHUNK_SIZE 300", "AI.CONFIG GET MODEL_CHUNK_SIZE")
@@ -760,6 +783,7 @@ def test_settings_change_at_their_place(wire):
 
 
 # ------------------------------------------------------------------ commands on the connection
+@pytest.mark.memory_store("CLIENT REPLY takes effect at once")
 def test_a_mode_of_replying_set_inside_holds_for_the_whole_reply(wire):
     queue(wire, "CLIENT REPLY SKIP", "PING")
     wire.send("EXEC")  # skipped
@@ -774,6 +798,7 @@ def test_a_mode_of_replying_set_inside_holds_for_the_whole_reply(wire):
     assert ask(wire, "EXEC") == array(OK, PONG)
 
 
+@pytest.mark.memory_store("only the client's connection to the engine is closed")
 @pytest.mark.parametrize("model", [IDENTITY, ""], ids=["that waited", "that did not wait"])
 def test_who_ends_its_own_connection_gets_the_reply_first(wire, model):
     stores = [store("m", model)] if model else []
@@ -782,6 +807,7 @@ def test_who_ends_its_own_connection_gets_the_reply_first(wire, model):
     assert wire.socket.recv(1) == b""
 
 
+@pytest.mark.memory_store("the engine shows its own connection")
 def test_client_list_shows_transactions_and_changed_keys(wire, connect):
     other = connect()
     number = wire.read("CLIENT", "ID")
@@ -807,6 +833,7 @@ def test_client_list_shows_transactions_and_changed_keys(wire, connect):
     assert b" cmd=exec " in info
 
 
+@pytest.mark.memory_store("a model is built before it is queued")
 def test_a_client_whose_models_are_built_counts_as_blocked(wire, connect, fake):
     other = connect()
     queue(wire, store("m", SLOW))

@@ -159,6 +159,7 @@ async def serve(
         await idle.wait()
         for task in upkeep:
             task.cancel()
+        await _until(lambda: not any(c.storing for c in server.clients.values()), limit=grace)
         await _say_goodbye(server)
     return not engine.working
 

@@ -195,6 +195,7 @@ def _tensorkeep(server: Server, process: Process) -> _Fields:
         "tensorkeep_tcp_port": server.port,
         "tensorkeep_uptime_in_seconds": uptime,
         "tensorkeep_connected_clients": len(server.clients),
+        "tensorkeep_blocked_clients": sum(client.blocked for client in server.clients.values()),
         "tensorkeep_used_memory": process.memory,
         "tensorkeep_used_memory_peak": process.peak_memory,
         "tensorkeep_used_cpu_sys": _seconds(process.own.system),

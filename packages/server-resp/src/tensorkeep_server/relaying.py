@@ -89,9 +89,11 @@ class RelayingConnection(Connection):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Ends the session with the client."""
-        super().connection_lost(exc)
-        if self._registered:
-            self._session.close()
+        try:
+            super().connection_lost(exc)
+        finally:
+            if self._registered:
+                self._session.close()
 
     def _waits(self) -> bool:
         replies = self._relayed > 0 and self._writable  # or it does not read those that come
@@ -185,7 +187,7 @@ class RelayingConnection(Connection):
 
     def _reply_of_ours(self, request: Request, command: Command | None) -> Reply | Later:
         client, session = self.client, self._session
-        if command is None:
+        if command is None or type(request) is Unread:
             return self._refused(Error(NO_MEMORY))
         client.last_command = command.full_name
         try:

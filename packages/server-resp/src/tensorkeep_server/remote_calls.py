@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, cast
 
 from tensorkeep.commands.args import Args
+from tensorkeep.commands.command import MODULE
 from tensorkeep.commands.reply import Error, Simple
 from tensorkeep.errors import NotStored, WrongType
 from tensorkeep.store import Step
@@ -73,12 +74,14 @@ class _RemoteCall:
         """Does the command, once what it reads is there."""
         if self._abandoned:
             return
+        args = self._args
+        del self._args  # what is built from them needs the memory
         reply: Reply | Later
         try:
             values = read()
             check_room(self._command, self._args)
             self._client.keys = cast("LocalKeys", values)
-            reply = self._command.handle(self._client, self._command.parse(self._args))
+            reply = self._command.handle(self._client, self._command.parse(args))
         except Exception as error:  # noqa: BLE001 - the table names it, or logs it
             self._end(error_reply(error))
             return
@@ -89,7 +92,8 @@ class _RemoteCall:
         else:
             self._running = running = reply
             running.then(lambda: self._write(values, running.finish()))
-            self._working()
+            if MODULE in self._command.flags:  # what is merged waits for the engine
+                self._working()
 
     def _write(self, values: Values, reply: Reply) -> None:
         """Writes what the command has changed."""
@@ -97,6 +101,7 @@ class _RemoteCall:
             self._end(reply)
             return
         try:
+            self._client.storing = True
             self._session.write(values, lambda done: self._written(done, reply))
         except Exception as error:  # noqa: BLE001 - the table names it, or logs it
             self._end(error_reply(error))
@@ -119,6 +124,7 @@ class _RemoteCall:
     def _end(self, reply: Reply) -> None:
         """Gives the reply, and keeps nothing of what was read for a client that may be idle now."""
         self._client.keys = self._before
+        self._client.storing = False
         self.later.resolve(lambda: reply)
 
     def _abandon(self) -> None:

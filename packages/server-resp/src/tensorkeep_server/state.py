@@ -256,6 +256,7 @@ class Client:
         touches: Whether reading a key counts as use of it (CLIENT NO-TOUCH).
         evictable: Whether it may lose its connection for the memory that it holds.
         blocked: Whether a reply is being waited for.
+        storing: Whether what its command has done is on its way to a remote store.
         subscribed: Whether it is subscribed to anything.
         transaction: What is to be done at EXEC; None outside of MULTI.
         watch: The keys that must not change before EXEC.
@@ -291,6 +292,7 @@ class Client:
     touches: bool = True
     evictable: bool = True
     blocked: bool = False
+    storing: bool = False
     subscribed: bool = False
     transaction: Transaction | None = None
     watch: Watch = field(default_factory=Watch)
