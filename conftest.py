@@ -80,15 +80,22 @@ def new_store(
 ) -> Iterator[Callable[[], AbstractContextManager[str]]]:
     """Gives the URL of an empty store, for as long as a block takes.
 
-    The blocks share one engine, which is emptied for each; one within another gets its own.
+    The blocks share one engine, which is emptied for each and has its settings back; one within
+    another gets its own.
     """
     if new_engine is None:
         yield lambda: nullcontext(DEFAULT_STORE)
         return
     from tensorkeep_server.testing import Wire  # noqa: PLC0415 - with an engine alone
 
+    def settings(wire: Wire) -> dict[bytes, bytes]:
+        told = wire.read("CONFIG", "GET", "*")
+        return dict(zip(told[::2], told[1::2], strict=True))
+
     with new_engine() as shared:
         free = [shared]
+        with Wire(shared.port) as first:
+            usual = settings(first)
 
         @contextmanager
         def store() -> Iterator[str]:
@@ -99,6 +106,8 @@ def new_store(
             engine = free.pop()
             with Wire(engine.port) as wire:
                 wire.ask("FLUSHALL")
+                for name, value in settings(wire).items() - usual.items():
+                    wire.ask("CONFIG", "SET", name, usual.get(name, value))
             yield engine.unix
             free.append(engine)
 

@@ -130,6 +130,7 @@ def narrow(wire):
     return wire
 
 
+@pytest.mark.memory_store("settings are the engine's")
 def test_more_of_a_request_than_allowed_ends_the_connection(wire, connect):
     config(wire, "client-query-buffer-limit", "1mb")
     sender, within = connect(), connect()
@@ -157,6 +158,7 @@ def test_many_arguments_within_the_limit_are_one_request(wire):
     assert wire.ask("DEL", *[b"k" * 700 * 1024] * 4) == b":0\r\n"
 
 
+@pytest.mark.memory_store("settings are the engine's")
 def test_a_client_that_does_not_read_its_replies_loses_its_connection(wire, connect):
     wire.ask("SET", "k", bytes(32 * MIB))
     config(wire, "client-output-buffer-limit", "normal 1mb 0 0")
@@ -166,6 +168,7 @@ def test_a_client_that_does_not_read_its_replies_loses_its_connection(wire, conn
     assert wire.ask("STRLEN", "k") == b":%d\r\n" % (32 * MIB)
 
 
+@pytest.mark.memory_store("settings are the engine's")
 def test_who_reads_slowly_loses_its_connection_when_its_time_is_over(wire, connect):
     wire.ask("SET", "k", bytes(32 * MIB))
     config(wire, "client-output-buffer-limit", "normal 0 1mb 1")
@@ -176,6 +179,7 @@ def test_who_reads_slowly_loses_its_connection_when_its_time_is_over(wire, conne
     assert time.monotonic() - began >= 0.9
 
 
+@pytest.mark.memory_store("settings are the engine's")
 def test_by_default_a_reply_may_wait_as_long_as_it_likes(wire, connect):
     blob = bytes(32 * MIB)
     wire.ask("SET", "k", blob)
@@ -185,6 +189,7 @@ def test_by_default_a_reply_may_wait_as_long_as_it_likes(wire, connect):
     assert reader.reply() == b"$%d\r\n%b\r\n" % (len(blob), blob)
 
 
+@pytest.mark.memory_store("settings are the engine's")
 def test_of_clients_that_hold_too_much_together_those_that_hold_the_most_are_ended(
     wire, connect, server
 ):
@@ -202,6 +207,7 @@ def test_of_clients_that_hold_too_much_together_those_that_hold_the_most_are_end
     assert lives(wire)
 
 
+@pytest.mark.memory_store("settings are the engine's")
 def test_who_may_not_be_evicted_stays(wire, connect, server):
     spared, other = connect(), connect()
     assert spared.ask("CLIENT", "NO-EVICT", "ON") == b"+OK\r\n"
@@ -215,6 +221,7 @@ def test_who_may_not_be_evicted_stays(wire, connect, server):
     assert spared.reply() == b"$%d\r\n%b\r\n" % (4 * MIB, bytes(4 * MIB))
 
 
+@pytest.mark.memory_store("settings are the engine's")
 def test_percents_count_by_the_limit_of_all_memory(wire, connect, server):
     server.memory.limit = 100 * MIB
     sender = connect()
@@ -225,6 +232,7 @@ def test_percents_count_by_the_limit_of_all_memory(wire, connect, server):
     soon(lambda: is_closed(sender))
 
 
+@pytest.mark.memory_store("settings are the engine's")
 def test_idle_clients_are_ended_and_those_that_have_reason_to_be_silent_are_not(
     wire, connect, fake
 ):
@@ -256,6 +264,7 @@ def test_who_sends_slowly_is_not_idle(wire, connect):
     assert slow.reply() == b"+PONG\r\n"
 
 
+@pytest.mark.memory_store("settings are the engine's")
 def test_longer_arguments_may_be_allowed_while_clients_are_connected(wire, connect):
     other = connect()
     assert lives(other)
@@ -273,6 +282,7 @@ def test_connections_to_come_are_kept_alive_as_was_set(wire, server):
     assert wire.read("CONFIG", "GET", "tcp-keepalive") == [b"tcp-keepalive", b"0"]
 
 
+@pytest.mark.memory_store("settings are the engine's")
 def test_the_limits_that_a_server_was_started_with_hold(server, backends):
     settings = replace(
         server.settings, client_limits=ClientLimits(timeout=7, memory=Share(5, True))

@@ -231,6 +231,7 @@ def test_bytes_are_written_for_people(size, text):
 
 
 # ------------------------------------------------------------------------- what is ours
+@pytest.mark.memory_store("the engine's modules are listed as well", on=("valkey-9.1",))
 def test_backends_and_devices_are_shown(wire):
     told = fields(info(wire, "everything"))
     assert told["backend_ONNX"] == "loaded=no"

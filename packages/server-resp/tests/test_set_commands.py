@@ -344,6 +344,13 @@ def test_a_missing_key_wins_over_mistakes_in_options_but_not_in_the_cursor(wire)
     assert wire.ask("SSCAN", "none", "x") == b"-ERR invalid cursor\r\n"
 
 
+@pytest.mark.memory_store(
+    "Valkey has more options",
+    on=(
+        "valkey-8.1",
+        "valkey-9.1",
+    ),
+)
 @pytest.mark.parametrize(
     ("options", "error"),
     [
@@ -361,6 +368,7 @@ def test_a_scan_of_a_set_knows_no_other_options(wire, options, error):
 
 
 # --------------------------------------------------------------------------- as any value
+@pytest.mark.memory_store("the encoding is the engine's")
 def test_a_set_has_type_and_encoding(wire):
     add(wire, "s", "1", "2")
     assert wire.ask("TYPE", "s") == b"+set\r\n"
@@ -371,6 +379,7 @@ def test_a_set_has_type_and_encoding(wire):
     assert 100 < wire.read("MEMORY", "USAGE", "s") < 2000
 
 
+@pytest.mark.memory_store("the encoding is the engine's")
 def test_a_copied_set_goes_its_own_way(wire):
     add(wire, "s", "1", "word")
     wire.ask("SREM", "s", "word")

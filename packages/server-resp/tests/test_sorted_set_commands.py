@@ -24,6 +24,13 @@ def add(wire, *words, key="z"):
 
 
 # --------------------------------------------------------------------------- mistakes
+@pytest.mark.memory_store(
+    "Valkey has more options",
+    on=(
+        "valkey-8.1",
+        "valkey-9.1",
+    ),
+)
 @pytest.mark.memory_store("the command came with Redis 7.0", on=("redis-6.2",))
 @pytest.mark.parametrize(
     "words",
@@ -131,6 +138,9 @@ def test_nothing_is_made_where_only_what_is_there_may_change(wire):
     assert wire.ask("EXISTS", "z") == b":0\r\n"
 
 
+@pytest.mark.memory_store(
+    "Valkey 9.1 shows the shortest digits that mean a number", on=("valkey-9.1",)
+)
 def test_scores_are_added_to(wire):
     assert wire.ask("ZINCRBY", "z", "1.5", "m") == b"$3\r\n1.5\r\n"
     assert add(wire, "INCR", "0.1", "m") == b"$18\r\n1.6000000000000001\r\n"
@@ -154,6 +164,9 @@ def test_an_option_of_an_addition_is_one_of_an_increment_too(wire):
     assert wire.ask("ZINCRBY", "z", "nx", "m") == SYNTAX
 
 
+@pytest.mark.memory_store(
+    "Valkey 9.1 shows the shortest digits that mean a number", on=("valkey-9.1",)
+)
 @pytest.mark.parametrize(
     ("score", "shown"),
     [

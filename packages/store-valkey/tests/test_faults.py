@@ -16,7 +16,7 @@ from redis.retry import Retry
 from tensorkeep.errors import StoreError
 from tensorkeep.store import Host
 from tensorkeep_valkey.store import open_store
-from tensorkeep_valkey.testing import free_port, running_engine
+from tensorkeep_valkey.testing import DEFAULT, free_port, running_engine
 
 NOT_DONE = b"-LOADING the engine at "
 PERHAPS = b"-ERR the connection to the engine at "
@@ -421,3 +421,17 @@ async def test_a_service_that_no_sentinel_knows_is_told(own_engine):
         redis.Redis(port=port, retry=Retry(ConstantBackoff(0.05), 200)).ping()
         with pytest.raises(StoreError, match="No master found for 'another'"):
             await start(f"valkey+sentinel://127.0.0.1:{port}/another")
+
+
+async def test_more_clients_than_the_engine_lets_wait_connect_all_the_same(begin):
+    with running_engine(DEFAULT, "--tcp-backlog", "1") as engine:
+        store = await begin(engine.unix)
+        clients = [store.client() for _ in range(50)]
+        engine.process.send_signal(signal.SIGSTOP)
+        for client in clients:
+            client.relay("PING")
+        await asyncio.sleep(0.1)
+        engine.process.send_signal(signal.SIGCONT)
+        for client in clients:
+            await client.until(lambda client=client: not client.waiting)
+        assert {client.take() for client in clients} == {b"+PONG\r\n"}

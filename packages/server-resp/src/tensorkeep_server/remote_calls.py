@@ -79,7 +79,7 @@ class _RemoteCall:
         reply: Reply | Later
         try:
             values = read()
-            check_room(self._command, self._args)
+            check_room(self._command, args)
             self._client.keys = cast("LocalKeys", values)
             reply = self._command.handle(self._client, self._command.parse(args))
         except Exception as error:  # noqa: BLE001 - the table names it, or logs it

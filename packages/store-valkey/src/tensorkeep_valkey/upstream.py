@@ -33,6 +33,7 @@ _log = logging.getLogger(__name__)
 WANTS_PASSWORD: Final = "NOAUTH Authentication required."  # noqa: S105 - none
 """The engine's error for a client that has not said its password."""
 
+_CROWDED: Final = 0.01  # seconds before the next try where many connect at once
 _LOOK_AGAIN: Final = 1.0  # seconds before another READONLY makes connections be opened again
 _KEEPALIVE: Final = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
 
@@ -152,9 +153,13 @@ class Upstream:
     async def _dial(self, greeting: Greeting) -> asyncio.Transport:
         loop = asyncio.get_running_loop()
         address = self.address
-        if address.path:
-            found = await loop.create_unix_connection(lambda: greeting, address.path)
-            return found[0]
+        while address.path:
+            try:
+                found = await loop.create_unix_connection(lambda: greeting, address.path)
+            except BlockingIOError:  # more want to connect than the engine lets wait
+                await asyncio.sleep(_CROWDED)
+            else:
+                return found[0]
         host, port = await self._place()
         transport, _ = await loop.create_connection(
             lambda: greeting,
