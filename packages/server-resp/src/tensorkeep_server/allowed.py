@@ -17,7 +17,7 @@ from tensorkeep.rights.selector import CHANNEL, COMMAND, KEY
 from tensorkeep_server.client_line import client_line
 
 if TYPE_CHECKING:
-    from tensorkeep.commands.args import Request
+    from tensorkeep.commands.args import Argument, Request
     from tensorkeep.commands.command import Command
     from tensorkeep.rights.selector import Denial
     from tensorkeep_server.state import Client
@@ -32,29 +32,30 @@ _AUTH: Final = "auth"
 _COUNTED: Final = {COMMAND: "cmd", KEY: "key", CHANNEL: "channel", _AUTH: "auth"}
 
 
-def check_allowed(
-    client: Client, command: Command, request: Request, context: str = TOP_LEVEL
-) -> None:
-    """Makes sure that a client may do what it asks for.
+def check_allowed(client: Client, command: Command, request: Request) -> None:
+    """Makes sure that a client may do what it asks for, or have it queued for EXEC.
+
+    Args:
+        client: The client.
+        command: The command, or the subcommand.
+        request: The whole request.
+
+    Raises:
+        Refused: It may not, or has to say who it is first.
+    """
+    denial = denied(client, command, request, _context_of(client))
+    if denial is not None:
+        raise Refused(refusal(denial))
+
+
+def denied(client: Client, command: Command, request: Request, context: str) -> Denial | None:
+    """Returns why a client may not do what it asks for, None if it may; notes it.
 
     Args:
         client: The client.
         command: The command, or the subcommand.
         request: The whole request.
         context: Where it is asked for.
-
-    Raises:
-        Refused: It may not, or has to say who it is first.
-    """
-    denial = denied(client, command, request, context)
-    if denial is not None:
-        raise Refused(refusal(denial))
-
-
-def denied(
-    client: Client, command: Command, request: Request, context: str = TOP_LEVEL
-) -> Denial | None:
-    """Returns why a client may not do what it asks for, None if it may; notes it.
 
     Raises:
         Refused: It has to say who it is first.
@@ -72,19 +73,18 @@ def has_to_authenticate(client: Client) -> bool:
     return not client.authenticated and client.server.users.first() is None
 
 
-def note_wrong_password(client: Client, user: bytes, command: str, context: str) -> None:
+def note_wrong_password(client: Client, user: bytes, command: Argument) -> None:
     """Notes that somebody was not let in.
 
     Args:
         client: Who tried.
         user: As whom.
-        command: By which command.
-        context: Where it was asked for.
+        command: By which command, as it was sent.
     """
-    _note(client, _AUTH, context, command.encode(), user)
+    _note(client, _AUTH, _context_of(client), bytes(command), user)
 
 
-def context_of(client: Client) -> str:
+def _context_of(client: Client) -> str:
     """Returns where a client asks for something: alone, or at EXEC."""
     return TOP_LEVEL if client.transaction is None else IN_MULTI
 

@@ -63,7 +63,7 @@ def changed(rights: Rights, words: Sequence[bytes], table: CommandTable) -> Righ
     Raises:
         RuleError: One of the words changes nothing.
     """
-    for word in joined(words):
+    for word in tuple(joined(words)):
         rights = _changed(rights, word, table)
     return rights
 
@@ -89,20 +89,24 @@ def joined(words: Iterable[bytes]) -> Iterator[bytes]:
         )
 
 
+_SANITIZING: Final = b"sanitize-payload"
+_SKIPPING: Final = b"skip-sanitize-payload"
 _OF_USER: Final[Mapping[bytes, Callable[[Rights], Rights]]] = {
     b"on": lambda rights: replace(rights, on=True),
     b"off": lambda rights: replace(rights, on=False),
     b"nopass": lambda rights: replace(rights, any_password=True, passwords=()),
     b"resetpass": lambda rights: replace(rights, any_password=False, passwords=()),
-    b"skip-sanitize-payload": lambda rights: replace(rights, skips_sanitizing=True),
-    b"sanitize-payload": lambda rights: replace(rights, skips_sanitizing=False),
+    _SKIPPING: lambda rights: replace(rights, sanitizing=_SKIPPING),
+    _SANITIZING: lambda rights: replace(rights, sanitizing=_SANITIZING),
     b"clearselectors": lambda rights: replace(rights, selectors=()),
-    b"reset": lambda _: Rights(),
+    b"reset": lambda _: Rights(sanitizing=_SANITIZING),
 }
 
 
 def _changed(rights: Rights, word: bytes, table: CommandTable) -> Rights:
-    """Returns rights changed by one word."""
+    """Returns rights changed by one word; an empty one says nothing, as in Redis."""
+    if not word:
+        return rights
     change = _OF_USER.get(word.lower())
     if change is not None:
         return change(rights)
@@ -175,6 +179,8 @@ def _with_channel(selector: Selector, word: bytes) -> Selector:
 
 
 def _with_key(selector: Selector, word: bytes) -> Selector:
+    if selector.all_keys:
+        raise RuleError(word, _AFTER_ALL_KEYS)
     kinds, tilde, pattern = word.partition(b"~")
     access = BOTH
     if kinds:
@@ -182,12 +188,8 @@ def _with_key(selector: Selector, word: bytes) -> Selector:
         if not tilde or not letters or not set(letters) <= _ACCESS.keys():
             raise RuleError(word, _SYNTAX)
         access = sum(_ACCESS[letter] for letter in set(letters))
-    if selector.all_keys:
-        raise RuleError(word, _AFTER_ALL_KEYS)
     if not BLANKS.isdisjoint(pattern):
         raise RuleError(word, _SYNTAX)
-    if access == BOTH and pattern == b"*":
-        return replace(selector, all_keys=True, keys=())
     known = {each.pattern: each.access for each in selector.keys}
     known[pattern] = known.get(pattern, 0) | access
     return replace(selector, keys=tuple(map(KeyPattern._make, known.items())))

@@ -26,7 +26,8 @@ class Rights:
         on: Whether the user may be let in.
         any_password: Whether any password does.
         passwords: Hashes of those that do otherwise.
-        skips_sanitizing: Kept for `skip-sanitize-payload`, which has no meaning here.
+        sanitizing: `sanitize-payload` or `skip-sanitize-payload`, if one was said; it is kept, and
+            has no meaning here.
         root: What the user may do.
         selectors: What else, each for itself.
     """
@@ -34,7 +35,7 @@ class Rights:
     on: bool = False
     any_password: bool = False
     passwords: tuple[str, ...] = ()
-    skips_sanitizing: bool = False
+    sanitizing: bytes = b""
     root: Selector = _NOTHING
     selectors: tuple[Selector, ...] = ()
 
@@ -69,8 +70,8 @@ class Rights:
         yield b"on" if self.on else b"off"
         if self.any_password:
             yield b"nopass"
-        if self.skips_sanitizing:
-            yield b"skip-sanitize-payload"
+        if self.sanitizing:
+            yield self.sanitizing
 
     def words(self) -> Iterator[bytes]:
         """Returns the words, some of them joined, that make a new user's rights like these."""

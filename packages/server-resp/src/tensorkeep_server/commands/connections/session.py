@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from tensorkeep.commands.args import SYNTAX, Args, keyword, text
 from tensorkeep.commands.command import (
@@ -21,11 +21,12 @@ from tensorkeep.commands.databases import read_database
 from tensorkeep.commands.errors import CommandError
 from tensorkeep.commands.reply import OK, RESP2, Map, Simple
 from tensorkeep.rights.users import DEFAULT
-from tensorkeep_server.allowed import context_of, has_to_authenticate, note_wrong_password
+from tensorkeep_server.allowed import has_to_authenticate, note_wrong_password
 from tensorkeep_server.commands.operations.modules import modules
 from tensorkeep_server.identity import REDIS_VERSION
 
 if TYPE_CHECKING:
+    from tensorkeep.commands.args import Argument
     from tensorkeep.commands.reply import Reply, Version
     from tensorkeep_server.state import Client
 
@@ -70,18 +71,21 @@ def echo(_: Client, message: bytes) -> Reply:
 
 
 # --------------------------------------------------------------------------- HELLO, AUTH
+_Credentials: TypeAlias = "tuple[Argument, bytes, bytes]"
+
+
 class Hello(NamedTuple):
     """HELLO [version [AUTH user password] [SETNAME name]].
 
     Attributes:
         version: The RESP version to speak from now on, None for no change.
         name: The connection's new name, None for no change.
-        credentials: User and password, if the client says who it is.
+        credentials: The command's name, user and password, if the client says who it is.
     """
 
     version: Version | None
     name: bytes | None
-    credentials: tuple[bytes, bytes] | None
+    credentials: _Credentials | None
 
 
 def parse_hello(args: Args) -> Hello:
@@ -95,7 +99,7 @@ def parse_hello(args: Args) -> Hello:
     while len(args):
         option = args.take()
         if keyword(option) == b"AUTH" and len(args) > 1:
-            credentials = args.take(), args.take()
+            credentials = args.items[0], args.take(), args.take()
         elif keyword(option) == b"SETNAME" and len(args):
             name = check_name(args.take())
         else:
@@ -117,7 +121,7 @@ def check_name(name: bytes) -> bytes:
 def hello(client: Client, request: Hello) -> Reply:
     """Sets what was asked for, and tells what the server is."""
     if request.credentials is not None:
-        _authenticate(client, *request.credentials, command="hello")
+        _authenticate(client, request.credentials)
     if has_to_authenticate(client):
         raise CommandError(_SAY_FIRST)
     if request.name is not None:
@@ -137,33 +141,35 @@ def hello(client: Client, request: Hello) -> Reply:
     )
 
 
-def parse_auth(args: Args) -> tuple[bytes, bytes] | bytes:
-    """Parses AUTH [user] password; returns both, or the password alone."""
+def parse_auth(args: Args) -> tuple[Argument, bytes | None, bytes]:
+    """Parses AUTH [user] password; returns the command's name, and both."""
     if len(args) > 2:  # noqa: PLR2004 - user and password
         raise CommandError(SYNTAX)
-    first = args.take()
-    return (first, args.take()) if len(args) else first
+    name = args.take() if len(args) > 1 else None
+    return args.items[0], name, args.take()
 
 
-def auth(client: Client, request: tuple[bytes, bytes] | bytes) -> Reply:
+def auth(client: Client, request: tuple[Argument, bytes | None, bytes]) -> Reply:
     """Lets a client in as a user; who names none is the default user."""
-    if isinstance(request, bytes):
+    command, name, password = request
+    if name is None:
         if client.server.users.default.rights.any_password:
             raise CommandError(_NOTHING_TO_CHECK)
-        request = DEFAULT, request
-    _authenticate(client, *request, command="auth")
+        name = DEFAULT
+    _authenticate(client, (command, name, password))
     return OK
 
 
-def _authenticate(client: Client, name: bytes, password: bytes, *, command: str) -> None:
+def _authenticate(client: Client, credentials: _Credentials) -> None:
     """Lets a client in as a user.
 
     Raises:
         CommandError: The password is another one, or there is no such user.
     """
+    command, name, password = credentials
     user = client.server.users.authenticate(name, password)
     if user is None:
-        note_wrong_password(client, name, command, context_of(client))
+        note_wrong_password(client, name, command)
         raise CommandError(_NOT_LET_IN)
     client.become(user)
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 _ADMIN: Final = (ADMIN, NOSCRIPT, LOADING, STALE)
 _ANY_TIME: Final = (NOSCRIPT, LOADING, STALE)
 _SHOWN: Final = 10  # entries of the log, if nothing is said
+_NO_INTEGER: Final = "ERR value is not an integer or out of range"
 _BAD_BITS: Final = (
     "ERR ACL GENPASS argument must be the number of bits for the output password, a positive number"
     f" up to {MOST_BITS}"
@@ -62,8 +63,7 @@ def categories(client: Client, names: list[bytes]) -> Reply:
 def parse_at_most_one(args: Args) -> list[bytes]:
     """Parses one argument or none."""
     if len(args) > 1:
-        name = text(args.items[1]).lower()
-        raise CommandError(f"ERR wrong number of arguments for 'acl|{name}' command")
+        raise args.wrong_subcommand()
     return args.take_rest()
 
 
@@ -147,7 +147,9 @@ def parse_bits(args: Args) -> int | None:
     if not given:
         return None
     bits = parse_integer(given[0])
-    if bits is None or not 0 < bits <= MOST_BITS:
+    if bits is None:
+        raise CommandError(_NO_INTEGER)
+    if not 0 < bits <= MOST_BITS:
         raise CommandError(_BAD_BITS)
     return bits
 
@@ -199,7 +201,7 @@ def parse_log(args: Args) -> int | None:
         return None
     count = parse_integer(given[0])
     if count is None:
-        raise CommandError("ERR value is not an integer or out of range")
+        raise CommandError(_NO_INTEGER)
     return max(count, 0)
 
 
