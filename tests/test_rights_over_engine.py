@@ -20,9 +20,15 @@ def engine(request):
 
 
 @pytest.fixture(scope="module")
-def server(engine):
+def fake():
+    return FakeBackend()
+
+
+@pytest.fixture(scope="module")
+def server(engine, fake):
     backends = Backends(installed=lambda: ())
-    backends.add("ONNX", FakeBackend())
+    backends.add("ONNX", fake)
+    backends.add("TORCH", FakeBackend())
     with running_server(Settings(store=engine.unix), backends) as server:
         with Wire(port_of(server)) as wire:
             for key in ("mine", "theirs"):
@@ -155,3 +161,68 @@ def test_a_right_to_one_key_alone_is_enough_within_a_transaction(server, engine)
         assert wire.ask("EXEC") == b"*1\r\n+OK\r\n"
         assert wire.read("AI.MODELGET", "exact", "BLOB") == LARGE_MODEL.encode()
         wire.ask("DEL", "exact")
+
+
+# ---------------------------------------------------------------------- what no key stands for
+BUILDING = (
+    ("AI.MODELSTORE", "theirs:m", "ONNX", "CPU", "BLOB", MODEL),
+    ("AI.MODELSET", "theirs:m", "ONNX", "CPU", "BLOB", MODEL),
+    ("AI.SCRIPTSTORE", "theirs:s", "CPU", "ENTRY_POINTS", 1, "sum", "SOURCE", "sum"),
+    ("AI.SCRIPTSET", "theirs:s", "CPU", "SOURCE", "sum"),
+)
+WITHOUT_KEYS = (
+    ("AI.DAGRUN", "|>", "AI.TENSORSET", "a", "INT8", 1, "|>", "AI.TENSORGET", "a", "VALUES"),
+    ("AI.DAGEXECUTE", "ROUTING", "x", "|>", "AI.TENSORSET", "a", "INT8", 1),
+    ("AI.CONFIG", "GET", "MODEL_CHUNK_SIZE"),
+)
+OF_THE_SERVER = (
+    ("AI.CONFIG", "MODEL_CHUNK_SIZE", 100_000),
+    ("AI.CONFIG", "BACKENDSPATH", "elsewhere"),
+    ("AI.CONFIG", "LOADBACKEND", "TORCH", "x"),
+    ("SHUTDOWN", "NOSAVE"),
+    ("SHUTDOWN", "NOW"),
+)
+
+
+def test_who_may_not_write_a_key_has_nothing_built_for_it(wire, fake):
+    built = len(fake.calls)
+    for words in BUILDING:
+        assert wire.read(*words).startswith("NOPERM")
+    wire.ask("MULTI")
+    for words in BUILDING:
+        wire.ask(*words)
+    wire.ask("EXEC")
+    assert len(fake.calls) == built
+
+
+def test_who_may_not_administrate_the_engine_may_not_administrate_the_server(wire):
+    for words in OF_THE_SERVER:
+        assert wire.read(*words).startswith("NOPERM"), words
+    for words in WITHOUT_KEYS:
+        assert not isinstance(wire.read(*words), WireError), words
+    assert wire.ask("PING") == b"+PONG\r\n"
+
+
+def test_an_administrator_may(server):
+    with Wire(port_of(server)) as wire:
+        size = wire.read("AI.CONFIG", "GET", "MODEL_CHUNK_SIZE")
+        assert wire.ask("AI.CONFIG", "MODEL_CHUNK_SIZE", size) == b"+OK\r\n"
+
+
+@pytest.mark.parametrize("name", PRESENT)
+def test_without_the_password_nothing_is_built_run_told_or_ended(name, fake):
+    backends = Backends(installed=lambda: ())
+    backends.add("ONNX", fake)
+    backends.add("TORCH", fake)
+    with (
+        running_engine(name, "--requirepass", "pw") as engine,
+        running_server(Settings(store=engine.unix.replace("//", "//:pw@")), backends) as server,
+        Wire(port_of(server)) as wire,
+    ):
+        calls = len(fake.calls)
+        for words in (*BUILDING, *WITHOUT_KEYS, *OF_THE_SERVER, ("AI._MODELSCAN",), ("INFO",)):
+            assert wire.read(*words).startswith("NOAUTH"), words
+        assert len(fake.calls) == calls
+        wire.ask("AUTH", "pw")
+        for words in (*BUILDING, *WITHOUT_KEYS):
+            assert not isinstance(wire.read(*words), WireError), words

@@ -330,6 +330,15 @@ class Session(Protocol):
         An error is raised as `StoreError`. In a transaction it must not be called.
         """
 
+    def leave(self, request: Sequence[Argument], done: Callable[[Result[None]], None]) -> None:
+        """Asks whether the client may do a command.
+
+        Args:
+            request: The command, with arguments by which it does nothing, or that are a mistake.
+            done: Its result raises `StoreError` if the engine refuses it otherwise than for that
+                mistake: for want of a password or of rights; or if it gives no reply.
+        """
+
     def fetch(self, request: Sequence[Argument], done: Callable[[Result[bytes]], None]) -> None:
         """Has the engine do a command; the reply is handed over as the client would be sent it.
 

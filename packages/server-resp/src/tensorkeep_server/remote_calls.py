@@ -10,10 +10,10 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING, Final, cast
 
-from tensorkeep.commands.args import Args
+from tensorkeep.commands.args import Args, Request, keyword
 from tensorkeep.commands.command import MODULE
 from tensorkeep.commands.reply import Error, Simple
-from tensorkeep.errors import NotStored, WrongType
+from tensorkeep.errors import NotStored, StoreError, WrongType
 from tensorkeep.store import Step
 from tensorkeep_server.encoding import encode
 from tensorkeep_server.errors import error_reply
@@ -31,6 +31,27 @@ if TYPE_CHECKING:
     from tensorkeep_server.state import Client
 
 _log = logging.getLogger(__name__)
+
+# What the engine is asked instead, where a command asks it for nothing. Whether the client may do
+# that is looked at before its arguments are. PING may be forbidden to who may do other things.
+_ANYTHING: Final[Request] = (b"PING",)
+_ADMINISTRATION: Final[Request] = (b"CONFIG", b"GET", b"maxmemory")
+
+
+def _anything(_: Request) -> Request:
+    return _ANYTHING
+
+
+def _of_config(request: Request) -> Request:
+    """Of AI.CONFIG: all but GET administrates."""
+    word = keyword(request[1]) if len(request) > 1 else b""
+    return _ANYTHING if word == b"GET" else _ADMINISTRATION
+
+
+_PROBES: Final[dict[str, Callable[[Request], Request]]] = {
+    "ai.config": _of_config,
+    "shutdown": lambda _: (b"SHUTDOWN", b"NOTHING"),  # a syntax error
+}
 
 _QUEUED: Final = Simple("QUEUED")
 _CANNOT_RUN: Final = Error("ERR Cannot run RedisAI command within a transaction or a LUA script")
@@ -65,10 +86,24 @@ class _RemoteCall:
         self._running: Later | None = None
         self._abandoned = False
         self.later = Later(self._abandon)
-        if command.wanted is None:
-            self._do(self._session.values)
+        wanted = () if command.wanted is None else command.wanted(args.items)
+        if wanted:
+            self._session.read(wanted, self._do)
+        elif command.name in _PROBES or command.runs:
+            probe = _PROBES.get(command.name, _anything)(args.items)
+            self._session.leave(probe, partial(self._ask_leave, probe))
         else:
-            self._session.read(command.wanted(args.items), self._do)
+            self._do(self._session.values)
+
+    def _ask_leave(self, probe: Request, leave: Result[None]) -> None:
+        """Does a command that asks the engine for nothing, if its client may."""
+        try:
+            leave()
+        except StoreError as error:
+            if probe is not _ANYTHING or not error.line.startswith("NOPERM"):
+                self._end(error_reply(error))
+                return
+        self._do(self._session.values)
 
     def _do(self, read: Result[Values]) -> None:
         """Does the command, once what it reads is there."""

@@ -41,9 +41,11 @@ def running_server(
     up = Event()
     state: list[Server] = []
     failures: list[BaseException] = []
+    loops: list[asyncio.AbstractEventLoop] = []
 
     def ready(server: Server) -> None:
         state.append(server)
+        loops.append(asyncio.get_running_loop())
         up.set()
 
     def run() -> None:
@@ -64,8 +66,8 @@ def running_server(
     try:
         yield server
     finally:
-        with suppress(ConnectionError), Wire(port_of(server)) as wire:  # it may have ended
-            wire.send("SHUTDOWN", "NOSAVE")
+        with suppress(RuntimeError):  # it may have ended
+            loops[0].call_soon_threadsafe(server.shut_down, True)  # noqa: FBT003 - by position only
         thread.join(_PATIENCE)
         if failures:
             raise failures[0]

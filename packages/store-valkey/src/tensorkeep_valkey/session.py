@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from tensorkeep_valkey.shared_connections import SharedConnections
     from tensorkeep_valkey.upstream import Upstream
 
+_HARMLESS: Final = "ERR syntax error"  # of a command that was only asked for leave
 _NEVER_ASKED: Final = frozenset(
     {b"MONITOR", b"QUIT", b"RESET", b"SHUTDOWN", b"MULTI", b"EXEC", b"DISCARD", b"WATCH"}
 )
@@ -279,6 +280,19 @@ class RelaySession:
         self._own.send(
             request, Expected(seen, failed=lambda error: done(raising(error)), held=True)
         )
+
+    def leave(self, request: Sequence[Argument], done: Callable[[Result[None]], None]) -> None:
+        """Asks whether the client may do a command, see `tensorkeep.store.Session`."""
+
+        def came(reply: Reply) -> None:
+            if self._closed:
+                return
+            if isinstance(reply, StoreError) and not reply.line.startswith(_HARMLESS):
+                done(raising(reply))
+            else:
+                done(_nothing)
+
+        self.share().send(request, came)
 
     def fetch(self, request: Sequence[Argument], done: Callable[[Result[bytes]], None]) -> None:
         """Has the engine do a command; the reply is handed over as the client would be sent it."""

@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 from tensorkeep.bounded_log import shown
 from tensorkeep.commands.reply import OK, Error
-from tensorkeep.errors import BackendNotInstalled, BackendUnavailable, TensorkeepError
+from tensorkeep.errors import (
+    BackendNotInstalled,
+    BackendUnavailable,
+    StoreError,
+    TensorkeepError,
+)
 from tensorkeep.model import Model, Script
 from tensorkeep.sharing import output_named
 from tensorkeep.store import NEW
@@ -23,6 +28,7 @@ if TYPE_CHECKING:
     from tensorkeep.commands.reply import Reply
     from tensorkeep.engine import Engine
     from tensorkeep.model import Runnable
+    from tensorkeep.store import Result
     from tensorkeep_server.state import Client
 
 _log = logging.getLogger(__name__)
@@ -63,7 +69,21 @@ def store_when_built(
 
         later.resolve(store)
 
-    create(built)
+    if client.session is None:
+        create(built)
+        return later
+
+    def begin(leave: Result[None]) -> None:
+        try:
+            leave()
+        except StoreError as error:
+            refusal = error_reply(error)
+            later.resolve(lambda: refusal)
+        else:
+            create(built)
+
+    # Built only for who may write there: an engine looks at rights before it finds the mistake.
+    client.session.leave([b"SET", key, b"", b"NX", b"XX"], begin)
     return later
 
 
