@@ -91,11 +91,11 @@ class _RemoteCall:
             self._session.read(wanted, self._do)
         elif command.name in _PROBES or command.runs:
             probe = _PROBES.get(command.name, _anything)(args.items)
-            self._session.leave(probe, partial(self._ask_leave, probe))
+            self._session.leave(probe, partial(self._admitted, probe))
         else:
             self._do(self._session.values)
 
-    def _ask_leave(self, probe: Request, leave: Result[None]) -> None:
+    def _admitted(self, probe: Request, leave: Result[None]) -> None:
         """Does a command that asks the engine for nothing, if its client may."""
         try:
             leave()
