@@ -268,6 +268,13 @@ def crashes(session: nox.Session) -> None:
 
 
 @nox.session(requires=["wheels"])
+def hardlimit(session: nox.Session) -> None:
+    """Fill a server up to a limit of the system; see that no connection and no value is lost."""
+    install_wheels(session, *TEST_TOOLS, extras=("server", "onnx"))
+    session.run("python", "tests/hard_limit.py", *session.posargs)
+
+
+@nox.session(requires=["wheels"])
 def attack(session: nox.Session) -> None:
     """Attack the operators that are called harmless, thousands of times, and count what dies."""
     install_wheels(session, *TEST_TOOLS, extras=all_extras(session))

@@ -1,5 +1,7 @@
 """The memory of what clients send: taken as bytes arrive, given back when they go, or refused."""
 
+import socket
+import struct
 import subprocess
 import sys
 import time
@@ -81,6 +83,27 @@ def test_half_a_request_takes_the_memory_of_its_bytes_and_gives_it_back(served):
     eventually(lambda: resident(pid) - before < 20 * MIB)
     with Wire(port) as other:
         assert other.ask("PING") == b"+PONG\r\n"
+
+
+@pytest.mark.parametrize("how", ["closed", "reset", "shut down"])
+def test_a_query_of_500_mb_that_is_abandoned_is_freed_at_once(served, how):
+    pid, port = served()
+    before = resident(pid)
+    with Wire(port) as wire:
+        wire.socket.sendall(head(500 * MIB))
+        piece = bytes(8 * MIB)
+        for _ in range(60):
+            wire.socket.sendall(piece)
+        eventually(lambda: resident(pid) - before > 470 * MIB)
+        if how == "shut down":
+            wire.socket.shutdown(socket.SHUT_WR)
+        elif how == "reset":
+            wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        began = time.monotonic()
+        if how != "shut down":
+            wire.close()
+        eventually(lambda: resident(pid) - before < 20 * MIB)
+    assert time.monotonic() - began < 5
 
 
 def test_many_small_arguments_of_half_a_request_are_given_back_too(served):

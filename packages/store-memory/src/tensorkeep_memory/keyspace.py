@@ -263,8 +263,12 @@ class Keyspace:
         size = self._sizes[type(value)](value)
         if entry is None:
             touched = first_use(now) if self.counts_uses else now
-            self._entries[key] = Entry(value, touched, None, size)
             self._index.add(key)
+            try:
+                self._entries[key] = Entry(value, touched, None, size)
+            except MemoryError:  # the table was to be enlarged
+                self._index.remove(key)
+                raise
             self._usage.values += size + len(key) + KEY_BYTES
             if size > LARGE:
                 self._large.exchange(None, value)
@@ -326,30 +330,45 @@ class Keyspace:
                 self.set(key, value, None, event)
             return
         entries, now, sizes = self._entries, self.clock(), self._sizes
-        fresh = []
+        fresh: dict[bytes, Entry] = {}
+        others = []
         added = 0
+        for key, value in values:
+            entry = entries.get(key)
+            if entry is not None:
+                others.append((key, entry, value))
+            else:
+                fresh[key] = Entry(value, now, None, sizes[type(value)](value))
+        self._add_many(fresh)  # first: from here on nothing needs much memory
+        for key, entry in fresh.items():
+            added += entry.size + len(key) + KEY_BYTES
+            if entry.size > LARGE:
+                self._large.exchange(None, entry.value)
+        for key, entry, value in others:
+            if entry.expires_at is not None:
+                self.set(key, value, None, event)
+                continue
+            size = sizes[type(value)](value)
+            if size > LARGE or entry.size > LARGE:
+                self._large.exchange(entry.value, value)
+            added += size - entry.size
+            entry.value, entry.touched, entry.size = value, now, size
+        self._usage.values += added
+
+    def _add_many(self, fresh: dict[bytes, Entry]) -> None:
+        """Adds entries under keys that are not there: all of them, or none.
+
+        Raises:
+            MemoryError: There is no memory for one of the tables, which are enlarged as a whole.
+        """
+        self._index.add_many([*fresh])
         try:
-            for key, value in values:
-                entry = entries.get(key)
-                size = sizes[type(value)](value)
-                if entry is None:
-                    fresh.append(key)
-                    entries[key] = Entry(value, now, None, size)
-                    added += size + len(key) + KEY_BYTES
-                    if size > LARGE:
-                        self._large.exchange(None, value)
-                elif entry.expires_at is None:
-                    if size > LARGE or entry.size > LARGE:
-                        self._large.exchange(entry.value, value)
-                    entry.value = value
-                    entry.touched = now
-                    added += size - entry.size
-                    entry.size = size
-                else:
-                    self.set(key, value, None, event)
-        finally:
-            self._index.add_many(fresh)
-            self._usage.values += added
+            self._entries.update(fresh)
+        except MemoryError:
+            for key in fresh:
+                self._entries.pop(key, None)
+            self._index.remove_many([*fresh])
+            raise
 
     def replace(self, key: bytes, value: object, event: str | None = None) -> None:
         """Stores a value that came of the one under a key, or the first one; the expiry stays.

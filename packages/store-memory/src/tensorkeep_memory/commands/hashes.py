@@ -58,6 +58,8 @@ def found_or_new(client: Client, key: bytes) -> Hash:
     if value is None:
         value = Hash()
         client.keys.set(key, value)
+    else:
+        value.check_growth()
     return value
 
 

@@ -57,6 +57,8 @@ def add(client: Client, words: list[bytes]) -> Reply:
     if value is None:
         value = Set()
         keys.set(key, value)
+    else:
+        value.check_growth()
     added = sum(map(value.add, members))
     if added:
         keys.changed(key, "sadd")
@@ -86,6 +88,8 @@ def move(client: Client, words: list[bytes]) -> Reply:
     goal = keys.find(target, Set)
     if origin is goal:
         return int(member in origin.content)
+    if goal is not None:
+        goal.check_growth()
     if not origin.remove(member):
         return 0
     settle(keys, source, origin, "srem")

@@ -137,6 +137,8 @@ def add(client: Client, request: Addition) -> Reply:
             return None if increments else 0
         value = SortedSet()
         keys.set(key, value)
+    else:
+        value.check_growth()
     added = changed = 0
     result = None
     wanted = dict(zip(members, scores, strict=True)) if len(members) >= _MANY else {}

@@ -11,6 +11,7 @@ from random import sample
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from tensorkeep.commands.args import parse_integer
+from tensorkeep.headroom import HEADROOM
 from tensorkeep.leftovers import leave
 from tensorkeep_memory.scan_index import ScanIndex
 from tensorkeep_memory.values.words import all_bytes, word_bytes
@@ -55,6 +56,15 @@ class Container:
 
     def __len__(self) -> int:
         return len(self.content)
+
+    def check_growth(self) -> None:
+        """Makes sure that elements can be added: tables are enlarged in the midst of it.
+
+        Raises:
+            MemoryError: There is no room for tables of twice the size.
+        """
+        if HEADROOM.limited and not HEADROOM.has(2 * sys.getsizeof(self.content)):
+            raise MemoryError
 
     def __del__(self) -> None:
         leave(self.content)
