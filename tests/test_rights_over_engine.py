@@ -4,6 +4,7 @@ import pytest
 
 from tensorkeep.backends import Backends
 from tensorkeep.testing.fake_backend import FakeBackend
+from tensorkeep_server.protected_mode import DENIED
 from tensorkeep_server.settings import Settings
 from tensorkeep_server.testing import Wire, WireError, port_of, running_server
 from tensorkeep_valkey.testing import DEFAULT, PRESENT, running_engine
@@ -226,3 +227,53 @@ def test_without_the_password_nothing_is_built_run_told_or_ended(name, fake):
         wire.ask("AUTH", "pw")
         for words in (*BUILDING, *WITHOUT_KEYS):
             assert not isinstance(wire.read(*words), WireError), words
+
+
+def test_clients_elsewhere_are_turned_away_if_the_engine_lets_everybody_in(monkeypatch):
+    none = Backends(installed=lambda: ())
+    monkeypatch.setattr("tensorkeep_server.connection.is_elsewhere", lambda _: True)
+    with (
+        running_engine(DEFAULT) as engine,
+        running_server(Settings(store=engine.unix), none) as server,
+    ):
+        port = port_of(server)
+        with Wire(port) as denied:
+            denied.send("SET", "k", "v")
+            assert denied.reply() == DENIED
+            with pytest.raises((EOFError, ConnectionError)):
+                denied.reply()
+        with Wire(engine.port) as direct:
+            assert direct.ask("EXISTS", "k") == b":0\r\n"
+            assert direct.ask("CONFIG", "SET", "requirepass", "secret") == b"+OK\r\n"
+        with Wire(port) as wire:
+            assert wire.ask("GET", "k")[:7] == b"-NOAUTH"
+            assert wire.ask("AI.TENSORGET", "k", "VALUES")[:7] == b"-NOAUTH"
+            assert wire.ask("AUTH", "secret") == b"+OK\r\n"
+            assert wire.ask("GET", "k") == b"$-1\r\n"
+
+
+def test_a_file_says_which_ai_commands_users_of_the_engine_may_do(engine, tmp_path):
+    path = tmp_path / "users.acl"
+    path.write_text("user some on ~mine:* +get +@run +@tensor -ai.dagexecute\nuser other +@all\n")
+    backends = Backends(installed=lambda: ())
+    backends.add("ONNX", FakeBackend())
+    settings = Settings(store=engine.unix, user_file=str(path))
+    with running_server(settings, backends) as server, Wire(port_of(server)) as wire:
+        wire.ask("ACL", "SETUSER", "some", *USER, "~*")
+        stored = ("AI.MODELSTORE", "mine:k", "ONNX", "CPU", "BLOB", MODEL)
+        assert wire.ask(*stored) == b"+OK\r\n"  # the file says nothing of this user
+        assert wire.ask("AUTH", "some", "pw") == b"+OK\r\n"
+        refused = b"-NOPERM this user has no permissions to run the 'ai.modelstore' command\r\n"
+        assert wire.ask(*stored) == refused
+        assert wire.ask("AI.TENSORSET", "mine:x", "FLOAT", 1, "VALUES", 1) == b"+OK\r\n"
+        assert wire.ask("AI.TENSORSET", "other:x", "FLOAT", 1)[:7] == b"-NOPERM"
+        run = ("AI.MODELEXECUTE", "mine:k", "INPUTS", 1, "mine:x", "OUTPUTS", 1)
+        assert wire.ask(*run, "mine:y") == b"+OK\r\n"
+        assert wire.ask(*run, "other:y")[:7] == b"-NOPERM"
+        assert wire.ask("AI.DAGEXECUTE", "|>", "AI.TENSORSET", "a", "FLOAT", 1)[:7] == b"-NOPERM"
+        assert wire.ask("SET", "other:x", "v") == b"+OK\r\n"  # that is the engine's to say
+        wire.ask("MULTI")
+        assert wire.ask(*stored) == refused
+        wire.ask("DISCARD")
+        wire.ask("AUTH", "default", "")
+        wire.ask("ACL", "SETUSER", "some", "reset", *USER, "~mine:*")

@@ -22,7 +22,7 @@ from tensorkeep.commands.command import (
 from tensorkeep.rights.passwords import fits, hashed, new_password
 from tensorkeep.rights.rules import RuleError, changed
 from tensorkeep.rights.user import EVERYTHING, Rights
-from tensorkeep.rights.users import FileError, Users
+from tensorkeep.rights.users import FileError, Users, read_lines
 
 
 def _command(name, **more):
@@ -293,20 +293,20 @@ def test_a_file_of_users_is_read_whole_or_not_at_all():
     users = Users(TABLE)
     lines = [b"# of the shop", b"", b"user default off", b"user a on >x ~a:* +@read (~b +set)"]
 
-    users.replace(users.read(lines, "users.acl"))
+    users.replace(read_lines(lines, "users.acl", TABLE))
     described = users.lines()
 
     assert users.first() is None
     assert users.authenticate(b"a", b"x") is not None
     wrong = [b"user a on", b"user a off", b"usr b", b"user c +nothing", b"user d ~* ~x >secret <y"]
     with pytest.raises(FileError) as error:
-        users.read(wrong, "users.acl")
+        read_lines(wrong, "users.acl", TABLE)
     told = str(error.value)
     for number in range(2, 6):
         assert f"users.acl:{number}: " in told
     assert "secret" not in told
     assert users.lines() == described
-    assert users.read(described, "again")[b"a"] == users.get(b"a").rights
+    assert read_lines(described, "again", TABLE)[b"a"] == users.get(b"a").rights
 
 
 def test_users_that_a_file_does_not_name_are_gone_but_the_default_one():
@@ -314,7 +314,13 @@ def test_users_that_a_file_does_not_name_are_gone_but_the_default_one():
     gone = users.change(b"gone", [b"on"])
     kept = users.change(b"kept", [b"on"])
 
-    assert users.replace(users.read([b"user kept on ~x +get"], "f")) == [gone]
+    assert users.replace(read_lines([b"user kept on ~x +get"], "f", TABLE)) == [gone]
     assert users.get(b"kept") is kept
     assert [user.name for user in users] == [b"default", b"kept"]
     assert allows(kept.rights, "get", "x")
+
+
+def test_where_commands_are_an_engines_any_may_be_named():
+    found = read_lines([b"user a ~k +nobody-knows +@nothing -get"], "f", None)
+
+    assert not allows(found[b"a"], "get", "k")

@@ -275,6 +275,7 @@ class Session(Protocol):
 
     Attributes:
         version: Version of the protocol that the client speaks, 2 or 3.
+        user: The name of the engine's user that the client is.
         database: Number of the selected database.
         in_transaction: Whether commands are being queued (MULTI).
         waits: Whether a command was relayed and is not done that may block, such as BLPOP.
@@ -283,6 +284,7 @@ class Session(Protocol):
     """
 
     version: Version
+    user: bytes
     database: int
     in_transaction: bool
     waits: bool

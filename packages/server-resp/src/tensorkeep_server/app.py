@@ -132,13 +132,14 @@ async def serve(
         run_id=secrets.token_hex(20),
         address="",
         store=store,
-        users=_users(settings, commands),
+        users=Users(commands),
         password=settings.password,
         protected=settings.protected,
         clients={},
         model_chunk_size=settings.model_chunk_size,
         max_clients=_max_clients(settings.max_clients),
     )
+    _add_users(server)
     turn = Turn(loop, engine.dispatcher)
     async with _reached(store):
         await _load(engine, settings.load, ended)
@@ -164,18 +165,19 @@ async def serve(
     return not engine.working
 
 
-def _users(settings: Settings, commands: CommandTable) -> Users:
-    """Returns the users that the settings name.
+def _add_users(server: Server) -> None:
+    """Adds the users that the settings name; those of an engine are its own.
 
     Raises:
         FileError: Their file cannot be used.
     """
-    users = Users(commands)
+    settings, users = server.settings, server.users
     if settings.password:
         users.set_password(settings.password.encode("utf-8", "surrogateescape"))
-    if settings.user_file:
-        users.replace(read_users(settings.user_file, users))
-    return users
+    if settings.user_file and is_remote(server.store):
+        server.engine_rights = read_users(settings.user_file, None)
+    elif settings.user_file:
+        users.replace(read_users(settings.user_file, server.commands))
 
 
 @asynccontextmanager

@@ -139,19 +139,11 @@ class Connection(asyncio.BufferedProtocol):
         self._registered = True
         if not self.client.authenticated:
             self.limit_requests()
-        if server.protected and server.users.first() is not None and _is_elsewhere(peer):
-            self._reason = "it is of another machine, and there is no password"
-            self._closing = True
-            server.counters["rejected_connections"] += 1
-            if server.may_warn("protected mode"):
-                _log.warning(
-                    "a client at %s is turned away: everybody is let in without a password, so"
-                    " that clients of other machines are not (protected mode)",
-                    self.client.address,
-                )
-            transport.write(DENIED)
-            transport.close()
-        elif len(server.clients) >= server.max_clients:
+        if server.protected and _is_elsewhere(peer):
+            self._let_in_with_password()
+        if self._closing:
+            return
+        if len(server.clients) >= server.max_clients:
             self._reason = "there are too many clients"
             self._closing = True
             server.counters["rejected_connections"] += 1
@@ -162,6 +154,25 @@ class Connection(asyncio.BufferedProtocol):
         else:
             server.clients[self.client.id] = self.client
             self._report()
+
+    def _let_in_with_password(self) -> None:
+        """Turns a client of another machine away if it needs no password."""
+        if self._server.users.first() is not None:
+            self._turn_away()
+
+    def _turn_away(self) -> None:
+        server = self._server
+        self._reason = "it is of another machine, and there is no password"
+        self._closing = True
+        server.counters["rejected_connections"] += 1
+        if server.may_warn("protected mode"):
+            _log.warning(
+                "a client at %s is turned away: everybody is let in without a password, so that"
+                " clients of other machines are not (protected mode)",
+                self.client.address,
+            )
+        self._transport.write(DENIED)
+        self._transport.close()
 
     def _first_keys(self) -> LocalKeys:
         """Returns what a new client finds under its keys."""

@@ -10,9 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, cast
 
 from tensorkeep.commands.command import MODULE, NO_MULTI
-from tensorkeep.commands.errors import CommandError
+from tensorkeep.commands.errors import CommandError, Refused
 from tensorkeep.commands.reply import Error
+from tensorkeep.errors import StoreError
 from tensorkeep.store import is_remote
+from tensorkeep_server.allowed import refusal
 from tensorkeep_server.codec import Unread
 from tensorkeep_server.commands.merged import is_merged
 from tensorkeep_server.connection import Connection
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from tensorkeep.commands.args import Request
     from tensorkeep.commands.command import Command
     from tensorkeep.commands.reply import Reply
-    from tensorkeep.store import LocalKeys, Session
+    from tensorkeep.store import LocalKeys, Result, Session
 
 _REFUSED_IN_MULTI: Final = "ERR Command not allowed inside a transaction"
 
@@ -47,6 +49,29 @@ class RelayingConnection(Connection):
     def _register(self) -> None:
         super()._register()
         self.client.session = self._session
+
+    def _let_in_with_password(self) -> None:
+        """Turns a client of another machine away if the engine needs no password.
+
+        It is asked; what the client sends meanwhile waits.
+        """
+        self._later = Later()
+
+        def came(reply: Result[bytes]) -> None:
+            if self._lost:
+                return
+            self._later = None
+            try:
+                open_to_all = not reply().startswith(b"-NOAUTH")
+            except StoreError:  # there is nothing to protect just now
+                open_to_all = False
+            if open_to_all:
+                self._server.clients.pop(self.client.id, None)
+                self._turn_away()
+            else:
+                self._join_turn()
+
+        self._session.fetch([b"PING"], came)
 
     # ------------------------------------------------------------------ the engine's side
     def send(self, data: bytes) -> None:
@@ -195,6 +220,7 @@ class RelayingConnection(Connection):
             client.last_command = found.full_name
             if session.subscribed:
                 check_subscriber(client, found.full_name)
+            self._check_rights(found, request)
             if not session.in_transaction:
                 return call_remotely(client, found, args, self._begin_work)
             if NO_MULTI in found.flags:
@@ -218,6 +244,18 @@ class RelayingConnection(Connection):
         self.client.blocked = True
         if self._ended:
             self._join_turn()  # nobody waits any more
+
+    def _check_rights(self, command: Command, request: Request) -> None:
+        """Refuses what is not the engine's to allow: AI commands, as the file of users has it.
+
+        Raises:
+            Refused: The client may not do it.
+        """
+        rights = self._server.engine_rights.get(self._session.user)
+        if rights is not None and MODULE in command.flags:
+            denial = rights.denial(self._server.commands, command, request)
+            if denial is not None:
+                raise Refused(refusal(denial))
 
     def _answer(self, reply: Reply) -> None:
         self.client.version = self._session.version

@@ -78,6 +78,8 @@ class Server:
         slow_log: Commands that took long.
         observed: Whether somebody wants to know which commands are done.
         users: Who may do what.
+        engine_rights: What users of the engine behind a remote store may do with the AI commands,
+            by their names, as far as the engine allows it; others may do what it allows.
         denials: What was not allowed lately.
         password: What CONFIG shows as the default user's password, empty for none.
         protected: Whether clients of other machines are turned away while anybody is let in.
@@ -111,6 +113,7 @@ class Server:
     announced: str = ""
     monitors: dict[Client, None] = field(default_factory=dict)
     slow_log: SlowLog = field(default_factory=SlowLog)
+    engine_rights: dict[bytes, Rights] = field(default_factory=dict)
     denials: DenialLog = field(default_factory=DenialLog)
     password: str = ""
     protected: bool = True

@@ -7,17 +7,22 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tensorkeep.rights.users import FileError
+from tensorkeep.rights.users import FileError, read_lines
 
 if TYPE_CHECKING:
+    from tensorkeep.commands.command import CommandTable
     from tensorkeep.rights.user import Rights
     from tensorkeep.rights.users import Users
 
 _log = logging.getLogger(__name__)
 
 
-def read_users(path: str, users: Users) -> dict[bytes, Rights]:
-    """Returns the users that a file describes; nothing is changed.
+def read_users(path: str, table: CommandTable | None) -> dict[bytes, Rights]:
+    """Returns the users that a file describes.
+
+    Args:
+        path: The file.
+        table: All commands; None where an engine has others.
 
     Raises:
         FileError: It cannot be read, or something in it is wrong.
@@ -26,7 +31,7 @@ def read_users(path: str, users: Users) -> dict[bytes, Rights]:
         lines = Path(path).read_bytes().splitlines()
     except OSError as error:
         raise FileError(f"cannot read the file of users: {error.strerror}") from error
-    return users.read(lines, Path(path).name)
+    return read_lines(lines, Path(path).name, table)
 
 
 def write_users(path: str, users: Users) -> None:

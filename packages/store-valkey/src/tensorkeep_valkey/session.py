@@ -78,6 +78,12 @@ class RelaySession:
         return self._state.version
 
     @property
+    def user(self) -> bytes:
+        """The name of the user that the client is."""
+        credentials = self._state.credentials
+        return (credentials.user if credentials is not None else None) or b"default"
+
+    @property
     def database(self) -> int:
         """Number of the selected database."""
         return self._state.database

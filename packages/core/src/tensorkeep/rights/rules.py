@@ -52,13 +52,13 @@ class RuleError(Exception):
         self.word = word
 
 
-def changed(rights: Rights, words: Sequence[bytes], table: CommandTable) -> Rights:
+def changed(rights: Rights, words: Sequence[bytes], table: CommandTable | None) -> Rights:
     """Returns rights changed by words, one after the other.
 
     Args:
         rights: The rights before.
         words: As in ACL SETUSER.
-        table: All commands.
+        table: All commands; None where it is not known which there are.
 
     Raises:
         RuleError: One of the words changes nothing.
@@ -103,7 +103,7 @@ _OF_USER: Final[Mapping[bytes, Callable[[Rights], Rights]]] = {
 }
 
 
-def _changed(rights: Rights, word: bytes, table: CommandTable) -> Rights:
+def _changed(rights: Rights, word: bytes, table: CommandTable | None) -> Rights:
     """Returns rights changed by one word; an empty one says nothing, as in Redis."""
     if not word:
         return rights
@@ -153,7 +153,7 @@ _OF_SELECTOR: Final[Mapping[bytes, Callable[[Selector], Selector]]] = {
 }
 
 
-def _selected(selector: Selector, word: bytes, table: CommandTable) -> Selector:
+def _selected(selector: Selector, word: bytes, table: CommandTable | None) -> Selector:
     """Returns a selector changed by one word on commands, keys or channels."""
     change = _OF_SELECTOR.get(word.lower())
     if change is not None:
@@ -195,9 +195,10 @@ def _with_key(selector: Selector, word: bytes) -> Selector:
     return replace(selector, keys=tuple(map(KeyPattern._make, known.items())))
 
 
-def _with_command(selector: Selector, word: bytes, table: CommandTable) -> Selector:
+def _with_command(selector: Selector, word: bytes, table: CommandTable | None) -> Selector:
     allows, name = word[:1] == b"+", text(word[1:]).lower()
-    _check_command(word, name, table, allows=allows)
+    if table is not None:
+        _check_command(word, name, table, allows=allows)
     # What was said before of the same, or of a part of it, has no meaning any more.
     kept = tuple(
         rule

@@ -112,43 +112,6 @@ class Users:
         """Returns the lines that describe all users, in the order of their names."""
         return [b" ".join((b"user", user.name, *user.rights.words())) for user in self]
 
-    def read(self, lines: Iterable[bytes], source: str) -> dict[bytes, Rights]:
-        """Returns the users that lines describe.
-
-        Args:
-            lines: Lines such as `user alice on >secret ~app:* +@read`; empty ones, and those that
-                begin with a `#`, mean nothing.
-            source: What the lines come from, for people.
-
-        Raises:
-            FileError: Something is wrong with some of the lines.
-        """
-        found: dict[bytes, Rights] = {}
-        wrong: list[str] = []
-        for number, line in enumerate(lines, 1):
-            words = line.split()
-            if not words or words[0].startswith(b"#"):
-                continue
-            why = self._read_line(words, found)
-            if why:
-                wrong.append(f"{source}:{number}: {why}")
-        if wrong:
-            raise FileError(" ".join(wrong))
-        return found
-
-    def _read_line(self, words: Sequence[bytes], found: dict[bytes, Rights]) -> str:
-        """Reads one user; returns what is wrong, nothing if it is not."""
-        if words[0] != b"user" or len(words) == 1:
-            return "should start with the keyword 'user', followed by a name."
-        name = words[1]
-        if name in found:
-            return f"user '{text(name)}' is described twice."
-        try:
-            found[name] = changed(Rights(), words[2:], self._table)
-        except RuleError as error:
-            return f"{error}." if not error.word else f"{shown_rule(error.word)}: {error}."
-        return ""
-
     def replace(self, rights: dict[bytes, Rights]) -> list[User]:
         """Sets all users; the default user stays what it is if it is not among them.
 
@@ -164,6 +127,50 @@ class Users:
             else:
                 self._users[name] = User(name, each)
         return gone
+
+
+def read_lines(
+    lines: Iterable[bytes], source: str, table: CommandTable | None
+) -> dict[bytes, Rights]:
+    """Returns the users that lines describe.
+
+    Args:
+        lines: Lines such as `user alice on >secret ~app:* +@read`; empty ones, and those that
+            begin with a `#`, mean nothing.
+        source: What the lines come from, for people.
+        table: All commands; None where it is not known which there are.
+
+    Raises:
+        FileError: Something is wrong with some of the lines.
+    """
+    found: dict[bytes, Rights] = {}
+    wrong: list[str] = []
+    for number, line in enumerate(lines, 1):
+        words = line.split()
+        if not words or words[0].startswith(b"#"):
+            continue
+        why = _read_line(words, found, table)
+        if why:
+            wrong.append(f"{source}:{number}: {why}")
+    if wrong:
+        raise FileError(" ".join(wrong))
+    return found
+
+
+def _read_line(
+    words: Sequence[bytes], found: dict[bytes, Rights], table: CommandTable | None
+) -> str:
+    """Reads one user; returns what is wrong, nothing if it is not."""
+    if words[0] != b"user" or len(words) == 1:
+        return "should start with the keyword 'user', followed by a name."
+    name = words[1]
+    if name in found:
+        return f"user '{text(name)}' is described twice."
+    try:
+        found[name] = changed(Rights(), words[2:], table)
+    except RuleError as error:
+        return f"{error}." if not error.word else f"{shown_rule(error.word)}: {error}."
+    return ""
 
 
 def is_name(name: bytes) -> bool:

@@ -236,7 +236,7 @@ def load(client: Client, _: None) -> Reply:
     if not path:
         raise CommandError(_NO_FILE)
     try:
-        client.server.replace_users(read_users(path, client.server.users), last=client)
+        client.server.replace_users(read_users(path, client.server.commands), last=client)
     except FileError as error:
         raise CommandError(f"ERR {error}") from error
     return OK
