@@ -6,6 +6,7 @@ such as the interpreter and the frameworks, is measured at the start and now and
 
 from __future__ import annotations
 
+import sys
 from enum import Enum
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
     from tensorkeep.store import LocalStore
 
+_LITTLE: Final = 16  # the part of what may be taken that is little
+_LEAST_LITTLE: Final = 1024 * 1024  # bytes, more than a request has that came in one piece
+_MOST_LITTLE: Final = 64 * 1024 * 1024
 _BETWEEN: Final = 8  # keys that are given up from one look at the time to the next
 
 
@@ -45,7 +49,9 @@ class MemoryLimit:
         clients: What clients hold.
 
     Attributes:
-        limit: Bytes that may be taken; 0 for no limit.
+        usage: What the store's keys and values take.
+        near: Bytes of these and of what clients hold beyond which each request is looked at; those
+            that bring more than a little are looked at in any case.
         startup: Bytes that the process took when it was ready, and what loading frameworks has
             added since then.
         structures: Bytes that finding keys takes, as they were at the last look.
@@ -56,7 +62,8 @@ class MemoryLimit:
     """
 
     def __init__(self, store: LocalStore | None, clients: Counted) -> None:
-        self.limit = 0
+        self.usage = Usage() if store is None else store.usage
+        self.near = sys.maxsize
         self.startup = 0
         self.structures = 0
         self.models = 0
@@ -64,9 +71,19 @@ class MemoryLimit:
         self.shared = 0
         self.evicted = 0
         self._store = store
-        self._usage = Usage() if store is None else store.usage
+        self._limit = 0
         self._clients = clients
         self._eviction = Eviction()
+
+    @property
+    def limit(self) -> int:
+        """Bytes that may be taken; 0 for no limit."""
+        return self._limit
+
+    @limit.setter
+    def limit(self, limit: int) -> None:
+        self._limit = limit
+        self._draw_line()
 
     @property
     def eviction(self) -> Eviction:
@@ -82,7 +99,7 @@ class MemoryLimit:
     @property
     def used(self) -> int:
         """Bytes that are taken now, within 10 %."""
-        return self.overhead + self._usage.values
+        return self.overhead + self.usage.values
 
     @property
     def overhead(self) -> int:
@@ -99,10 +116,18 @@ class MemoryLimit:
         if self._store is not None:
             self.structures = sum([keys.structures for keys in self._store.databases])
         self.peak = max(self.peak, self.used)
+        self._draw_line()
+
+    def _draw_line(self) -> None:
+        """Sets `near` so that until the next look nobody passes the limit unseen."""
+        limit = self._limit
+        little = min(max((limit - self.startup) // _LITTLE, _LEAST_LITTLE), _MOST_LITTLE)
+        others = self.overhead - self._clients.total
+        self.near = limit - others - little if limit else sys.maxsize
 
     def has_room(self, size: int) -> bool:
         """Returns whether so many bytes more may be taken."""
-        return not self.limit or self.used + size <= self.limit
+        return not self._limit or self.used + size <= self._limit
 
     def make_room(self, size: int, may_go_on: Callable[[], bool]) -> Outcome:
         """Gives up keys until so many bytes more may be taken.

@@ -478,14 +478,17 @@ class Connection(asyncio.BufferedProtocol):
             self._resume_reading()
 
     def _do(self, request: Request) -> None:
-        client = self.client
+        client, server = self.client, self._server
         client.commands_done += 1
         try:
-            command, args = self._server.commands.find(request)
+            command, args = server.commands.find(request)
             client.last_command = name = command.full_name
+            memory = server.memory
             if (
-                client.subscribed
-                or self._server.memory.limit
+                memory.usage.values + server.clients_memory.total > memory.near
+                or self._filled
+                or self._unreported
+                or client.subscribed
                 or not client.user.unrestricted
                 or not client.authenticated
             ):
@@ -523,7 +526,7 @@ class Connection(asyncio.BufferedProtocol):
         if not client.user.unrestricted or not client.authenticated:
             check_allowed(client, command, request)
         if self._server.memory.limit:
-            if self._filled:
+            if self._filled or self._unreported:
                 self._report()  # the request that is done now is no longer one that is held
             check_memory(client, command, request)
         if client.subscribed:

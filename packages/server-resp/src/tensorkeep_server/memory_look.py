@@ -46,9 +46,9 @@ class MemoryLook:
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        look(server)
         self._before = self._unaccounted()
         server.memory.startup += self._before.size
+        look(server)
 
     async def go_on(self) -> None:
         """Looks again and again, and gives up keys in portions, for as long as the server runs."""
