@@ -18,7 +18,7 @@ class Store:
         self.usage = Usage(count * size)
         self.size = size
         self.databases = [SimpleNamespace(structures=10)] * 16
-        self.told = None
+        self.told = Eviction()
 
     def evict_by(self, eviction):
         self.told = eviction
