@@ -275,6 +275,15 @@ def hardlimit(session: nox.Session) -> None:
 
 
 @nox.session(requires=["wheels"])
+def floods(session: nox.Session) -> None:
+    """Flood a server with connections, half requests and unread replies; see what others feel."""
+    install_wheels(session, *TEST_TOOLS, extras=("server", "onnx", "valkey"))
+    session.run("python", "tests/flood_campaign.py", *session.posargs)
+    unread = ("--store", "valkey-9.1", "--only", "not read")
+    session.run("python", "tests/flood_campaign.py", *unread, *session.posargs)
+
+
+@nox.session(requires=["wheels"])
 def attack(session: nox.Session) -> None:
     """Attack the operators that are called harmless, thousands of times, and count what dies."""
     install_wheels(session, *TEST_TOOLS, extras=all_extras(session))

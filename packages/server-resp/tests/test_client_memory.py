@@ -137,7 +137,7 @@ def test_half_a_request_is_told(wire, other):
 def test_what_waits_for_exec_is_told(wire, other):
     other.ask("MULTI")
     other.ask("SET", "k", "v" * 1000)
-    assert fields(wire, other.id)["multi-mem"] == str(1004 + 3 * ARGUMENT)
+    assert 1004 + 3 * ARGUMENT <= int(fields(wire, other.id)["multi-mem"]) < 1500
     other.ask("EXEC")
     assert fields(wire, other.id)["multi-mem"] == "0"
 

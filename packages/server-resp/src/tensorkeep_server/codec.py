@@ -233,9 +233,15 @@ class RequestParser:
         HEADROOM.promised += len(rest) - len(self._rest)
         self._rest = rest
 
-    def close(self) -> None:
-        """Lets go of what was read of a request: nothing more comes."""
+    def close(self) -> list[Argument]:
+        """Lets go of what was read of a request: nothing more comes.
+
+        Returns:
+            What that was, and who drops it frees it.
+        """
+        kept = [*self._arguments, self._large]
         self._forget()
+        return kept
 
     def held(self) -> tuple[int, int, int]:
         """Returns what is kept of a request that is not whole yet.

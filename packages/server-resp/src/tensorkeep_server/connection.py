@@ -61,7 +61,7 @@ Larger arguments have memory of their own, and what one client sends at once hol
 no longer than it takes to read this much.
 """
 
-_READ_FOR: Final = 0.001  # seconds of a turn in which one client's bytes are parsed
+_READ_FOR: Final = 0.001  # seconds of a turn in which one client's bytes are taken
 _READ_MOST: Final = 2 * 1024 * 1024  # bytes of a client's large arguments before others' turn
 _FLUSH_ABOVE: Final = 64 * 1024  # bytes of messages that are sent before the end of the turn
 _REPORT_AFTER: Final = 1024 * 1024  # bytes received after which is looked at what a client holds
@@ -231,14 +231,17 @@ class Connection(asyncio.BufferedProtocol):
         try:
             inbox = self._inbox
             served = not self._busy
-            if nbytes == RECEIVE_SIZE and not self._due:
+            if (nbytes == RECEIVE_SIZE and not self._due) or not self._received:
                 self._read_until = perf_counter() + _READ_FOR
             self._received += nbytes
             if not inbox.receive(nbytes, served) or (
                 # The transport reads on then before others have their turn: 32 times.
                 served
                 and (
-                    (nbytes == RECEIVE_SIZE and perf_counter() > self._read_until)
+                    (
+                        (nbytes == RECEIVE_SIZE or inbox.into_parser)
+                        and perf_counter() > self._read_until
+                    )
                     or self._received >= _READ_MOST
                 )
             ):
@@ -457,7 +460,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._filled or not self._writable or self.client.transaction is not None:
             self._report()
         elif self._unreported:
-            self._unreported = 0
+            self._unreported = self._received = 0
             self._server.clients_memory.filled.pop(self.client, None)
 
     def _go_on(self) -> None:

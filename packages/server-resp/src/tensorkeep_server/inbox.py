@@ -7,10 +7,11 @@ nothing is done just now. No socket, and no clock: when to stop is asked of whoe
 from __future__ import annotations
 
 from collections import deque
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Final
 
 from tensorkeep.headroom import HEADROOM, READING
+from tensorkeep.leftovers import leave, leave_large
 from tensorkeep_server.client_memory import size_of
 from tensorkeep_server.codec import RequestParser
 
@@ -25,6 +26,11 @@ PORTION: Final = 16 * 1024
 
 What does not look like that is parsed as it came; to take it apart would only mean more copies.
 """
+
+AT_ONCE: Final = 256 * 1024
+"""Bytes of a large argument that are received at once: to touch new memory takes up to 1 ms."""
+
+_MANY_ARGUMENTS: Final = 10_000  # that are freed in about 1 ms
 
 _SAMPLE: Final = slice(1024, 1280)  # bytes that are looked at, behind the head of a request
 _DENSE: Final = 12  # line breaks among them
@@ -87,6 +93,11 @@ class Inbox:
         self._one_by_one = limits.before_auth
 
     @property
+    def into_parser(self) -> bool:
+        """Whether `room` has named a large argument's own memory."""
+        return self._into_parser
+
+    @property
     def error(self) -> ProtocolError | None:
         """How the client broke the protocol, once all that it sent before was taken out."""
         return None if self.requests else self.parser.error
@@ -105,7 +116,7 @@ class Inbox:
         """Returns where to receive: a large argument's own memory, or the shared buffer."""
         own = None if self.ahead else self.parser.wants()
         self._into_parser = own is not None
-        return self._shared if own is None else own
+        return self._shared if own is None else own[:AT_ONCE]
 
     def receive(self, count: int, served: bool) -> bool:  # noqa: FBT001 - for each read from a socket
         """Takes bytes that were received where `room` said.
@@ -195,10 +206,14 @@ class Inbox:
         self._limit = BACKLOG
 
     def clear(self) -> None:
-        """Drops everything, half a request included."""
+        """Drops everything, half a request included; what is large is freed bit by bit."""
+        kept = [*chain(*self.requests), *self.parser.close()]
         self.requests.clear()
         self.ahead = bytearray()
-        self.parser.close()
+        if len(kept) > _MANY_ARGUMENTS:
+            leave(kept)
+        else:
+            leave_large(kept)
 
 
 def _is_sparse(data: memoryview | bytearray) -> bool:

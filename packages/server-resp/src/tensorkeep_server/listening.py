@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _QUEUE: Final = 1024  # connections that may wait to be taken
-_AT_ONCE: Final = 64  # connections taken in one turn, before clients get theirs
+_AT_ONCE: Final = 16  # connections taken in one turn, before clients get theirs: about 1 ms
 _PAUSE: Final = 0.5  # seconds to wait when the process can open no more files
 _MOST_KEEPALIVE: Final = 32767  # seconds; Linux takes no more
 _FULL: Final = frozenset({errno.EMFILE, errno.ENFILE})
