@@ -76,7 +76,6 @@ ACTS = {
     ],
     "hear messages": [("SUBSCRIBE", "__keyevent@0__:set"), ("PSUBSCRIBE", "*")],
 }
-STORES = {"store a tensor", "run", "store a model", "store a script"}
 MAY = {
     "reading": ({"read a tensor", "read text"}, {"read a tensor", "read text"}),
     "storing plain data": (
@@ -114,13 +113,18 @@ OF_OTHERS = (
 )
 
 
-@pytest.fixture(scope="module", params=["memory", "engine"])
+def name_of(trust):
+    return trust.replace(" ", "-")
+
+
+@pytest.fixture(scope="module", params=["memory", "engine", "engine and file"])
 def place(request):
+    """Where the data is; with a file, that has what the engine does not tell apart."""
     return request.param
 
 
 @pytest.fixture(scope="module")
-def server(place):
+def server(place, tmp_path_factory):
     backends = Backends(installed=lambda: ())
     backends.add("ONNX", FakeBackend())
     backends.add("TORCH", FakeBackend())
@@ -128,9 +132,15 @@ def server(place):
         with running_server(Settings(), backends) as server:
             yield server
         return
+    users = ""
+    if place == "engine and file":
+        path = tmp_path_factory.mktemp("users") / "users.acl"
+        lines = [f"user {name_of(trust)} on {words}" for trust, (words, _) in TRUST.items()]
+        path.write_text("\n".join(lines))
+        users = str(path)
     with (
         running_engine() as engine,
-        running_server(Settings(store=engine.unix), backends) as server,
+        running_server(Settings(store=engine.unix, user_file=users), backends) as server,
     ):
         yield server
 
@@ -163,16 +173,29 @@ def trusted(server, admin, place):
     wires = []
 
     def connect(trust):
-        words = TRUST[trust][place == "engine"].split()
+        words = TRUST[trust][place != "memory"].split()
         user = ("reset", "on", ">pw", "resetchannels", *words)
-        assert admin.ask("ACL", "SETUSER", trust.replace(" ", "-"), *user) == b"+OK\r\n"
+        assert admin.ask("ACL", "SETUSER", name_of(trust), *user) == b"+OK\r\n"
         wires.append(Wire(port_of(server)))
-        assert wires[-1].ask("AUTH", trust.replace(" ", "-"), "pw") == b"+OK\r\n"
+        assert wires[-1].ask("AUTH", name_of(trust), "pw") == b"+OK\r\n"
         return wires[-1]
 
     yield connect
     for wire in wires:
         wire.close()
+
+
+def may(place, trust):
+    """Returns the acts that somebody may do."""
+    in_memory, over_engine = MAY[trust]
+    if over_engine is None:
+        over_engine = {*ACTS} - {"administrate", "hear messages"}
+    told_apart = {act for act in ACTS if ACTS[act][0][0].startswith("AI.")}
+    return {
+        "memory": in_memory,
+        "engine": over_engine,
+        "engine and file": (in_memory & over_engine & told_apart) | (over_engine - told_apart),
+    }[place]
 
 
 def refused(reply):
@@ -183,16 +206,11 @@ def refused(reply):
 @pytest.mark.parametrize("trust", TRUST)
 def test_each_may_do_what_it_is_trusted_with_and_nothing_else(trusted, place, trust):
     wire = trusted(trust)
-    in_memory, over_engine = MAY[trust]
-    may = (
-        in_memory
-        if place == "memory"
-        else (over_engine or {*ACTS} - {"administrate", "hear messages"})
-    )
+    allowed = may(place, trust)
     for act, requests in ACTS.items():
         for words in requests:
             reply = wire.read(*words)
-            if act in may:
+            if act in allowed:
                 assert not isinstance(reply, WireError), (words, reply)
             else:
                 assert refused(reply), (act, words, reply)
@@ -292,51 +310,15 @@ BEGIN = st.sampled_from(
 )
 
 
+SHOWN = ["|>", "AI.TENSORGET", "theirs:x", "BLOB"]
+PUT = ["|>", "AI.TENSORSET", "theirs:new", "INT8", 1]
+TAKEN = ["OUTPUTS", 1, "mine:y", "EX", 9]
+
+
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@example(
-    request=[
-        "AI.DAGRUN",
-        "ROUTING",
-        "|>",
-        "LOAD",
-        "1",
-        "theirs:x",
-        "|>",
-        "AI.TENSORGET",
-        "theirs:x",
-        "BLOB",
-    ]
-)
-@example(
-    request=[
-        "AI.DAGRUN",
-        "ROUTING",
-        "|>",
-        "PERSIST",
-        "1",
-        "theirs:new",
-        "|>",
-        "AI.TENSORSET",
-        "theirs:new",
-        "INT8",
-        "1",
-    ]
-)
-@example(
-    request=[
-        "AI.SCRIPTEXECUTE",
-        "mine:s",
-        "identity",
-        "INPUTS",
-        "1",
-        "theirs:x",
-        "OUTPUTS",
-        "1",
-        "mine:y",
-        "EX",
-        "9",
-    ]
-)
+@example(request=["AI.DAGRUN", "ROUTING", "|>", "LOAD", 1, "theirs:x", *SHOWN])
+@example(request=["AI.DAGRUN", "ROUTING", "|>", "PERSIST", 1, "theirs:new", *PUT])
+@example(request=["AI.SCRIPTEXECUTE", "mine:s", "identity", "INPUTS", 1, "theirs:x", *TAKEN])
 @given(
     request=st.builds(
         lambda begin, parts: [w for p in (begin, *parts) for w in p],
@@ -380,6 +362,17 @@ def test_a_script_acts_with_the_rights_of_who_calls_it_whoever_stored_it(trusted
         admin.ask(*call, len(words), *words)
         assert admin.read("EXISTS", "theirs:new") == 1
         admin.ask("DEL", "theirs:new")
+
+
+def test_a_script_does_no_ai_command_that_its_caller_may_not(trusted, admin, place):
+    wire = trusted("storing scripts")
+    words = ("AI.MODELSTORE", "mine:new", "ONNX", "CPU", "BLOB", IDENTITY)
+    call = ("AI.SCRIPTEXECUTE", "mine:s", "execute", "INPUTS", 1, "mine:x", "ARGS", len(words))
+    assert refused(wire.read(*words)) == (place != "engine")
+    admin.ask("DEL", "mine:new")
+    reply = wire.read(*call, *words)
+    assert (isinstance(reply, WireError) and "NOPERM" in reply) == (place != "engine")
+    assert admin.read("EXISTS", "mine:new") == (place == "engine")
 
 
 def test_a_script_runs_no_model_that_its_caller_may_not_read(trusted):

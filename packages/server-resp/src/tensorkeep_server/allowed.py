@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from tensorkeep.commands.args import text
-from tensorkeep.commands.command import NO_AUTH
+from tensorkeep.commands.command import MODULE, NO_AUTH
 from tensorkeep.commands.errors import Refused
 from tensorkeep.rights.denial_log import Entry
 from tensorkeep.rights.selector import CHANNEL, COMMAND, KEY
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tensorkeep.commands.args import Argument, Request
     from tensorkeep.commands.command import Command
     from tensorkeep.rights.selector import Denial
+    from tensorkeep.rights.user import Rights
     from tensorkeep_server.state import Client
 
 TOP_LEVEL: Final = "toplevel"
@@ -66,6 +67,30 @@ def denied(client: Client, command: Command, request: Request, context: str) -> 
     if denial is not None:
         _note(client, denial.reason, context, denial.what, client.user.name)
     return denial
+
+
+def check_over_engine(client: Client, command: Command, request: Request) -> None:
+    """Makes sure that a user of the engine may do an AI command, as far as that is not its to say.
+
+    Args:
+        client: The client, which has a session.
+        command: The command.
+        request: The whole request.
+
+    Raises:
+        Refused: It may not, as the file of users has it.
+    """
+    rights = rights_over_engine(client)
+    if rights is not None and MODULE in command.flags:
+        denial = rights.denial(client.server.commands, command, request)
+        if denial is not None:
+            raise Refused(refusal(denial))
+
+
+def rights_over_engine(client: Client) -> Rights | None:
+    """Returns what a user of the engine may do with AI commands, None if nothing is said of it."""
+    session = client.session
+    return None if session is None else client.server.engine_rights.get(session.user)
 
 
 def has_to_authenticate(client: Client) -> bool:

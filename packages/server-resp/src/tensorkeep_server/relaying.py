@@ -10,11 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, cast
 
 from tensorkeep.commands.command import MODULE, NO_MULTI
-from tensorkeep.commands.errors import CommandError, Refused
+from tensorkeep.commands.errors import CommandError
 from tensorkeep.commands.reply import Error
 from tensorkeep.errors import StoreError
 from tensorkeep.store import is_remote
-from tensorkeep_server.allowed import refusal
+from tensorkeep_server.allowed import check_over_engine
 from tensorkeep_server.codec import Unread
 from tensorkeep_server.commands.merged import is_merged
 from tensorkeep_server.connection import Connection
@@ -220,7 +220,7 @@ class RelayingConnection(Connection):
             client.last_command = found.full_name
             if session.subscribed:
                 check_subscriber(client, found.full_name)
-            self._check_rights(found, request)
+            check_over_engine(client, found, request)
             if not session.in_transaction:
                 return call_remotely(client, found, args, self._begin_work)
             if NO_MULTI in found.flags:
@@ -244,18 +244,6 @@ class RelayingConnection(Connection):
         self.client.blocked = True
         if self._ended:
             self._join_turn()  # nobody waits any more
-
-    def _check_rights(self, command: Command, request: Request) -> None:
-        """Refuses what is not the engine's to allow: AI commands, as the file of users has it.
-
-        Raises:
-            Refused: The client may not do it.
-        """
-        rights = self._server.engine_rights.get(self._session.user)
-        if rights is not None and MODULE in command.flags:
-            denial = rights.denial(self._server.commands, command, request)
-            if denial is not None:
-                raise Refused(refusal(denial))
 
     def _answer(self, reply: Reply) -> None:
         self.client.version = self._session.version

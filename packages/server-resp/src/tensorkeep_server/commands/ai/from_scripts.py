@@ -18,7 +18,13 @@ from tensorkeep.model import Model
 from tensorkeep.rights.selector import KEY, Denial
 from tensorkeep.store import Wanted
 from tensorkeep.watch import Watch
-from tensorkeep_server.allowed import IN_SCRIPT, denied, refusal
+from tensorkeep_server.allowed import (
+    IN_SCRIPT,
+    check_over_engine,
+    denied,
+    refusal,
+    rights_over_engine,
+)
 from tensorkeep_server.calls import call
 from tensorkeep_server.commands.ai.execute import wrong_count
 from tensorkeep_server.commands.ai.models import stored_model
@@ -131,6 +137,10 @@ class RemoteAccess:
             command, args = self._client.server.commands.find(request)
         except Refused as error:
             raise CommandFailed(f"Invalid argument ({error.line})") from error
+        try:
+            check_over_engine(self._client, command, request)
+        except Refused as error:
+            raise CommandFailed(error.line) from error
         later = call_remotely(self._client, command, args)
         if later.resolved:
             done(partial(plain, later.finish()))
@@ -141,6 +151,10 @@ class RemoteAccess:
         self, key: bytes, inputs: int, outputs: int, done: Callable[[Model | Exception], None]
     ) -> None:
         """See `script_access.Access.model`."""
+        rights = rights_over_engine(self._client)
+        if rights is not None and not rights.may_use(key, TO_READ):
+            done(CommandFailed(refusal(Denial(KEY, key))))
+            return
 
         def found(read: Result[Values]) -> None:
             try:
