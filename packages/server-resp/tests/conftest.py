@@ -1,8 +1,12 @@
 """A server with the fake backend, so that no test here imports a framework."""
 
+import shutil
+import ssl
+import subprocess
 import time
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 
@@ -93,3 +97,65 @@ def vanish(server):
 def type_line(type_names):
     """Gives the reply of TYPE for a tensor, model or script, by the type that RedisAI has."""
     return lambda name: f"+{type_names[name]}\r\n".encode()
+
+
+# --------------------------------------------------------------------------- certificates
+@dataclass(frozen=True)
+class Authority:
+    """One that signs certificates; `folder` holds its own, and what it has signed."""
+
+    folder: Path
+
+    @property
+    def certificate(self):
+        return str(self.folder / "ca.crt")
+
+    def sign(self, name):
+        """Makes a certificate and its key for localhost and 127.0.0.1; returns their paths."""
+        key, request, signed, extensions = (
+            self.folder / f"{name}.{kind}" for kind in ("key", "csr", "crt", "ext")
+        )
+        extensions.write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
+        _openssl("req", "-nodes", *_KEY, "-subj", f"/CN={name}", "-keyout", key, "-out", request)
+        _openssl(
+            *("x509", "-req", "-days", "2", "-in", request, "-out", signed, "-extfile", extensions),
+            *("-CA", self.certificate, "-CAkey", self.folder / "ca.key", "-CAcreateserial"),
+        )
+        return str(signed), str(key)
+
+    def encrypt(self, key, password):
+        """Encrypts a key; returns the path of another file."""
+        encrypted = f"{key}.encrypted"
+        _openssl("ec", "-in", key, "-out", encrypted, "-aes256", "-passout", f"pass:{password}")
+        return encrypted
+
+    def trusting(self, name=None):
+        """Returns what clients need that trust it; one has the certificate that is named."""
+        context = ssl.create_default_context(cafile=self.certificate)
+        if name is not None:
+            context.load_cert_chain(self.folder / f"{name}.crt", self.folder / f"{name}.key")
+        return context
+
+
+_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1")
+
+
+def _openssl(*words):
+    subprocess.run(["openssl", *map(str, words)], check=True, capture_output=True)
+
+
+@pytest.fixture(scope="session")
+def new_authority(tmp_path_factory):
+    """Makes one that signs certificates."""
+    if shutil.which("openssl") is None:
+        pytest.skip("needs openssl to make certificates")
+
+    def make(name="ca"):
+        folder = tmp_path_factory.mktemp("certificates")
+        _openssl(
+            *("req", "-x509", "-days", "2", "-nodes", *_KEY, "-subj", f"/CN={name}"),
+            *("-keyout", folder / "ca.key", "-out", folder / "ca.crt"),
+        )
+        return Authority(folder)
+
+    return make

@@ -33,10 +33,13 @@ from tensorkeep_server.memory_look import MemoryLook
 from tensorkeep_server.protected_mode import is_elsewhere
 from tensorkeep_server.relaying import RelayingConnection
 from tensorkeep_server.state import Server
+from tensorkeep_server.tls import Tls
+from tensorkeep_server.tls_transport import TlsEntrance
 from tensorkeep_server.turn import Turn
 from tensorkeep_server.user_file import read_users
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import AsyncIterator, Callable, Iterable
 
     from tensorkeep.backend import Backend
@@ -64,7 +67,7 @@ async def serve(
     ready: Callable[[Server], None] = lambda _: None,
     backends: Backends | None = None,
     signals: Iterable[int] = (),
-    ignored: Iterable[int] = (),
+    renewals: Iterable[int] = (),
 ) -> bool:
     """Serves until a signal or SHUTDOWN ends it.
 
@@ -75,7 +78,8 @@ async def serve(
         ready: Called once clients can connect.
         backends: The backends; by default the installed ones.
         signals: Signals that end the server; they can only be caught on the main thread.
-        ignored: Signals that are logged and change nothing.
+        renewals: Signals upon which the certificates of TLS are read anew; without TLS they change
+            nothing.
 
     Returns:
         Whether no thread is at work any more: none is left inside a framework.
@@ -83,6 +87,7 @@ async def serve(
     Raises:
         OSError: An address cannot be listened on.
         BackendUnavailable: A backend that was to be loaded at the start cannot be.
+        TlsError: TLS cannot be set up as it is set.
         StoreError: The store cannot be opened or reached, or a setting is not for it.
     """
     loop = asyncio.get_running_loop()
@@ -104,8 +109,9 @@ async def serve(
         shut_down(not ended.is_set())
 
     _catch(signals, end_by_signal)
-    for number in ignored:
-        _catch([number], partial(_log.info, "%s is ignored", signal.Signals(number).name))
+    tls = Tls(settings.tls)
+    for number in renewals:
+        _catch([number], partial(_renew, tls, signal.Signals(number).name))
     sys.setswitchinterval(settings.switch_interval)
     HEADROOM.begin()
     engine = Engine(loop, replace(settings.engine, cores=_usable_cores()), backends)
@@ -138,6 +144,7 @@ async def serve(
         clients={},
         model_chunk_size=settings.model_chunk_size,
         max_clients=_max_clients(settings.max_clients),
+        tls=tls,
     )
     _add_users(server)
     turn = Turn(loop, engine.dispatcher)
@@ -202,6 +209,13 @@ async def _say_goodbye(server: Server) -> None:
     await _until(lambda: not server.clients, limit=1.0)
 
 
+def _renew(tls: Tls, signal_name: str) -> None:
+    if tls.context is None:
+        _log.info("%s is ignored: there is no TLS", signal_name)
+    else:
+        tls.read_anew()
+
+
 def _catch(signals: Iterable[int], react: Callable[[], None]) -> None:
     loop = asyncio.get_running_loop()
     for number in signals:
@@ -256,28 +270,37 @@ async def _listen(server: Server, turn: Turn) -> list[Listener]:
     settings = server.settings
     kind = RelayingConnection if is_remote(server.store) else Connection
     receive = memoryview(bytearray(RECEIVE_SIZE))
-    sockets = []
-    addresses = []
+    entrance = TlsEntrance(server.tls, server.may_warn)
+    listener = partial(
+        Listener,
+        may_warn=server.may_warn,
+        keepalive=lambda: server.client_limits.keepalive,
+    )
+
+    def connect() -> Connection:
+        return kind(server, receive, turn)
+
+    plain, secured = [], []
     if settings.port is not None:
-        sockets += await open_tcp(settings.bind, settings.port)
-        for each in sockets:
-            host, server.port, *_ = each.getsockname()
-            addresses.append(f"[{host}]:{server.port}" if ":" in host else f"{host}:{server.port}")
+        plain += await open_tcp(settings.bind, settings.port)
+        server.port = plain[0].getsockname()[1]
+    if settings.tls.port is not None:
+        secured += await open_tcp(settings.bind, settings.tls.port)
+        server.tls_port = secured[0].getsockname()[1]
+    addresses = [
+        *(_shown_address(each) for each in plain),
+        *(f"{_shown_address(each)} (TLS)" for each in secured),
+    ]
     if settings.unix_socket:
-        sockets.append(open_unix(settings.unix_socket))
+        plain.append(open_unix(settings.unix_socket))
         addresses.append(settings.unix_socket)
     server.address = " and ".join(addresses)
-    if settings.port is not None and any(map(is_elsewhere, settings.bind)):
+    if (plain or secured) and any(map(is_elsewhere, settings.bind)):
         _warn_of_strangers(server)
     return [
-        Listener(
-            each,
-            lambda: kind(server, receive, turn),
-            refusal=TOO_MANY_CLIENTS,
-            may_warn=server.may_warn,
-            keepalive=lambda: server.client_limits.keepalive,
-        )
-        for each in sockets
+        *(listener(each, connect, TOO_MANY_CLIENTS) for each in plain),
+        # Before a handshake nothing can be said.
+        *(listener(each, lambda: entrance.let_in(connect())) for each in secured),
     ]
 
 
@@ -295,6 +318,11 @@ def _warn_of_strangers(server: Server) -> None:
             "there is no password, and protected mode is off: whoever reaches %s may do everything",
             server.address,
         )
+
+
+def _shown_address(listening: socket.socket) -> str:
+    host, port, *_ = listening.getsockname()
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 async def _expire(server: Server) -> None:

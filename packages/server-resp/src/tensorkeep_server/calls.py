@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tensorkeep_server.state import Client
 
 _SECRET: Final = b"(redacted)"
-_SECRET_SETTINGS: Final = frozenset({b"requirepass"})
+_SECRET_SETTINGS: Final = frozenset({b"requirepass", b"tls-key-file-pass"})
 
 
 def call(client: Client, command: Command, args: Args) -> Reply | Later:

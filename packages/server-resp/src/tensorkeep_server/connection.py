@@ -12,7 +12,6 @@ messages call methods that raise nothing, or are ready for it.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Generator
@@ -40,8 +39,10 @@ from tensorkeep_server.portions import is_long, take
 from tensorkeep_server.protected_mode import DENIED, is_elsewhere
 from tensorkeep_server.refusals import NEVER_QUEUED, check_subscriber, is_http, queue, refuse
 from tensorkeep_server.state import Client
+from tensorkeep_server.tls_transport import SecuredProtocol
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Sequence
 
     from tensorkeep.commands.args import Request
@@ -70,7 +71,7 @@ _MANY_PIECES: Final = 256  # so many replies are sent before the next command is
 TOO_MANY_CLIENTS: Final = b"-ERR max number of clients reached\r\n"
 
 
-class Connection(asyncio.BufferedProtocol):
+class Connection(SecuredProtocol):
     """One client's connection.
 
     Args:
@@ -173,6 +174,26 @@ class Connection(asyncio.BufferedProtocol):
             )
         self._transport.write(DENIED)
         self._transport.close()
+
+    def secured(self, name: str) -> None:
+        """Logs the client in as the user that its certificate is issued to, if there is one.
+
+        Args:
+            name: The common name of the certificate; empty if there is none, or it does not count.
+        """
+        if not name or self._closing:
+            return
+        user = self._server.users.get(name.encode())
+        if user is None or not user.rights.on:
+            if self._server.may_warn("certificates"):
+                _log.warning(
+                    "client %d at %s has a certificate of %r, and there is no such user that is on",
+                    *(self.client.id, self.client.address, name),
+                )
+            return
+        self.client.user = user
+        self.client.authenticated = True
+        self.limit_requests()
 
     def _first_keys(self) -> LocalKeys:
         """Returns what a new client finds under its keys."""

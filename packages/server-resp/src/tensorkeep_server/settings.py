@@ -13,6 +13,7 @@ from tensorkeep.eviction import Eviction
 from tensorkeep.stores import DEFAULT_STORE
 from tensorkeep_server.client_limits import ClientLimits
 from tensorkeep_server.codec import Limits
+from tensorkeep_server.tls import TlsSettings
 
 DEFAULT_CHUNK_SIZE: Final = 511 * 1024 * 1024  # RedisAI's: below Redis' limit for one argument
 LEAST_CHUNK_SIZE: Final = 256  # a piece takes about as many bytes of memory, whatever it holds
@@ -25,8 +26,9 @@ class Settings:
 
     Attributes:
         bind: Addresses to listen on.
-        port: TCP port; 0 takes a free one, None listens on the Unix socket only.
+        port: TCP port; 0 takes a free one, None listens elsewhere only.
         unix_socket: Path of a Unix socket to listen on as well, empty for none.
+        tls: How TLS is set when the server starts.
         store: URL of the store, where keys and their values are.
         directory: Where a store of the server's own keeps its data, in place of `store`; empty for
             none.
@@ -55,6 +57,7 @@ class Settings:
     bind: tuple[str, ...] = ("127.0.0.1",)
     port: int | None = 6379
     unix_socket: str = ""
+    tls: TlsSettings = field(default_factory=TlsSettings)
     store: str = DEFAULT_STORE
     directory: str = ""
     fsync: str = "everysec"

@@ -22,6 +22,7 @@ from tensorkeep_server.dag_memory import DagMemory
 from tensorkeep_server.notifications import MISSES
 from tensorkeep_server.slow_log import SlowLog
 from tensorkeep_server.subscriptions import Subscriptions
+from tensorkeep_server.tls import Tls, TlsSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -63,6 +64,8 @@ class Server:
         model_chunk_size: Bytes of the pieces in which MODELGET hands out a blob.
         max_clients: Connections beyond it are refused.
         port: The TCP port, 0 for none.
+        tls: TLS as it is set.
+        tls_port: The TCP port for TLS, 0 for none.
         lua_time_limit: What CONFIG SET lua-time-limit was set to; kept, there is no Lua.
         backends_path: What AI.CONFIG BACKENDSPATH was set to, never empty; kept, and not used for
             anything.
@@ -102,6 +105,8 @@ class Server:
     clients_memory: ClientsMemory = field(default_factory=ClientsMemory)
     memory: MemoryLimit = field(init=False)
     port: int = 0
+    tls: Tls = field(default_factory=lambda: Tls(TlsSettings()))
+    tls_port: int = 0
     lua_time_limit: int = 5000
     backends_path: str = BACKENDS_PATH
     started_at: float = field(default_factory=time.time)

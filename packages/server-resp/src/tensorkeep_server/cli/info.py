@@ -11,7 +11,21 @@ from urllib.parse import unquote_to_bytes
 
 import typer
 
-from tensorkeep_server.cli.client import DEFAULT_URL, Host, Port, UnixSocket, Url, client_of
+from tensorkeep_server.cli.client import (
+    DEFAULT_URL,
+    CaCert,
+    Cert,
+    CertKey,
+    Host,
+    Identity,
+    Password,
+    Port,
+    UnixSocket,
+    Url,
+    User,
+    UseTls,
+    client_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -46,9 +60,16 @@ def info(  # noqa: PLR0913 - one parameter for each option
     host: Host = None,
     port: Port = None,
     unix_socket: UnixSocket = None,
+    user: User = None,
+    password: Password = None,
+    tls: UseTls = False,
+    cacert: CaCert = None,
+    cert: Cert = None,
+    cert_key: CertKey = None,
 ) -> None:
     """Describe a running server, its models and its scripts."""
-    with client_of(url, host, port, unix_socket) as client:
+    identity = Identity(user, password, tls, cacert, cert, cert_key)
+    with client_of(url, host, port, unix_socket, identity) as client:
         if key is None:
             told = _everything(client)
         else:

@@ -38,6 +38,7 @@ from tensorkeep_server.identity import tensorkeep_version
 from tensorkeep_server.output_limit import read_limits
 from tensorkeep_server.settings import LEAST_CHUNK_SIZE, MEGABYTE, Settings
 from tensorkeep_server.sizes_of_memory import read_size
+from tensorkeep_server.tls import TlsError, TlsSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -53,7 +54,8 @@ _ENGINE: Final = _DEFAULTS.engine
 _EVICTION: Final = _DEFAULTS.eviction
 _LIMITS: Final = _DEFAULTS.limits
 _CLIENTS: Final = _DEFAULTS.client_limits
-_SECRET: Final = frozenset({"requirepass"})
+_TLS: Final = _DEFAULTS.tls
+_SECRET: Final = frozenset({"requirepass", "tls_key_file_pass"})
 _MILLISECONDS: Final = 1000  # in a second
 _MICROSECONDS: Final = 1_000_000
 
@@ -83,6 +85,21 @@ class LogLevel(StrEnum):
     ERROR = "error"
 
 
+class TlsAuthClients(StrEnum):
+    """Whether clients must have a certificate."""
+
+    YES = "yes"
+    NO = "no"
+    OPTIONAL = "optional"
+
+
+class TlsAuthClientsUser(StrEnum):
+    """What of a certificate names a user."""
+
+    OFF = "off"
+    CN = "CN"
+
+
 class Fsync(StrEnum):
     """When a change is on the disk."""
 
@@ -93,6 +110,8 @@ class Fsync(StrEnum):
 
 _LOG_LEVEL: Final = LogLevel(_DEFAULTS.log_level)
 _POLICY: Final = EvictionPolicy(_EVICTION.policy.name)
+_AUTH_CLIENTS: Final = TlsAuthClients(_TLS.auth_clients)
+_AUTH_CLIENTS_USER: Final = TlsAuthClientsUser(_TLS.auth_clients_user)
 _FSYNC: Final = Fsync(_DEFAULTS.fsync)
 
 
@@ -156,6 +175,18 @@ def _read(context: typer.Context, setting: str, word: str, reader: Callable[[str
         raise typer.BadParameter(str(error), param_hint=place(context, setting)) from error
 
 
+def _user_of_certificate(context: typer.Context, what: TlsAuthClientsUser) -> str:
+    """Refuses users of certificates beside a store that has its own users."""
+    if what is not TlsAuthClientsUser.OFF and (
+        context.params["store"] != DEFAULT_STORE or context.params["dir"]
+    ):
+        raise typer.BadParameter(
+            "cannot be given beside --store or --dir: there the engine has users and passwords",
+            param_hint=place(context, "tls_auth_clients_user"),
+        )
+    return what.value
+
+
 def _password(context: typer.Context, password: str) -> str:
     """Refuses a password beside a store that has its own."""
     if password and (context.params["store"] != DEFAULT_STORE or context.params["dir"]):
@@ -186,14 +217,83 @@ def serve(  # noqa: PLR0913 - one parameter for each setting is the point
         ),
     ] = None,
     port: Annotated[
-        int, _setting(min=0, max=65535, help="TCP port to listen on; 0 takes a free one.")
+        int,
+        _setting(
+            min=0,
+            max=65535,
+            help="TCP port to listen on; 0 takes a free one, or beside --tls-port none.",
+        ),
     ] = _DEFAULTS.port or 0,
     tcp: Annotated[
-        bool, _setting(help="Whether to listen on a TCP port, or on the Unix socket only.")
+        bool,
+        _setting(
+            help="Whether to listen on a TCP port, or on the Unix socket and the port for TLS only."
+        ),
     ] = True,
     unix_socket: Annotated[
         str, _setting(help="Path of a Unix socket to listen on as well.")
     ] = _DEFAULTS.unix_socket,
+    tls_port: Annotated[
+        int,
+        _setting(min=0, max=65535, help="TCP port to listen on for TLS as well; 0 for none."),
+    ] = 0,
+    tls_cert_file: Annotated[
+        str,
+        _setting(
+            metavar="<file>",
+            help="The server's certificate, in PEM. It, and the files below, are read anew on"
+            " SIGHUP.",
+        ),
+    ] = _TLS.cert_file,
+    tls_key_file: Annotated[
+        str, _setting(metavar="<file>", help="The private key of the certificate, in PEM.")
+    ] = _TLS.key_file,
+    tls_key_file_pass: Annotated[
+        str,
+        _setting(
+            metavar="<password>",
+            help="What the private key is encrypted with. Others see the command line: rather use"
+            " TENSORKEEP_TLS_KEY_FILE_PASS, or a file.",
+        ),
+    ] = _TLS.key_file_pass,
+    tls_ca_cert_file: Annotated[
+        str,
+        _setting(metavar="<file>", help="Certificates of those who sign clients', in PEM."),
+    ] = _TLS.ca_cert_file,
+    tls_ca_cert_dir: Annotated[
+        str,
+        _setting(
+            metavar="<directory>",
+            help="Directory of such certificates, with the names that `openssl rehash` gives.",
+        ),
+    ] = _TLS.ca_cert_dir,
+    tls_auth_clients: Annotated[
+        TlsAuthClients,
+        _setting(help="Whether clients must have a certificate, may, or are not asked for one."),
+    ] = _AUTH_CLIENTS,
+    tls_auth_clients_user: Annotated[
+        TlsAuthClientsUser,
+        _setting(
+            case_sensitive=False,
+            help="Whether a client is logged in as the user that its certificate's common name (CN)"
+            " says.",
+        ),
+    ] = _AUTH_CLIENTS_USER,
+    tls_protocols: Annotated[
+        str,
+        _setting(
+            metavar="<versions>",
+            help="Versions of TLS, with blanks between them.  [default: TLSv1.2 TLSv1.3]",
+        ),
+    ] = _TLS.protocols,
+    tls_ciphers: Annotated[
+        str,
+        _setting(metavar="<list>", help="Ciphers up to TLSv1.2, as OpenSSL lists them."),
+    ] = _TLS.ciphers,
+    tls_ciphersuites: Annotated[
+        str,
+        _setting(metavar="<list>", help="Ciphers of TLSv1.3, where Python can set them (3.15)."),
+    ] = _TLS.ciphersuites,
     store: Annotated[
         str,
         _setting(
@@ -477,14 +577,28 @@ def serve(  # noqa: PLR0913 - one parameter for each setting is the point
     Each setting may also stand in an environment variable, such as TENSORKEEP_MAX_CLIENTS for
     --max-clients, or in a TOML file. A flag wins over the environment, and that over the file.
     """
-    if not tcp and not unix_socket:
+    if not tcp and not unix_socket and not tls_port:
         raise typer.BadParameter(
-            "needs --unix-socket: there is nothing to listen on", param_hint=place(context, "tcp")
+            "needs --unix-socket or --tls-port: there is nothing to listen on",
+            param_hint=place(context, "tcp"),
         )
     settings = Settings(
         bind=tuple(bind or _DEFAULTS.bind),
-        port=port if tcp else None,
+        port=port if tcp and (port or not tls_port) else None,
         unix_socket=unix_socket,
+        tls=TlsSettings(
+            port=tls_port or None,
+            cert_file=tls_cert_file,
+            key_file=tls_key_file,
+            key_file_pass=tls_key_file_pass,
+            ca_cert_file=tls_ca_cert_file,
+            ca_cert_dir=tls_ca_cert_dir,
+            auth_clients=tls_auth_clients.value,
+            auth_clients_user=_user_of_certificate(context, tls_auth_clients_user),
+            protocols=tls_protocols,
+            ciphers=tls_ciphers,
+            ciphersuites=tls_ciphersuites,
+        ),
         store=_store(context, store),
         directory=_directory(context, dir),
         fsync=fsync.value,
@@ -570,14 +684,17 @@ def _run(settings: Settings) -> None:
     """Serves; an error that a person can do something about becomes one line."""
     ends = (signal.SIGTERM, signal.SIGINT)
     # As with Redis: a terminal that is closed does not end a server.
-    ignored = (signal.SIGHUP,) if hasattr(signal, "SIGHUP") else ()
+    renewals = (signal.SIGHUP,) if hasattr(signal, "SIGHUP") else ()
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             backends = Backends(around_import=collector_waits)
             at_rest = runner.run(
-                app.serve(settings, _say_ready, backends, signals=ends, ignored=ignored)
+                app.serve(settings, _say_ready, backends, signals=ends, renewals=renewals)
             )
-    except (OSError, BackendUnavailable, StoreUnavailable, StoreError, FileError) as error:
+    except (
+        *(OSError, BackendUnavailable, StoreUnavailable, StoreError),
+        *(FileError, TlsError),
+    ) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error).removeprefix("ERR ")
         for handler in logging.getLogger().handlers:
             handler.flush()  # the line is the last of all: the log is written by another thread

@@ -13,7 +13,21 @@ import typer
 
 from tensorkeep.errors import InvalidModelFile
 from tensorkeep.model_files import files_of
-from tensorkeep_server.cli.client import DEFAULT_URL, Host, Port, UnixSocket, Url, client_of
+from tensorkeep_server.cli.client import (
+    DEFAULT_URL,
+    CaCert,
+    Cert,
+    CertKey,
+    Host,
+    Identity,
+    Password,
+    Port,
+    UnixSocket,
+    Url,
+    User,
+    UseTls,
+    client_of,
+)
 from tensorkeep_server.cli.model_archive import ModelContent
 from tensorkeep_server.errors import NOT_LOADED, how_to_install
 
@@ -58,6 +72,12 @@ def store_model(  # noqa: PLR0913 - one parameter for each option
     host: Host = None,
     port: Port = None,
     unix_socket: UnixSocket = None,
+    user: User = None,
+    password: Password = None,
+    tls: UseTls = False,
+    cacert: CaCert = None,
+    cert: Cert = None,
+    cert_key: CertKey = None,
 ) -> None:
     """Store a model that lies in a file, and in files beside it that hold its weights."""
     head = ["AI.MODELSTORE", key, backend, device]
@@ -77,7 +97,8 @@ def store_model(  # noqa: PLR0913 - one parameter for each option
         content = ModelContent(files_of(backend, file))
     except InvalidModelFile as error:
         raise typer.BadParameter(f"{file}: {error}", param_hint="FILE") from error
-    with content, client_of(url, host, port, unix_socket, patience=None) as client:
+    identity = Identity(user, password, tls, cacert, cert, cert_key)
+    with content, client_of(url, host, port, unix_socket, identity, patience=None) as client:
         reply = _upload(client, [*head, "BLOB"], file.name, content)
     typer.echo(f"{file} is stored under {key}: {reply}")
 

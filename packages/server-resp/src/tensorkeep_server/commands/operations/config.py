@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from tensorkeep.commands.args import SYNTAX, parse_integer, text
@@ -35,6 +36,7 @@ from tensorkeep_server.notifications import read_classes, show_classes
 from tensorkeep_server.output_limit import read_limits
 from tensorkeep_server.publishing import announce_events
 from tensorkeep_server.sizes_of_memory import read_size
+from tensorkeep_server.tls import AUTH_CLIENTS, AUTH_CLIENTS_USER, TlsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -190,8 +192,44 @@ def _set_most_bytes(server: Server, value: int) -> None:
 
 
 _YES_NO: Final = {"yes": True, "no": False}
+
+
+def _tls_text() -> _Setting:
+    """Returns a setting of TLS that is a text; all that are set at once are tried together."""
+    return _Setting(text, _see_tls)
+
+
+def _tls_word(words: Collection[str]) -> _Setting:
+    """Returns a setting of TLS that is one of some words."""
+    by_lower = {word.lower(): word for word in words}
+    lower = _word(by_lower, _see_tls)
+    return _Setting(lambda value: by_lower[lower.read(value)], _see_tls)
+
+
+def _see_tls(_server: Server, _value: str) -> None:
+    """Changes nothing, see `_prepare_tls`."""
+
+
+_TLS: Final = {
+    "tls-auth-clients": ("auth_clients", _tls_word(AUTH_CLIENTS)),
+    "tls-auth-clients-user": ("auth_clients_user", _tls_word(AUTH_CLIENTS_USER)),
+    "tls-ca-cert-dir": ("ca_cert_dir", _tls_text()),
+    "tls-ca-cert-file": ("ca_cert_file", _tls_text()),
+    "tls-cert-file": ("cert_file", _tls_text()),
+    "tls-ciphers": ("ciphers", _tls_text()),
+    "tls-ciphersuites": ("ciphersuites", _tls_text()),
+    "tls-key-file": ("key_file", _tls_text()),
+    "tls-key-file-pass": ("key_file_pass", _tls_text()),
+    "tls-protocols": ("protocols", _tls_text()),
+}
+
 _LUA_TIME_LIMIT: Final = _integer(0, _set_lua_time_limit)
 _MAX_CLIENTS: Final = replace(_integer(1, _set_max_clients, 2**32 - 1), check=_check_max_clients)
+
+
+def _show_tls(attribute: str, server: Server) -> object:
+    return getattr(server.tls.settings, attribute)
+
 
 _Entry = tuple["Callable[[Server], object]", _Setting | None]
 
@@ -262,6 +300,11 @@ _TABLE: Final[dict[str, _Entry]] = {
         lambda server: server.client_limits.timeout,
         _integer(0, _limit_clients("timeout"), MOST_SECONDS),
     ),
+    **{
+        name: (partial(_show_tls, attribute), setting)
+        for name, (attribute, setting) in _TLS.items()
+    },
+    "tls-port": (lambda server: server.tls_port, None),
     "unixsocket": (lambda server: server.settings.unix_socket, None),
 }
 
@@ -307,10 +350,36 @@ def set_(client: Client, pairs: list[tuple[str, bytes]]) -> Reply:
 
     A setting that cannot be changed may be set to what it is.
     """
-    changes = [change for name, value in pairs if (change := _change(client.server, name, value))]
-    for setting, value in changes:
-        setting.change(client.server, value)
+    server = client.server
+    changes = {name: change for name, value in pairs if (change := _change(server, name, value))}
+    set_tls = _prepare_tls(server, {name: value for name, (_, value) in changes.items()})
+    for setting, value in changes.values():
+        setting.change(server, value)
+    set_tls()
     return OK
+
+
+def _prepare_tls(server: Server, values: dict[str, Any]) -> Callable[[], None]:
+    """Tries the settings of TLS among some, together: a certificate fits its own key alone.
+
+    Returns:
+        What gives them to new connections.
+
+    Raises:
+        CommandError: They cannot be used.
+    """
+    changed = {_TLS[name][0]: value for name, value in values.items() if name in _TLS}
+    tls = server.tls
+    if not changed:
+        return lambda: None
+    settings = replace(tls.settings, **changed)
+    try:
+        context = tls.prepare(settings)
+    except TlsError as error:
+        _log.error("the settings of TLS stay as they are: %s", error)
+        name = next(name for name in values if name in _TLS)
+        raise _failed(name, "Unable to update TLS configuration. Check server logs.") from error
+    return partial(tls.set, settings, context)
 
 
 def _change(server: Server, name: str, value: bytes) -> tuple[_Setting, Any] | None:
@@ -412,6 +481,14 @@ COMMANDS: Final[tuple[Command, ...]] = (
                         "Changes those that can be: `CONFIG GET *` shows them all; a setting"
                         " may always be set to what it is.",
                         "`appendonly`, `save` and the like have nothing behind them here.",
+                    ),
+                    Difference(
+                        "`tls-port` opens and closes the port for TLS; `tls-ciphersuites` sets the"
+                        " ciphers of TLSv1.3; there are settings of sessions, of DH parameters and"
+                        " of the server's own preference among ciphers.",
+                        "`tls-port` is what the server was started with; `tls-ciphersuites` is"
+                        " refused before Python 3.15; the others are not there.",
+                        "Python's `ssl` has no such settings, and chooses well.",
                     ),
                     Difference(
                         "`maxclients` may be less than the number of connected clients.",
