@@ -49,7 +49,6 @@ RETRY = 0.01  # seconds between two tries of a client
 LOAD = 0.6  # seconds for which data is written at most until the next crash
 AT_ONCE = 0.2  # of all crashes: while what was killed comes back from the one before
 REWRITING = 0.2  # of all crashes: while the engine rewrites its file
-KILLED_AT_START = "ended at once (exit status -9):"  # of the engine, before the server was there
 UNFORESEEN = ("Traceback", "unexpectedly", "Exception in", "never awaited")
 
 
@@ -125,15 +124,13 @@ class Server:
         raise Wrong(f"the server was not back in {LIMIT:g} s: {self.log()[-2000:]}")
 
     def supervise(self) -> None:
-        """Begins it again if it ended because its engine was killed as it started.
+        """Makes sure that it has not ended, whatever happened to its engine.
 
         Raises:
-            Wrong: It has ended otherwise.
+            Wrong: It has.
         """
         if self._process is None or self._process.poll() is not None:
-            if KILLED_AT_START not in self.log().rstrip().rpartition("\n")[2]:
-                raise Wrong(f"the server ended by itself: {self.log()[-2000:]}")
-            self.begin()
+            raise Wrong(f"the server ended by itself: {self.log()[-2000:]}")
 
     def kill(self) -> None:
         """Kills it; the system tells its engine to end."""

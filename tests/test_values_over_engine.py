@@ -5,6 +5,7 @@ import socket
 import pytest
 
 from tensorkeep.backends import Backends
+from tensorkeep.testing.fake_backend import FakeBackend
 from tensorkeep_server.settings import Settings
 from tensorkeep_server.testing import Wire, port_of, running_server
 from tensorkeep_valkey.testing import running_engine
@@ -14,10 +15,11 @@ WRONG_TYPE = b"-WRONGTYPE Operation against a key holding the wrong kind of valu
 
 @pytest.fixture(scope="module")
 def server():
-    none = Backends(installed=lambda: ())
+    backends = Backends(installed=lambda: ())
+    backends.add("ONNX", FakeBackend())
     with (
         running_engine() as engine,
-        running_server(Settings(store=engine.unix), none) as server,
+        running_server(Settings(store=engine.unix), backends) as server,
     ):
         yield server
 
@@ -72,3 +74,26 @@ def test_what_is_refused_between_multi_and_exec_spoils_the_transaction(wire):
 
 def test_who_asks_for_the_clients_that_wait_does_not_count(wire):
     assert "tensorkeep_blocked_clients:0\r\n" in wire.read("INFO").decode()
+
+
+def test_runs_are_counted_by_database(wire):
+    model = ("AI.MODELSTORE", "same", "ONNX", "CPU", "BLOB", '{"op": "identity"}')
+    run = ("AI.MODELEXECUTE", "same", "INPUTS", 1, "in", "OUTPUTS", 1, "out")
+    for database, runs in ((1, 2), (2, 1)):
+        wire.ask("SELECT", database)
+        assert wire.ask(*model) == b"+OK\r\n"
+        wire.ask("AI.TENSORSET", "in", "FLOAT", 1, "VALUES", 1)
+        assert [wire.ask(*run) for _ in range(runs)] == [b"+OK\r\n"] * runs
+
+    def calls(database):
+        wire.ask("SELECT", database)
+        told = wire.read("AI.INFO", "same")
+        return told[told.index(b"calls") + 1]
+
+    assert (calls(1), calls(2), calls(1)) == (2, 1, 2)
+    assert wire.ask("AI.INFO", "same", "RESETSTAT") == b"+OK\r\n"
+    assert (calls(1), calls(2)) == (0, 1)
+    wire.ask("AI.MODELDEL", "same")
+    assert calls(1) == 0
+    wire.ask("SELECT", 2)
+    assert wire.ask("AI.INFO", "same") == b"-ERR cannot find run info for key\r\n"

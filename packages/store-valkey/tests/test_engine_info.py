@@ -31,3 +31,9 @@ def test_role_and_loading():
     engine = read_info(b"# Persistence\r\nloading:1\r\n\r\n# Replication\r\nrole:slave\r\n")
 
     assert (engine.role, engine.loading) == ("slave", True)
+
+
+def test_databases_that_have_keys():
+    engine = read_info(b"# Keyspace\r\ndb0:keys=1,expires=0\r\ndb12:keys=3,expires=1\r\ndbx:1\r\n")
+
+    assert engine.databases == (0, 12)

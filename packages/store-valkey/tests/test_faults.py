@@ -122,6 +122,12 @@ async def cutting(engine):
 
 
 # --------------------------------------------------------------------------- the start
+@pytest.fixture
+def impatient(monkeypatch):
+    """No engine is waited for."""
+    monkeypatch.setattr("tensorkeep_valkey.store._AWAITED", 0.0)
+
+
 async def start(url):
     store = open_store(url, Host(engine=None, directory="", options={}))
     try:
@@ -130,14 +136,37 @@ async def start(url):
         await store.close()
 
 
-async def test_an_engine_that_is_not_there_is_told_at_the_start():
+async def test_an_engine_that_is_not_there_is_told_at_the_start(impatient):
     with pytest.raises(StoreError, match=r"127\.0\.0\.1:\d+/0 cannot be reached.*refused"):
         await start(f"valkey://127.0.0.1:{free_port()}")
     with pytest.raises(StoreError, match=r"/nowhere.* cannot be reached.*No such file"):
         await start("unix:///nowhere")
 
 
-async def test_a_host_that_has_no_address_is_told_at_the_start():
+async def test_an_engine_that_comes_later_is_awaited(monkeypatch, own_engine, caplog):
+    monkeypatch.setattr("tensorkeep_valkey.store._TELL_EVERY", 0.1)
+    own_engine.kill()
+    starting = asyncio.ensure_future(start(own_engine.unix))
+    await asyncio.sleep(0.5)
+    assert not starting.done()
+    own_engine.start()
+
+    await starting
+    assert caplog.text.count("cannot be reached") >= 2
+    assert "is reached again" in caplog.text
+
+
+async def test_a_start_that_is_given_up_leaves_nothing(own_engine):
+    own_engine.kill()
+    starting = asyncio.ensure_future(start(own_engine.unix))
+    await asyncio.sleep(0.1)
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_a_host_that_has_no_address_is_told_at_the_start(impatient):
     with pytest.raises(StoreError, match=r"nobody\.invalid:6379/0 cannot be reached"):
         await start("valkey://nobody.invalid")
 
@@ -148,13 +177,13 @@ async def test_what_is_no_engine_is_told_at_the_start():
             await start(f"valkey://127.0.0.1:{port}")
 
 
-async def test_one_that_never_answers_is_told_at_the_start():
+async def test_one_that_never_answers_is_told_at_the_start(impatient):
     async with listening(saying(b"")) as port:
         with pytest.raises(StoreError, match=r"not within 0\.2 s"):
             await start(f"valkey://127.0.0.1:{port}?socket_connect_timeout=0.2")
 
 
-async def test_one_that_hangs_up_is_told_at_the_start():
+async def test_one_that_hangs_up_is_told_at_the_start(impatient):
     async def hang_up(reader, writer):
         await reader.read(10)
 
@@ -416,7 +445,7 @@ async def test_sentinels_name_the_engine_again_after_a_failover(begin):
         await until_it_is([b"other"], partial(exchange, client.session, ["GET", "where"]))
 
 
-async def test_a_service_that_no_sentinel_knows_is_told(own_engine):
+async def test_a_service_that_no_sentinel_knows_is_told(own_engine, impatient):
     with running_sentinel(own_engine) as port:
         redis.Redis(port=port, retry=Retry(ConstantBackoff(0.05), 200)).ping()
         with pytest.raises(StoreError, match="No master found for 'another'"):

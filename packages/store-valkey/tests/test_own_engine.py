@@ -103,6 +103,42 @@ async def test_an_engine_that_dies_is_started_again_with_its_data(tmp_path):
         assert engine.engine.restarts == 1
 
 
+async def test_an_engine_that_is_killed_as_it_starts_is_started_again(tmp_path, monkeypatch):
+    engine = Engine(tmp_path / "data")
+    spawn, killed = engine.engine._spawn, []
+
+    async def spawn_and_kill():
+        process = await spawn()
+        if len(killed) < 3:
+            killed.append(process.pid)
+            process.kill()
+        return process
+
+    monkeypatch.setattr(engine.engine, "_spawn", spawn_and_kill)
+    async with engine:
+        assert engine.ask("ECHO", "here") == b"here"
+        assert engine.process not in killed
+    assert len(killed) == 3
+
+
+async def test_an_engine_that_is_killed_whenever_it_starts_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr("tensorkeep_valkey.own_engine._STARTS", 2)
+    engine = Engine(tmp_path / "data")
+    spawn, killed = engine.engine._spawn, []
+
+    async def spawn_and_kill():
+        process = await spawn()
+        killed.append(process.pid)
+        process.kill()
+        return process
+
+    monkeypatch.setattr(engine.engine, "_spawn", spawn_and_kill)
+    with pytest.raises(StoreError, match="ended at once"):
+        await engine.engine.start()
+    assert len(killed) == 3
+    engine.directory.release()
+
+
 async def test_a_second_server_is_refused_the_directory(tmp_path):
     async with Engine(tmp_path / "data"):
         with pytest.raises(StoreError, match="is used by another server"):

@@ -231,6 +231,9 @@ def test_all_that_is_stored_may_be_built_at_the_start(here, engine, caplog):
     models = [here.model(SPEC, DOUBLE) for _ in range(3)]
     store(client, *((b"m%d" % number, model) for number, model in enumerate(models)))
     store(client, (b"t", SMALL))
+    client.command(b"SELECT", b"9")
+    store(client, (b"far", here.model(SPEC, TRIPLE)))
+    client.command(b"SELECT", b"0")
     client.command(b"HSET", b"m1", b"blob:0", b"no model")
     client.command(b"HSET", b"other", b"tensorkeep", b"else")
     caplog.set_level("INFO", "tensorkeep_valkey")
@@ -240,7 +243,7 @@ def test_all_that_is_stored_may_be_built_at_the_start(here, engine, caplog):
 
     opened = OpenedStore(open_preloading)
     try:
-        assert sorted(opened.engine.catalog) == [b"m0", b"m2"]
+        assert sorted(opened.engine.catalog) == [b"far", b"m0", b"m2"]
         built = opened.engine.catalog[b"m0"]
         assert model_at(opened.client(), b"m0") is built
     finally:

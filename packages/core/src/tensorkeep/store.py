@@ -312,6 +312,9 @@ class Session(Protocol):
     def read(self, wanted: Sequence[Wanted], done: Callable[[Result[Values]], None]) -> None:
         """Reads values in one round trip, at one moment; builds models that are not built yet."""
 
+    def built(self, key: bytes) -> Model | Script | None:
+        """Returns what is built of the model or script that a key was last seen to hold."""
+
     def write(self, values: Values, done: Callable[[Result[None]], None]) -> None:
         """Makes all changes that were made to values, or none, in one round trip."""
 
@@ -369,7 +372,7 @@ class RemoteStore(Protocol):
         """Reaches the engine.
 
         Raises:
-            StoreError: It cannot be reached, refuses the password, or is too old.
+            StoreError: It cannot be reached for a minute, refuses the password, or is too old.
         """
 
     async def close(self) -> None:

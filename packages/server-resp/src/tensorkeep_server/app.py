@@ -148,7 +148,7 @@ async def serve(
     )
     _add_users(server)
     turn = Turn(loop, engine.dispatcher)
-    async with _reached(store):
+    async with _reached(store, ended):
         await _load(engine, settings.load, ended)
         if ended.is_set():
             _log.info("told to end before it was ready")
@@ -188,12 +188,20 @@ def _add_users(server: Server) -> None:
 
 
 @asynccontextmanager
-async def _reached(store: LocalStore | RemoteStore) -> AsyncIterator[None]:
-    """Reaches the engine of a remote store, and lets go of it last."""
+async def _reached(store: LocalStore | RemoteStore, ended: asyncio.Event) -> AsyncIterator[None]:
+    """Reaches the engine of a remote store, unless the server is to end; lets go of it last."""
     if not is_remote(store):
         yield
         return
-    await store.start()
+    starting = asyncio.ensure_future(store.start())
+    ending = asyncio.ensure_future(ended.wait())
+    await asyncio.wait((starting, ending), return_when=asyncio.FIRST_COMPLETED)
+    ending.cancel()
+    if not starting.done():
+        starting.cancel()
+        await asyncio.wait((starting,))
+    if not starting.cancelled():
+        starting.result()
     try:
         yield
     finally:
@@ -234,7 +242,7 @@ async def _load(engine: Engine, names: Iterable[str], ended: asyncio.Event) -> N
     No client is served yet: an import that holds everything up does no harm.
     """
     ending = asyncio.ensure_future(ended.wait())
-    for name in names:
+    for name in names if not ended.is_set() else ():
         loaded: asyncio.Future[Backend | None] = asyncio.get_running_loop().create_future()
         engine.load_backend(name, partial(_loaded, loaded), may_block=True)
         await asyncio.wait((loaded, ending), return_when=asyncio.FIRST_COMPLETED)

@@ -57,6 +57,11 @@ class BuiltModels:
         """Returns what was built of a storing."""
         return self._built.get(identity)
 
+    def at(self, place: Place) -> Runnable | None:
+        """Returns what was built of the storing that a place is known to hold."""
+        identity = self._ids.get(place)
+        return None if identity is None else self._built[identity]
+
     def is_at(self, place: Place, identity: bytes) -> bool:
         """Returns whether a place is known to hold a storing."""
         return self._ids.get(place) == identity

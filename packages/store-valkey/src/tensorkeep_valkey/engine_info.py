@@ -20,6 +20,7 @@ class EngineInfo:
         compatible: The version of Redis that it is compatible with; empty if it does not say.
         role: `master` or `slave`; empty if it does not say.
         loading: Whether it still reads its data from the disk.
+        databases: Numbers of the databases that have keys.
     """
 
     name: str = ""
@@ -27,6 +28,7 @@ class EngineInfo:
     compatible: tuple[int, ...] = ()
     role: str = ""
     loading: bool = False
+    databases: tuple[int, ...] = ()
 
     @property
     def too_old(self) -> bool:
@@ -51,4 +53,5 @@ def read_info(text: bytes) -> EngineInfo:
         compatible=tuple(int(number) for number in re.findall(r"\d+", compatible)[:3]),
         role=fields.get("role", ""),
         loading=fields.get("loading", "0") != "0",
+        databases=tuple(int(name[2:]) for name in fields if re.fullmatch(r"db\d+", name)),
     )

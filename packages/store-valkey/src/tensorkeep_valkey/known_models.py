@@ -71,6 +71,10 @@ class KnownModels:
             self._engine.catalog[place.key] = runnable  # it was renamed or copied
         return runnable
 
+    def at(self, place: Place) -> Runnable | None:
+        """Returns what is built of what a place was last seen to hold."""
+        return self._built.at(place)
+
     def note(self, place: Place, identity: bytes, runnable: Runnable) -> None:
         """Hears what this server has stored: that need not be built."""
         self._put(place, identity, runnable)

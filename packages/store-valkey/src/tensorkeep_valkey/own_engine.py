@@ -36,6 +36,7 @@ _TELL_EVERY: Final = 5.0  # seconds between two lines about data that is being l
 _EARLIER_ENGINE: Final = 30.0  # seconds that an engine whose server was killed gets to end
 _END: Final = 60.0  # seconds that the engine gets to end; its last fsync may take long
 _WORKED: Final = 10.0  # seconds after which an engine is held to have worked
+_STARTS: Final = 10  # how often an engine that is killed as it starts is started again
 _LAST_LINES: Final = 5
 _PARENT_DEATH_SIGNAL: Final = 1  # PR_SET_PDEATHSIG of prctl(2)
 
@@ -64,16 +65,26 @@ class OwnEngine:
     async def start(self) -> None:
         """Starts the engine and waits until it has loaded its data.
 
+        One that is killed meanwhile is started again, after a pause that grows.
+
         Raises:
-            StoreError: It ended at once, or an earlier one does not end.
+            StoreError: It ended at once by itself, or was killed too often, or an earlier one does
+                not end.
         """
-        await self._await_earlier()
-        process = await self._spawn()
-        try:
-            await self._until_ready(process)
-        except BaseException:
-            await self._end()
-            raise
+        failures = 0
+        while True:
+            await self._await_earlier()
+            process = await self._spawn()
+            try:
+                await self._until_ready(process)
+                break
+            except BaseException as error:
+                await self._end()
+                killed = (process.returncode or 0) < 0
+                if not killed or not isinstance(error, StoreError) or failures == _STARTS:
+                    raise
+            failures += 1
+            await self._pause(process.returncode or 0, failures)
         self._watching = asyncio.create_task(self._watch(process))
 
     async def close(self) -> None:
@@ -182,6 +193,14 @@ class OwnEngine:
             await self._reading
 
     # ------------------------------------------------------------------ watching
+    @staticmethod
+    async def _pause(status: int, failures: int) -> None:
+        pause = pause_after(failures, random.random())  # noqa: S311 - no secret
+        _log.error(
+            "the engine has ended (%s): it is started again in %.2f s", _ended_by(status), pause
+        )
+        await asyncio.sleep(pause)
+
     async def _watch(self, process: Process) -> None:
         """Starts the engine again whenever it dies, after a pause that grows."""
         loop = asyncio.get_running_loop()
@@ -190,11 +209,7 @@ class OwnEngine:
             began = loop.time()
             status = await process.wait()
             failures = 1 if loop.time() - began >= _WORKED else failures + 1
-            pause = pause_after(failures, random.random())  # noqa: S311 - no secret
-            _log.error(
-                "the engine has ended (%s): it is started again in %.2f s", _ended_by(status), pause
-            )
-            await asyncio.sleep(pause)
+            await self._pause(status, failures)
             try:
                 await self._await_earlier()  # its children may be at work
                 process = await self._spawn()

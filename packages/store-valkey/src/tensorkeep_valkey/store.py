@@ -13,7 +13,7 @@ from tensorkeep_valkey.catalog import Search
 from tensorkeep_valkey.engine_info import EngineInfo, read_info
 from tensorkeep_valkey.freed_memory import keep_freed_memory
 from tensorkeep_valkey.known_models import KnownModels
-from tensorkeep_valkey.losses import Refuses, Unreachable
+from tensorkeep_valkey.losses import Lost, Refuses, Unreachable
 from tensorkeep_valkey.preloading import build_all
 from tensorkeep_valkey.shared_connections import SharedConnections
 from tensorkeep_valkey.store_session import StoreSession
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _LOOK_EVERY: Final = 2.0  # seconds between two looks at the engine
+_AWAITED: Final = 60.0  # seconds that an engine may be away when the server starts
+_TELL_EVERY: Final = 5.0  # seconds between two lines about that
+_STEP: Final = 0.05  # seconds between two looks whether it is there, at least
 _NEEDED: Final = "Redis 6.2 or newer, or any Valkey, is needed"
 
 
@@ -70,32 +73,62 @@ class ValkeyStore:
         """Reaches the engine and looks whether it will do.
 
         Raises:
-            StoreError: It cannot be reached, refuses the password, or is too old.
+            StoreError: It cannot be reached for a minute, refuses the password, or is too old.
         """
         keep_freed_memory()
-        upstream = self._upstream = Upstream(self._address)
-        self._shared = SharedConnections(upstream)
-        asked: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        self.home().send([b"INFO"], asked.set_result)
-        reply = await asked
-        if isinstance(reply, StoreError):
+        self._upstream = Upstream(self._address)
+        self._shared = SharedConnections(self._upstream)
+        try:
+            await self._begin(asyncio.get_running_loop().time() + _AWAITED)
+        except BaseException:
             await self.close()
-            raise self._unfit(reply)
-        self._seen(reply)
-        engine = self._engine
+            raise
+
+    async def _begin(self, until: float) -> None:
+        """Reaches the engine, which may be started just now, too."""
+        await self._reach(until)
+        engine, shown = self._engine, self._address.shown
         if engine.too_old:
-            await self.close()
-            raise StoreError(
-                f"ERR the engine at {upstream.shown} is too old, {engine.version}: {_NEEDED}"
-            )
-        _log.info(
-            "the data is in %s %s at %s", engine.name or "an engine", engine.version, upstream.shown
-        )
+            raise StoreError(f"ERR the engine at {shown} is too old, {engine.version}: {_NEEDED}")
+        _log.info("the data is in %s %s at %s", engine.name or "an engine", engine.version, shown)
         self._plan_look()
         self._known.start()
         if self._host.options.get("preload") == "yes":
-            database = self._address.database
-            await build_all(self.own(database), database, self._known)
+            await self._preload(until)
+
+    async def _reach(self, until: float) -> None:
+        """Asks the engine how it is, again and again while it is not there."""
+        loop = asyncio.get_running_loop()
+        tell_at = loop.time() + _TELL_EVERY
+        while True:
+            asked: asyncio.Future[Reply] = loop.create_future()
+            self.home().send([b"INFO"], asked.set_result)
+            reply = await asked
+            if not isinstance(reply, StoreError):
+                self._seen(reply)
+                return
+            if not isinstance(reply, (Unreachable, Lost)) or loop.time() >= until:
+                raise self._unfit(reply)
+            if loop.time() >= tell_at:
+                tell_at = loop.time() + _TELL_EVERY
+                _log.warning("still waiting: %s", reply.line.partition(" ")[2])
+            await asyncio.sleep(max(self._upstream.pause() if self._upstream else 0, _STEP))
+
+    async def _preload(self, until: float) -> None:
+        """Builds what is stored in any database; begins again with an engine that went away."""
+        for database in sorted({self._address.database, *self._engine.databases}):
+            while True:
+                try:
+                    await build_all(self.own(database), database, self._known)
+                except (Unreachable, Lost) as error:
+                    _log.warning("the engine went away: %s", error)
+                    await self._reach(max(until, asyncio.get_running_loop().time() + _AWAITED))
+                    continue
+                except StoreError as error:
+                    if database == self._address.database:
+                        raise
+                    _log.warning("the models of database %d are not built: %s", database, error)
+                break
 
     def _unfit(self, error: StoreError) -> StoreError:
         shown, line = self._address.shown, error.line

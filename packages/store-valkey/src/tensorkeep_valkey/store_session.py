@@ -83,6 +83,10 @@ class StoreSession(RelaySession):
 
         self.exchange(requests, came, again=True)
 
+    def built(self, key: bytes) -> Runnable | None:
+        """Returns what is built of the model or script that a key was last seen to hold."""
+        return self._known.at(Place(self.database, key))
+
     def _completes(self, database: int, found: dict[Wanted, Any]) -> bool:
         """Puts what is built in its place, and returns whether nothing else is missing."""
         complete = True

@@ -52,12 +52,14 @@ def parse_info(args: Args) -> Info:
 
 def info(client: Client, request: Info) -> Reply:
     """Returns what was counted of a model's or script's runs, or sets the counters back."""
-    found = client.server.engine.catalog.get(request.key)
-    if client.session is not None:
+    if client.session is None:
+        found = client.server.engine.catalog.get(request.key)
+    else:
         stored = client.keys.get(request.key)
-        if not isinstance(stored, Record):
-            found = None
-        elif found is None or found.spec != stored.spec:  # not built here yet, or replaced since
+        found = client.session.built(request.key) if isinstance(stored, Record) else None
+        if isinstance(stored, Record) and (
+            found is None or found.spec != stored.spec
+        ):  # not built here yet, or replaced since
             return OK if request.reset else _told(request.key, stored.spec, RunStats())
     if found is None:
         raise CommandError("ERR cannot find run info for key")
