@@ -95,6 +95,12 @@ def test_all_keys_inputs_and_outputs_of_a_script_are_asked_for(function, content
     assert expected <= asked(access.script_run, request)
 
 
+def test_a_time_among_the_names_of_a_script_is_not_asked_for():
+    words = b"AI.SCRIPTRUN s f INPUTS a TIMEOUT 5 $ b OUTPUTS TIMEOUT 5 c".split()
+    expected = {(b"s", TO_READ), (b"a", TO_READ), (b"b", TO_READ), (b"c", TO_CHANGE)}
+    assert asked(access.script_run, words) == expected
+
+
 @given(written(*OPTIONS), st.booleans())
 @example([b"ROUTING", b"|>", b"LOAD", b"1", b"a", b"PERSIST", b"1", b"a"], False)
 @example([b"ROUTING", b"LOAD", b"LOAD", b"1", b"PERSIST", b"PERSIST", b"1", b"a"], False)

@@ -118,14 +118,17 @@ def _up_to_outputs(request: Request, at: int) -> Sequence[Argument]:
 def names_in_any_order(request: Request, section: bytes) -> Sequence[Argument]:
     """Returns the names of a section of AI.SCRIPTRUN.
 
-    They stand in any order, and `$` is no name.
+    They stand in any order, and `$` is no name, nor is what follows TIMEOUT.
     """
     names: list[Argument] = []
     inside = False
-    for name in request[3:]:
+    words = iter(request[3:])
+    for name in words:
         word = keyword(name)
-        if word in {b"INPUTS", b"OUTPUTS", b"TIMEOUT"}:
-            inside = word == section or (inside and word == b"TIMEOUT")
+        if word in {b"INPUTS", b"OUTPUTS"}:
+            inside = word == section
+        elif word == b"TIMEOUT":
+            next(words, None)
         elif inside and word != b"$":
             names.append(name)
     return names
