@@ -45,6 +45,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuses an engine that is not installed."""
+    name = config.getoption("store")
+    if name == MEMORY:
+        return
+    from tensorkeep_valkey.testing import PRESENT  # noqa: PLC0415 - not in every venv
+
+    if name not in PRESENT:
+        raise pytest.UsageError(f"--store is {MEMORY} or one of {', '.join(PRESENT)}, not {name}")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leaves out, with an engine, what does not choose a store, and skips what does not hold."""
     name = config.getoption("store")

@@ -5,6 +5,7 @@ read the checkout. Every install is given constraints.txt, so that two runs of o
 same versions.
 """
 
+import argparse
 import os
 import re
 import shutil
@@ -64,7 +65,22 @@ TEST_TOOLS = [
 ]
 # The tests of several cores run side by side; more than four processes, each with frameworks of its
 # own, would want more memory than machines have.
-SIDE_BY_SIDE = ("-n", "auto", "--maxprocesses", "4")
+PYTEST = ("python", "-m", "pytest", "-n", "auto", "--maxprocesses", "4")
+# The engines that tests know, the one that the store brings last.
+ENGINES = ("redis-6.2", "redis", "valkey-8.1", "valkey-9.1")
+# What is run over one of them each time: the order of commands of both sides, and all that stores.
+OVER_AN_ENGINE = (
+    *(
+        f"packages/server-resp/tests/test_{name}.py"
+        for name in (
+            *("connection", "dag_commands", "deprecated_model_commands", "execute_command"),
+            *("faults", "info", "long_replies", "long_requests", "model_commands"),
+            *("pubsub_commands", "script_commands", "script_execute_command", "session_commands"),
+            *("tensor_commands", "transactions"),
+        )
+    ),
+    *(f"tests/test_{name}.py" for name in ("differences", "mixtures", "redis_py", "shared_runs")),
+)
 ALONE_TOOLS = ["numpy", "pytest", "pytest-timeout", "redis"]
 LINT_TOOLS = ["import-linter", "ruff"]
 TYPE_TOOLS = ["mypy"]
@@ -139,8 +155,10 @@ def serve(session: nox.Session) -> None:
 
 @nox.session(requires=["wheels"])
 def tests(session: nox.Session) -> None:
-    """Run the whole suite on the built wheels."""
+    """Run the whole suite on the built wheels, and what matters most over an engine once more."""
     run_tests(session)
+    if not session.posargs:
+        session.run(*PYTEST, "--store", ENGINES[-1], *OVER_AN_ENGINE)
 
 
 @nox.session(requires=["wheels"])
@@ -180,9 +198,17 @@ def e2e(session: nox.Session) -> None:
 
 @nox.session(requires=["wheels"])
 def stores(session: nox.Session) -> None:
-    """Hold what a server relays against the engine itself, which is the Redis on the PATH."""
-    names = ("keys", "transactions", "plain_data", "sorted_sets", "hashes_sets")
-    run_tests(session, "--store", "redis", *(f"tests/test_{name}_oracle.py" for name in names))
+    """Run all that clients see over each engine; `-- --engines valkey-9.1 redis` names some."""
+    parser = argparse.ArgumentParser("stores")
+    parser.add_argument("--engines", nargs="+", choices=ENGINES, default=ENGINES)
+    chosen, rest = parser.parse_known_args(session.posargs)
+    left_out = install_tests(session)
+    where = () if any(map(os.path.exists, rest)) else ("packages/server-resp/tests", "tests")
+    for engine in chosen.engines:
+        if engine == "redis" and shutil.which("redis-server") is None:
+            session.warn("redis-server is not on the PATH: nothing is tested over it.")
+            continue
+        session.run(*PYTEST, *left_out, "--store", engine, *where, *rest, success_codes=[0, 5])
 
 
 @nox.session(requires=["wheels"])
@@ -441,13 +467,18 @@ def dev(session: nox.Session) -> None:
 
 def run_tests(session: nox.Session, *options: str, constraints: str = CONSTRAINTS) -> None:
     """Run pytest on the installed wheels; the session's own arguments come last."""
+    left_out = install_tests(session, constraints)
+    session.run(*PYTEST, *left_out, *options, *session.posargs)
+
+
+def install_tests(session: nox.Session, constraints: str = CONSTRAINTS) -> list[str]:
+    """Install the wheels and what tests them; returns the options that leave out what is not."""
     extras = all_extras(session)
     # What makes models of the zoo's short list; it wants newer packages than ours do.
     makers = ZOO_SHORT if "torch" in extras and constraints == CONSTRAINTS else ()
     install_wheels(session, *TEST_TOOLS, *makers, extras=extras, constraints=constraints)
     install_redis_tools(session)
-    left_out = [f"--ignore=packages/backend-{x}/tests" for x in ALL_EXTRAS if x not in extras]
-    session.run("python", "-m", "pytest", *SIDE_BY_SIDE, *left_out, *options, *session.posargs)
+    return [f"--ignore=packages/backend-{x}/tests" for x in ALL_EXTRAS if x not in extras]
 
 
 def tour(session: nox.Session, folder: str, pins: str = "requirements.txt") -> None:
