@@ -164,6 +164,27 @@ def test_a_right_to_one_key_alone_is_enough_within_a_transaction(server, engine)
         wire.ask("DEL", "exact")
 
 
+@pytest.mark.parametrize("size", [1, 100_000])
+def test_a_right_to_one_key_alone_is_enough_to_store_for_a_time_and_on_terms(server, engine, size):
+    with Wire(engine.port) as direct, Wire(port_of(server)) as wire:
+        direct.ask("ACL", "SETUSER", "exact", "reset", *EXACT)
+        wire.ask("AUTH", "exact", "pw")
+        for options, reply, lives in (
+            (("XX",), b"$-1\r\n", -2),
+            (("EX", 100), b"+OK\r\n", 100),
+            (("KEEPTTL", "XX"), b"+OK\r\n", 100),
+            (("NX", "EX", 9000), b"$-1\r\n", 100),
+            (("PX", 900_000), b"+OK\r\n", 900),
+            ((), b"+OK\r\n", -1),
+        ):
+            stored = wire.ask("AI.TENSORSET", "exact", "INT8", size, "BLOB", bytes(size), *options)
+            assert stored == reply, options
+            left = wire.read("TTL", "exact")
+            assert lives - 90 <= left <= lives if lives > 0 else left == lives, options
+        wire.ask("DEL", "exact")
+        assert b"exact:" not in direct.ask("KEYS", "*")
+
+
 # ---------------------------------------------------------------------- what no key stands for
 BUILDING = (
     ("AI.MODELSTORE", "theirs:m", "ONNX", "CPU", "BLOB", MODEL),
