@@ -212,7 +212,25 @@ class Connection(SecuredProtocol):
         self._ended = bool(left) and not self._closing and not self._blocked
         if self._ended:
             self._reading = False
-        return self._ended
+        return self._ended or not self._may_end()
+
+    def _may_end(self) -> bool:
+        """Returns whether the connection may be closed now, or has to wait for `end`."""
+        if (
+            self._closing
+            or self._later is not None
+            or self._transport.get_extra_info("ssl_object") is not None  # which cannot wait
+        ):
+            return True
+        self._closing = not self._turn.may_end(self)
+        return not self._closing
+
+    def end(self) -> None:
+        """Closes the connection, whose client has closed it."""
+        try:
+            self._transport.close()
+        except Exception as error:  # noqa: BLE001 - logged
+            self.fail(error)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Lets go of what the client was waiting for, and of all that is kept for it."""
@@ -286,9 +304,10 @@ class Connection(SecuredProtocol):
     def resume_writing(self) -> None:
         """Goes on serving."""
         self._writable = True
-        self.client.lent.clear()
         self._arrears.end()
         try:
+            if self._registered:
+                self.client.lent.clear()
             self._join_turn()
         except Exception as error:  # noqa: BLE001 - logged
             self.fail(error)

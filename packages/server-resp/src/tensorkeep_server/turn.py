@@ -6,6 +6,7 @@ What goes wrong with one of them stays with it: the others of its turn are serve
 from __future__ import annotations
 
 import logging
+from collections import deque
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _SHARED: Final = 0.003  # seconds of one turn that its connections share
+_ENDED_AT_ONCE: Final = 8  # connections that are closed in one turn: in about 0.5 ms
 _LEAST: Final = 0.001  # seconds that each of them gets, however many there are
 
 
@@ -31,6 +33,9 @@ class Member(Protocol):
 
     def fail(self, error: BaseException) -> None:
         """Ends the connection, in which something went wrong; raises nothing."""
+
+    def end(self) -> None:
+        """Closes the connection, whose client has closed it; raises nothing."""
 
 
 class Turn:
@@ -53,6 +58,30 @@ class Turn:
         self._dispatcher = dispatcher
         self._connections: list[Member] = []
         self.paused: set[Paused] = set()
+        self._ended = 0  # connections that were closed in this turn, or the most that may be
+        self._ending: deque[Member] = deque()
+
+    def may_end(self, connection: Member) -> bool:
+        """Returns whether a connection may be closed at once; otherwise it is in a later turn.
+
+        Of many that clients close at once, the loop would close all before anybody else is served:
+        10,000 of them take 0.2 s.
+        """
+        if not self._ended:
+            self._loop.call_soon(self._end_some)
+        if self._ended < _ENDED_AT_ONCE:
+            self._ended += 1
+            return True
+        self._ending.append(connection)
+        return False
+
+    def _end_some(self) -> None:
+        ending = self._ending
+        for _ in range(min(len(ending), _ENDED_AT_ONCE)):
+            ending.popleft().end()
+        self._ended = _ENDED_AT_ONCE if ending else 0
+        if ending:
+            self._loop.call_soon(self._end_some)
 
     def join(self, connection: Member) -> None:
         """Has a connection served at the end of this turn."""
