@@ -404,6 +404,14 @@ def bench_stores(session: nox.Session) -> None:
     session.run("python", "benchmarks/stores.py", *session.posargs)
 
 
+@nox.session(requires=["wheels"])
+def bench_tls(session: nox.Session) -> None:
+    """Compare requests over TLS with the same ones without it, beside redis-server."""
+    install_wheels(session, *BENCH_TOOLS, extras=all_extras(session))
+    install_redis_tools(session)
+    session.run("python", "benchmarks/secured.py", *session.posargs)
+
+
 @nox.session
 def train(session: nox.Session) -> None:
     """Train the demonstration's model again; installs torch."""

@@ -119,9 +119,10 @@ def benchmark(server: Server, command: Command, load: Load, count: int) -> Timin
     """
     options = {"-h": HOST, "-p": server.port, "-n": count, "-c": load.clients, "-P": load.pipeline}
     flags = [str(part) for option in options.items() for part in option]
+    tls = ["--tls", "--cacert", server.trusted] if server.trusted else []
     parts = [str(part) if isinstance(part, int) else part for part in command]
     done = subprocess.run(
-        ["redis-benchmark", *flags, "--csv", *parts],
+        ["redis-benchmark", *flags, *tls, "--csv", *parts],
         capture_output=True,
         timeout=PATIENCE,
         check=False,

@@ -9,6 +9,7 @@ import os
 import secrets
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -113,12 +114,14 @@ class Server:
         process: Its process.
         port: Where it listens.
         start_seconds: From the start of the process to the first PONG.
+        trusted: File of the certificates to trust, where TLS is spoken to it; empty for no TLS.
     """
 
     name: str
     process: subprocess.Popen[bytes]
     port: int
     start_seconds: float
+    trusted: str = ""
 
     def cpu_seconds(self) -> float | None:
         """Return the CPU time of all its threads so far, None where the system hides it."""
@@ -139,7 +142,9 @@ class Server:
 
     def connect(self) -> Wire:
         """Return a new connection."""
-        return Wire(self.port)
+        return Wire(
+            self.port, ssl.create_default_context(cafile=self.trusted) if self.trusted else None
+        )
 
 
 @contextmanager

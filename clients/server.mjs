@@ -44,10 +44,11 @@ export class Server {
   /**
    * Starts a server and waits until it listens.
    * @param {number} [port] where to; by default the system chooses
+   * @param {string[]} [options] what else it is told
    * @returns {Promise<Server>}
    */
-  static async start(port = 0) {
-    const server = new Server(port);
+  static async start(port = 0, options = []) {
+    const server = new Server(port, options);
     try {
       server.port = await server.#listening();
     } catch (error) {
@@ -57,12 +58,16 @@ export class Server {
     return server;
   }
 
-  /** @param {number} port */
-  constructor(port) {
+  /**
+   * @param {number} port
+   * @param {string[]} options
+   */
+  constructor(port, options) {
     this.#folder = mkdtempSync(join(tmpdir(), 'tensorkeep-'));
     const log = openSync(join(this.#folder, 'server.log'), 'w');
     const mine = ([name]) => !name.startsWith('TENSORKEEP_');
-    this.#process = spawn(python(), ['-m', 'tensorkeep_server', 'serve', '--port', String(port)], {
+    const serve = ['-m', 'tensorkeep_server', 'serve', '--port', String(port), ...options];
+    this.#process = spawn(python(), serve, {
       stdio: ['ignore', log, log],
       cwd: this.#folder,
       env: Object.fromEntries(Object.entries(process.env).filter(mine)),

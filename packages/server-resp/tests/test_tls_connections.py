@@ -64,21 +64,12 @@ def server(run_tls):
         yield server
 
 
-class Secure(Wire):
-    """A raw client that speaks TLS."""
-
-    def __init__(self, port, context):
-        super().__init__(port)
-        self.socket = context.wrap_socket(self.socket, server_hostname="localhost")
-        self._file = self.socket.makefile("rb")
-
-
 @pytest.fixture
 def connect(authority):
     """Connects to a server: `connect(server)`, or `connect(server, "alice")` with a certificate."""
     with ExitStack() as stack:
         yield lambda server, name=None, context=None: stack.enter_context(
-            Secure(server.tls_port, context or authority.trusting(name))
+            Wire(server.tls_port, context or authority.trusting(name))
         )
 
 
@@ -426,19 +417,19 @@ def test_sighup_reads_certificates_anew_and_keeps_connections_and_bad_files_chan
     try:
         until(lambda: f"ready on 127.0.0.1:{port} (TLS)" in log.read_text(), 30)
         context = authority.trusting()
-        with Secure(port, context) as wire:
+        with Wire(port, context) as wire:
             assert wire.read("CONFIG", "GET", "port") == [b"port", b"0"]
             for kind in ("crt", "key"):
                 shutil.copy(authority.folder / f"alice.{kind}", tmp_path / f"mine.{kind}")
             process.send_signal(signal.SIGHUP)
             until(lambda: "were read anew" in log.read_text())
-            with Secure(port, context) as other:
+            with Wire(port, context) as other:
                 assert peer_name(other) == "alice"
 
             Path(tmp_path / "mine.crt").write_text("nonsense")
             process.send_signal(signal.SIGHUP)
             until(lambda: "are not read anew, those before stay" in log.read_text())
-            with Secure(port, context) as other:
+            with Wire(port, context) as other:
                 assert peer_name(other) == "alice"
             assert wire.ask("PING") == b"+PONG\r\n"
     finally:

@@ -15,6 +15,7 @@ from tensorkeep_server.app import serve
 from tensorkeep_server.settings import Settings
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterator
 
     from tensorkeep.backends import Backends
@@ -85,15 +86,20 @@ class Wire:
 
     Args:
         address: TCP port on this machine, or path of a Unix socket.
+        tls: Whom to trust, and what certificate to show, to speak TLS; None not to.
     """
 
-    def __init__(self, address: int | str) -> None:
+    def __init__(self, address: int | str, tls: ssl.SSLContext | None = None) -> None:
         if isinstance(address, int):
             self.socket = socket.create_connection(("127.0.0.1", address), timeout=_PATIENCE)
         else:
             self.socket = socket.socket(socket.AF_UNIX)
             self.socket.settimeout(_PATIENCE)
             self.socket.connect(address)
+        if tls is not None:
+            # A request is many records, which the system would hold back one by one.
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.socket = tls.wrap_socket(self.socket, server_hostname="localhost")
         self._file = self.socket.makefile("rb")
 
     def __enter__(self) -> Self:
