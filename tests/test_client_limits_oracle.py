@@ -81,6 +81,7 @@ def outcome(wire, settings, sent, patience):
     return said
 
 
+@pytest.mark.memory_store("settings are the engine's")
 @pytest.mark.parametrize(
     ("settings", "sent", "patience"),
     [
@@ -103,6 +104,7 @@ def test_connections_end_alike(both, settings, sent, patience):
     assert ours == real
 
 
+@pytest.mark.memory_store("settings are the engine's")
 @pytest.mark.parametrize(
     ("limit", "seconds", "ends"),
     [("normal 1mb 0 0", 0.3, True), ("normal 0 1mb 1", 2.5, True), ("pubsub 1 0 0", 0.3, False)],

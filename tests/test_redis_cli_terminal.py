@@ -183,16 +183,22 @@ def terminal(open_terminal, serving, prompt):
 
 
 # --------------------------------------------------------------------------- hints, help, names
+TERMS = (
+    " [NX|XX] [EX seconds|PX milliseconds|EXAT unix-time-seconds|PXAT unix-time-milliseconds"
+    "|KEEPTTL]"
+)
+
+
 @pytest.mark.memory_store("the engine describes its commands")
 @pytest.mark.parametrize(
     ("typed", "hint"),
     [
-        ("AI.TENSORSET", " key type [dim [dim ...]] [BLOB data|VALUES value [value ...]]"),
-        ("ai.tensorset k FLOAT ", "[dim [dim ...]] [BLOB data|VALUES value [value ...]]"),
+        ("AI.TENSORSET", " key type [dim [dim ...]] [BLOB data|VALUES value [value ...]]" + TERMS),
+        ("ai.tensorset k FLOAT ", "[dim [dim ...]] [BLOB data|VALUES value [value ...]]" + TERMS),
         ("AI.TENSORGET k ", "[META] [BLOB|VALUES]"),
         (
             "AI.MODELEXECUTE m INPUTS 1 x ",
-            "[input ...] OUTPUTS count output [output ...] [TIMEOUT ms]",
+            "[input ...] OUTPUTS count output [output ...] [TIMEOUT ms]" + TERMS,
         ),
         (
             "AI.DAGEXECUTE_RO ",
@@ -245,7 +251,9 @@ def test_names_are_completed_one_after_another(terminal, prompt):
     terminal.shows(prompt + "AI.TENSORGET key [META] [BLOB|VALUES]")
     terminal.type("\t")
     terminal.shows(
-        prompt + "AI.TENSORSET key type [dim [dim ...]] [BLOB data|VALUES value [value ...]]"
+        prompt
+        + "AI.TENSORSET key type [dim [dim ...]] [BLOB data|VALUES value [value ...]]"
+        + TERMS
     )
 
 
@@ -256,7 +264,8 @@ def test_names_are_completed_one_after_another(terminal, prompt):
         (
             "help ai.tensorset",
             [
-                "  AI.TENSORSET key type [dim [dim ...]] [BLOB data|VALUES value [value ...]]",
+                "  AI.TENSORSET key type [dim [dim ...]] [BLOB data|VALUES value [value ...]]"
+                + TERMS,
                 "  summary: Stores a tensor.",
                 "  since: 1.0.0",
                 "  group: module",

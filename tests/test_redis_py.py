@@ -92,7 +92,7 @@ def test_decoded_responses_are_text(serving, protocol, type_names):
 
         assert client.execute_command("AI.TENSORGET", "decoded", "VALUES") == ["é", "日本"]
         assert client.type("decoded") == type_names["AI_TENSOR"]
-        assert client.info("server")["tensorkeep_version"]
+        assert client.info()["tensorkeep_version"]
 
 
 def test_a_large_tensor_goes_there_and_back(client):
@@ -141,6 +141,13 @@ def test_threads_share_a_pool(serving, protocol, digits):
     assert abs(np.frombuffer(answers.pop(), np.float32) - digits.one_by_one[0]).max() <= 1e-6
 
 
+@pytest.mark.memory_store(
+    "CLIENT SETINFO came with 7.2",
+    on=(
+        "redis-6.2",
+        "redis",
+    ),
+)
 def test_a_client_has_its_name_its_database_and_its_library(serving, protocol):
     url = f"redis://127.0.0.1:{serving.port}/3?protocol={protocol}&client_name=painter"
     with redis.Redis.from_url(url) as client:

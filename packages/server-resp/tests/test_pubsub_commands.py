@@ -47,7 +47,7 @@ def test_ending_no_subscription_at_all_is_confirmed_once(wire, word):
     assert wire.ask(word) == b">3\r\n" + head + b"_\r\n:0\r\n"
 
 
-@pytest.mark.memory_store("the order of channels is the engine's", on=("redis-6.2",))
+@pytest.mark.memory_store("the order of channels is the engine's")
 def test_without_names_all_subscriptions_of_the_kind_end(wire):
     for word, name in (("SUBSCRIBE", "a"), ("SUBSCRIBE", "b"), ("PSUBSCRIBE", "p")):
         wire.ask(word, name)

@@ -263,12 +263,14 @@ def test_shutdown_lets_running_work_finish(run, connect, fake):
     assert run.socket.recv(100) == b""
 
 
-def test_what_is_not_done_at_the_end_is_answered_and_logged(run, connect, fake, caplog):
+def test_what_is_not_done_at_the_end_is_answered_and_logged(server, run, connect, fake, caplog):
     waiting, storing = connect(), connect()
     waiting.send("AI.MODELEXECUTE", "m", "INPUTS", 1, "x", "OUTPUTS", 1, "y")
     slow = json.dumps({"op": "slow_create", "seconds": 30})
     storing.send("AI.MODELSTORE", "slow", "ONNX", "CPU", "BLOB", slow)
     fake.await_calls("model_create", 2)
+    while sum(client.blocked for client in server.clients.values()) < 3:
+        time.sleep(0.001)
     with caplog.at_level(logging.WARNING):
         connect().send("SHUTDOWN", "NOW")
         for each in (run, waiting, storing):
