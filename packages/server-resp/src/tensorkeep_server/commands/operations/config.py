@@ -491,6 +491,12 @@ COMMANDS: Final[tuple[Command, ...]] = (
                         "Python's `ssl` has no such settings, and chooses well.",
                     ),
                     Difference(
+                        "To `client-output-buffer-limit`, who has said MONITOR is of the class"
+                        " `normal`, which has no limit at first.",
+                        "It is of the class `pubsub`.",
+                        "It is sent what others cause, and could fill the memory.",
+                    ),
+                    Difference(
                         "`maxclients` may be less than the number of connected clients.",
                         "It may not.",
                         "Nobody else could connect any more, also not to set it back.",
