@@ -73,7 +73,7 @@ def test_a_listener_that_fails_is_no_matter_of_who_did_the_work(caplog):
 
 
 def test_a_reply_is_there_although_its_end_cannot_be_noted(caplog):
-    def broken():
+    def broken(_):
         raise ZeroDivisionError
 
     later = Later()

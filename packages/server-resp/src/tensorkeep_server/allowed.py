@@ -13,13 +13,12 @@ from tensorkeep.commands.args import text
 from tensorkeep.commands.command import MODULE, NO_AUTH
 from tensorkeep.commands.errors import Refused
 from tensorkeep.rights.denial_log import Entry
-from tensorkeep.rights.selector import CHANNEL, COMMAND, KEY
+from tensorkeep.rights.selector import CHANNEL, COMMAND, KEY, Denial
 from tensorkeep_server.client_line import client_line
 
 if TYPE_CHECKING:
     from tensorkeep.commands.args import Argument, Request
     from tensorkeep.commands.command import Command
-    from tensorkeep.rights.selector import Denial
     from tensorkeep.rights.user import Rights
     from tensorkeep_server.state import Client
 
@@ -27,6 +26,7 @@ TOP_LEVEL: Final = "toplevel"
 IN_MULTI: Final = "multi"
 IN_SCRIPT: Final = "lua"  # Redis' word, which tools know
 
+WRONG_PASSWORD: Final = "WRONGPASS invalid username-password pair or user is disabled."  # noqa: S105 - a text
 NOT_AUTHENTICATED: Final = "NOAUTH Authentication required."
 _AUTH: Final = "auth"
 
@@ -84,7 +84,10 @@ def check_over_engine(client: Client, command: Command, request: Request) -> Non
     if rights is not None and MODULE in command.flags:
         denial = rights.denial(client.server.commands, command, request)
         if denial is not None:
-            raise Refused(refusal(denial))
+            line, audit = refusal(denial), client.server.audit
+            if audit is not None and client.session is not None:
+                audit.refused(client, command.full_name, line, user=client.session.user)
+            raise Refused(line)
 
 
 def rights_over_engine(client: Client) -> Rights | None:
@@ -133,4 +136,7 @@ def _note(client: Client, reason: str, context: str, what: bytes, user: bytes) -
     server.counters[f"acl_access_denied_{_COUNTED[reason]}"] += 1
     now = time.time()
     line = client_line(client, now).encode("utf-8", "surrogateescape")
+    if server.audit is not None:
+        why = refusal(Denial(reason, what)) if reason != _AUTH else WRONG_PASSWORD
+        server.audit.refused(client, client.last_command, why, user=user)
     server.denials.add(Entry(reason, context, what, user, line, now))

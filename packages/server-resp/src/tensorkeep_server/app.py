@@ -22,6 +22,7 @@ from tensorkeep.leftovers import sweep
 from tensorkeep.rights.users import Users
 from tensorkeep.store import Host, is_remote
 from tensorkeep.stores import DIRECTORY_STORE, open_store
+from tensorkeep_server.audit import AuditLog
 from tensorkeep_server.client_watch import watch_clients
 from tensorkeep_server.commands import commands_over
 from tensorkeep_server.connection import RECEIVE_SIZE, TOO_MANY_CLIENTS, Connection
@@ -147,6 +148,7 @@ async def serve(
         tls=tls,
     )
     _add_users(server)
+    _open_audit_log(server)
     turn = Turn(loop, engine.dispatcher)
     async with _reached(store, ended):
         await _load(engine, settings.load, ended)
@@ -187,6 +189,18 @@ def _add_users(server: Server) -> None:
         users.replace(read_users(settings.user_file, server.commands))
 
 
+def _open_audit_log(server: Server) -> None:
+    """Opens the audit log, if the settings name one.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    path = server.settings.audit_log
+    if path:
+        server.audit = AuditLog(path, asyncio.get_running_loop().call_soon, server.may_warn)
+        server.observe()
+
+
 @asynccontextmanager
 async def _reached(store: LocalStore | RemoteStore, ended: asyncio.Event) -> AsyncIterator[None]:
     """Reaches the engine of a remote store, unless the server is to end; lets go of it last."""
@@ -209,12 +223,14 @@ async def _reached(store: LocalStore | RemoteStore, ended: asyncio.Event) -> Asy
 
 
 async def _say_goodbye(server: Server) -> None:
-    """Closes the connections, once what was answered has been sent."""
+    """Closes the connections, once what was answered has been sent, and the audit log."""
     for client in list(server.clients.values()):
         client.close("the server ends")
     if server.settings.unix_socket:
         close_unix(server.settings.unix_socket)
     await _until(lambda: not server.clients, limit=1.0)
+    if server.audit is not None:
+        server.audit.close()
 
 
 def _renew(tls: Tls, signal_name: str) -> None:

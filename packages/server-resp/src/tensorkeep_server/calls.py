@@ -9,10 +9,11 @@ from __future__ import annotations
 import time
 from functools import partial
 from time import perf_counter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from tensorkeep.commands.command import ADMIN, SKIP_SLOWLOG, Command
 from tensorkeep.headroom import HEADROOM
+from tensorkeep_server.errors import error_reply
 from tensorkeep_server.later import Later
 from tensorkeep_server.monitor_line import monitor_line
 from tensorkeep_server.room import check_room
@@ -58,7 +59,8 @@ def call(client: Client, command: Command, args: Args) -> Reply | Later:
             # Whoever does the work has what is large of the request, and frees it.
             arguments = shown()
             shown = partial(tuple, arguments)
-        reply.ended = partial(_note_time, client, command, shown, began)
+        note = reply.ended  # of the audit log
+        reply.ended = partial(_ended, client, command, shown, began, note)
         return reply
     server.ended_at = ended_at = perf_counter()
     if ended_at - began >= server.slow_log.limit:
@@ -88,7 +90,38 @@ def _note_time(
         )
 
 
+def _ended(  # noqa: PLR0913, PLR0917 - what is known when it begins
+    client: Client,
+    command: Command,
+    shown: Callable[[], tuple[bytes, ...]],
+    began: float,
+    note: Callable[[Reply], object] | None,
+    reply: Reply,
+) -> None:
+    """Notes a command whose reply has come later."""
+    _note_time(client, command, shown, began)
+    if note is not None:
+        note(reply)
+
+
 def _call_observed(client: Client, command: Command, args: Args) -> Reply | Later:
+    audit = client.server.audit
+    if audit is None:
+        return _call_watched(client, command, args)
+    note = audit.noting(client, command, args.items, user=client.user.name)
+    try:
+        reply = _call_watched(client, command, args)
+    except Exception as error:
+        note(error_reply(error))
+        raise
+    if type(reply) is Later:
+        reply.ended = note
+    else:
+        note(cast("Reply", reply))
+    return reply
+
+
+def _call_watched(client: Client, command: Command, args: Args) -> Reply | Later:
     server = client.server
     reply: Reply | Later
     outer, server.doing = server.doing, command

@@ -172,6 +172,9 @@ class Connection(SecuredProtocol):
                 " clients of other machines are not (protected mode)",
                 self.client.address,
             )
+        if server.audit is not None:
+            why = DENIED[1:].partition(b".")[0].decode()
+            server.audit.refused(self.client, "", why, user=self.client.user.name)
         self._transport.write(DENIED)
         self._transport.close()
 

@@ -33,14 +33,14 @@ class Later:
             what it was for is done although nobody waits for the reply.
 
     Attributes:
-        ended: Called once the reply was made, None for nothing.
+        ended: Called with the reply once it was made, None for nothing.
         resolved: Whether the work is done.
     """
 
     __slots__ = ("_abandon", "_listener", "_make", "ended", "resolved")
 
     def __init__(self, abandon: Callable[[], None] | None = None) -> None:
-        self.ended: Callable[[], object] | None = None
+        self.ended: Callable[[Reply], object] | None = None
         self._abandon = abandon
         self._listener: Callable[[], object] | None = None
         self._make = _no_reply
@@ -71,17 +71,17 @@ class Later:
         make, self._make = self._make, _no_reply
         self._abandon = None  # it may refer to whoever has this reply
         try:
-            return make()
+            reply = make()
         except Exception as error:  # noqa: BLE001 - the table names it, or logs it
-            return error_reply(error)
-        finally:
-            self._end()
+            reply = error_reply(error)
+        self._end(reply)
+        return reply
 
-    def _end(self) -> None:
+    def _end(self, reply: Reply) -> None:
         ended, self.ended = self.ended, None
         if ended is not None:
             try:
-                ended()
+                ended(reply)
             except Exception:  # noqa: BLE001 - logged; the reply is there all the same
                 _log.exception("the end of a command was not noted")
 

@@ -85,6 +85,7 @@ class _RemoteCall:
         self._before = client.keys
         self._running: Later | None = None
         self._abandoned = False
+        self._note = _noting(client, command, args)
         self.later = Later(self._abandon)
         wanted = () if command.wanted is None else command.wanted(args.items)
         if wanted:
@@ -158,6 +159,8 @@ class _RemoteCall:
 
     def _end(self, reply: Reply) -> None:
         """Gives the reply, and keeps nothing of what was read for a client that may be idle now."""
+        if self._note is not None:
+            self._note(reply)
         self._client.keys = self._before
         self._client.storing = False
         self.later.resolve(lambda: reply)
@@ -167,6 +170,14 @@ class _RemoteCall:
         self._abandoned = True
         if self._running is not None and self._running.can_be_abandoned:
             self._running.abandon()
+
+
+def _noting(client: Client, command: Command, args: Args) -> Callable[[Reply], None] | None:
+    """Returns what notes the reply in the audit log, None if there is none."""
+    audit = client.server.audit
+    if audit is None:
+        return None
+    return audit.noting(client, command, args.items, user=session_of(client).user)
 
 
 def _written(done: Result[None], reply: Reply) -> Reply:
@@ -188,6 +199,7 @@ def queue_remotely(client: Client, command: Command, args: Args) -> Later:
     """
     later = Later()
     session = session_of(client)
+    note = _noting(client, command, args)
 
     def enqueue(step: Step) -> None:
         session.enqueue(step, lambda done: later.resolve(partial(_written, done, _QUEUED)))
@@ -208,26 +220,31 @@ def queue_remotely(client: Client, command: Command, args: Args) -> Later:
     except Exception as error:  # noqa: BLE001 - the table names it, or logs it
         reply = error_reply(error)
     if not isinstance(reply, Later):
-        enqueue(_change(client, values, reply))
+        enqueue(_change(client, values, reply, note))
     elif reply.resolved:
-        enqueue(_change(client, values, reply.finish()))
+        enqueue(_change(client, values, reply.finish(), note))
     else:
         running = reply
-        running.then(lambda: enqueue(_change(client, values, running.finish())))
+        running.then(lambda: enqueue(_change(client, values, running.finish(), note)))
     return later
 
 
-def _change(client: Client, values: Values, reply: Reply) -> Step:
+def _change(
+    client: Client, values: Values, reply: Reply, note: Callable[[Reply], None] | None
+) -> Step:
     """Returns a step that makes the changes of a command, whose reply is known unless they fail."""
 
     def make(done: Result[Values]) -> bytes:
+        made = reply
         try:
             done()
         except NotStored:
-            return _encoded(client, None)
+            made = None
         except Exception as error:  # noqa: BLE001 - the table names it, or logs it
-            return _encoded(client, error_reply(error))
-        return _encoded(client, reply)
+            made = error_reply(error)
+        if note is not None:
+            note(made)
+        return _encoded(client, made)
 
     return Step((), None if type(reply) is Error else values, make)
 

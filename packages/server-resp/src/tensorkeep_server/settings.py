@@ -39,6 +39,7 @@ class Settings:
         password: What a client has to say to be the default user, empty for nothing.
         user_file: File that describes the users, empty for none.
         protected: Whether clients of other machines are turned away while anybody is let in.
+        audit_log: File that is told who stored, deleted or ran what; empty for none.
         load: Backends to load before the server is ready.
         engine: Settings of the engine.
         model_chunk_size: Bytes of the pieces in which MODELGET hands out a blob; at least
@@ -66,6 +67,7 @@ class Settings:
     password: str = ""
     user_file: str = ""
     protected: bool = True
+    audit_log: str = ""
     load: tuple[str, ...] = ()
     engine: EngineConfig = field(default_factory=lambda: EngineConfig(isolate="auto"))
     model_chunk_size: int = DEFAULT_CHUNK_SIZE

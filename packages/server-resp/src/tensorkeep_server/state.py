@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from tensorkeep.rights.user import Rights
     from tensorkeep.rights.users import User, Users
     from tensorkeep.store import LocalKeys, LocalStore, RemoteStore, Session
+    from tensorkeep_server.audit import AuditLog
     from tensorkeep_server.client_limits import ClientLimits
     from tensorkeep_server.codec import Limits
     from tensorkeep_server.settings import Settings
@@ -79,6 +80,7 @@ class Server:
         announced: The classes of events on keys that clients are told of, see `notifications`.
         monitors: The clients that are shown every command; a dict keeps their order.
         slow_log: Commands that took long.
+        audit: The audit log, None for none.
         observed: Whether somebody wants to know which commands are done.
         users: Who may do what.
         engine_rights: What users of the engine behind a remote store may do with the AI commands,
@@ -122,6 +124,7 @@ class Server:
     denials: DenialLog = field(default_factory=DenialLog)
     password: str = ""
     protected: bool = True
+    audit: AuditLog | None = None
     observed: bool = False
     doing: Command | None = None
     ended_at: float = 0.0
@@ -138,7 +141,7 @@ class Server:
 
     def observe(self) -> None:
         """Finds out again whether somebody wants to know which commands are done."""
-        self.observed = bool(self.monitors) or MISSES in self.announced
+        self.observed = bool(self.monitors) or MISSES in self.announced or self.audit is not None
 
     def may_warn(self, of: str) -> bool:
         """Returns whether a warning is to be logged: once a minute, however often it is due.

@@ -354,6 +354,14 @@ def serve(  # noqa: PLR0913 - one parameter for each setting is the point
             " without a password."
         ),
     ] = _DEFAULTS.protected,
+    audit_log: Annotated[
+        str,
+        _setting(
+            metavar="<file>",
+            help="File to which is added, one JSON object a line, who stored, deleted or ran what,"
+            " and what was refused.",
+        ),
+    ] = _DEFAULTS.audit_log,
     load: Annotated[
         list[str] | None,
         _setting(
@@ -607,6 +615,7 @@ def serve(  # noqa: PLR0913 - one parameter for each setting is the point
         password=_password(context, requirepass),
         user_file=aclfile,
         protected=protected_mode,
+        audit_log=audit_log,
         load=_installed(context, load or [], "load"),
         engine=EngineConfig(
             threads_per_queue=threads_per_queue,

@@ -21,7 +21,7 @@ from tensorkeep.commands.databases import read_database
 from tensorkeep.commands.errors import CommandError
 from tensorkeep.commands.reply import OK, RESP2, Map, Simple
 from tensorkeep.rights.users import DEFAULT
-from tensorkeep_server.allowed import has_to_authenticate, note_wrong_password
+from tensorkeep_server.allowed import WRONG_PASSWORD, has_to_authenticate, note_wrong_password
 from tensorkeep_server.commands.operations.modules import modules
 from tensorkeep_server.identity import REDIS_VERSION
 
@@ -38,7 +38,6 @@ _ANY_TIME: Final = (NOSCRIPT, LOADING, STALE, FAST, NO_AUTH, ALLOW_BUSY)
 # A name must fit into a line of CLIENT LIST.
 PRINTABLE: Final = re.compile(rb"[!-~]*")
 _BAD_NAME: Final = "ERR Client names cannot contain spaces, newlines or special characters."
-_NOT_LET_IN: Final = "WRONGPASS invalid username-password pair or user is disabled."
 _SAY_FIRST: Final = (
     "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH"
     " <user> <pass> option can be used to authenticate the client and select the RESP protocol"
@@ -170,8 +169,10 @@ def _authenticate(client: Client, credentials: _Credentials) -> None:
     user = client.server.users.authenticate(name, password)
     if user is None:
         note_wrong_password(client, name, command)
-        raise CommandError(_NOT_LET_IN)
+        raise CommandError(WRONG_PASSWORD)
     client.become(user)
+    if client.server.audit is not None:
+        client.server.audit.let_in(client)
 
 
 # --------------------------------------------------------------------------- SELECT, RESET, QUIT
