@@ -198,7 +198,10 @@ def test_there_must_be_something_to_listen_on():
 @pytest.mark.parametrize(
     ("content", "line"),
     [
-        ("prot = 1", "s.toml: unknown key 'prot'; expected one of aclfile, audit-log, backend-memory-limit,"),
+        (
+            "prot = 1",
+            "s.toml: unknown key 'prot'; expected one of aclfile, audit-log, backend-memory-limit,",
+        ),
         ("max_clients = 1", "s.toml: unknown key 'max_clients'"),
         ("config = 'x'", "s.toml: unknown key 'config'"),
         ("[serve]\nport = 1", "s.toml: unknown key 'serve'"),
