@@ -388,6 +388,13 @@ def responsiveness(session: nox.Session) -> None:
     session.run("python", "benchmarks/responsiveness.py", *session.posargs)
 
 
+@nox.session(requires=["wheels"])
+def counted(session: nox.Session) -> None:
+    """Compare the memory that the server counts with what its process takes."""
+    install_wheels(session, *BENCH_TOOLS, extras=all_extras(session))
+    session.run("python", "benchmarks/counted.py", *session.posargs)
+
+
 @nox.session(requires=["wheels"], python=TORCH_PYTHON)
 def isolation(session: nox.Session) -> None:
     """Compare workers that are threads with workers that are processes."""

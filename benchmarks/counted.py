@@ -24,7 +24,7 @@ from figures import TENSORKEEP
 from models import model
 from rich.console import Console
 from rich.table import Table
-from servers import BenchError, Cores, serving
+from servers import SERVE, BenchError, started
 
 from tensorkeep_server.testing import Wire, request
 
@@ -35,10 +35,13 @@ if TYPE_CHECKING:
     from onnx import NodeProto
     from servers import Server
 
+# Under a limit that nothing reaches, memory that was freed goes back to the system.
+_COMMAND: Final = (*SERVE, "--maxmemory", "100gb")
 GOAL: Final = 0.10
 MB: Final = 1_000_000
 _AT_ONCE: Final = 500  # requests that are sent before their replies are read
 _SEED: Final = 14
+_SETTLING: Final = 4.0  # seconds after which memory that was freed has gone back to the system
 _EVICTING: Final = 100 * MB
 
 
@@ -294,13 +297,13 @@ class Figure:
 
 def measure(name: str, scale: float) -> Figure:
     """Put a load on a server of its own."""
-    with serving(TENSORKEEP, Cores()) as server, ExitStack() as stack:
+    with started(TENSORKEEP, _COMMAND) as server, ExitStack() as stack:
         client = Client(server.port)
         stack.enter_context(client.wire)
         _warm_up(client)
         taken, counted = _rss(server), client.used()
         LOADS[name](client, random.Random(_SEED), stack, scale)  # noqa: S311 - the same each time
-        time.sleep(0.5)
+        time.sleep(_SETTLING)
         return Figure(name, _rss(server) - taken, client.used() - counted)
 
 

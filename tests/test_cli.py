@@ -220,6 +220,21 @@ def broken(tmp_path):
     return tmp_path
 
 
+def test_memory_that_is_an_engines_is_not_limited_here():
+    done = tensorkeep("serve", "--port", 0, "--store", "valkey://127.0.0.1:1", "--maxmemory", "1gb")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        "tensorkeep: maxmemory cannot be set here: the values are an engine's, whose own maxmemory"
+        " and maxmemory-policy hold (CONFIG SET maxmemory)"
+    )
+
+
+def test_what_is_no_size_of_memory_is_refused_at_the_start():
+    done = tensorkeep("serve", "--port", 0, "--maxmemory", "lots")
+    assert done.returncode == 2
+    assert "must be a memory value" in done.stderr
+
+
 def test_a_backend_that_cannot_be_loaded_at_the_start_says_why(broken):
     done = tensorkeep(
         "serve", "--port", 0, "--load", "BROKEN", env=os.environ | {"PYTHONPATH": str(broken)}

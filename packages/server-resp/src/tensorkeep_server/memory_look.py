@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from tensorkeep.memory_limit import Outcome
+from tensorkeep_server.freed_memory import FreedMemory, give_back
 from tensorkeep_server.memory_room import make_room, shared_bytes
 from tensorkeep_server.process import this_process
 
@@ -46,6 +48,7 @@ class MemoryLook:
 
     def __init__(self, server: Server) -> None:
         self._server = server
+        self._freed = FreedMemory()
         self._before = self._unaccounted()
         server.memory.startup += self._before.size
         look(server)
@@ -59,6 +62,17 @@ class MemoryLook:
             self._add_frameworks()
             while make_room(memory, 0) is Outcome.MORE:  # noqa: ASYNC110 - nothing is waited for
                 await asyncio.sleep(0)
+            if memory.limit:
+                await self._give_back()
+
+    async def _give_back(self) -> None:
+        """Gives back what was freed: what is taken of the system is what is to be limited."""
+        memory, began = self._server.memory, time.monotonic()
+        before = this_process().memory - memory.used
+        if self._freed.is_due(before, memory.used, began):
+            await asyncio.to_thread(give_back)
+            after = this_process().memory - memory.used
+            self._freed.done(before, after, began, time.monotonic())
 
     def _add_frameworks(self) -> None:
         """Adds what the process has grown by while a framework was loaded."""

@@ -17,6 +17,7 @@ from tensorkeep.commands.command import (
 )
 from tensorkeep.commands.errors import CommandError
 from tensorkeep.commands.reply import OK, Map, Verbatim
+from tensorkeep_server.freed_memory import give_back
 from tensorkeep_server.memory_look import look
 from tensorkeep_server.process import this_process
 
@@ -101,7 +102,8 @@ def no_statistics(_client: Client, _request: None) -> Reply:
 
 
 def purge(_client: Client, _request: None) -> Reply:
-    """Does nothing, as Redis does where it cannot ask its allocator."""
+    """Gives memory that was freed back to the system."""
+    give_back()
     return OK
 
 
@@ -138,7 +140,7 @@ _MEMORY: Final = (
         "purge",
         nothing,
         purge,
-        summary="Does nothing: memory that is no longer used goes back by itself.",
+        summary="Gives memory that was freed back to the system.",
         group="server",
         arity=2,
         since="4.0.0",
