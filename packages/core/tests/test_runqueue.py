@@ -7,6 +7,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from tensorkeep import runqueue
 from tensorkeep.batch_axis import DECLARED
 from tensorkeep.batching import Batching
 from tensorkeep.model import LoadedModel, Model, ModelSpec
@@ -156,6 +157,18 @@ def test_ahead_goes_only_what_waiting_cannot_make_better(queue):
     assert queue.next_batch(0.0, ahead=True) == []
     queue.push(second, 0.0)
     assert queue.next_batch(0.0, ahead=True) == [first, second]
+
+
+def test_a_batch_has_no_more_bytes_than_can_be_copied_whatever_its_size(queue, monkeypatch):
+    monkeypatch.setattr(runqueue, "_MOST_BYTES", 3 * 8)  # three rows of two floats
+    of = model(size=10**12)
+    runs = [run(of) for _ in range(5)]
+    large = run(of, rows=9)
+    for each in (*runs, large):
+        queue.push(each, 0.0)
+    assert queue.next_batch(0.0) == runs[:3]
+    assert queue.next_batch(0.0) == runs[3:]
+    assert queue.next_batch(0.0) == [large]
 
 
 class QueueMachine(RuleBasedStateMachine):

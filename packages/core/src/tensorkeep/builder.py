@@ -133,6 +133,11 @@ class Builder:
         return self._pending
 
     @property
+    def creating(self) -> int:
+        """Number of models and scripts, and of backends, that somebody waits for."""
+        return len(self._waiting)
+
+    @property
     def busy(self) -> bool:
         """Whether anything is being loaded or built."""
         return self._pending > 0

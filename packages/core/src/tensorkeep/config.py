@@ -70,6 +70,7 @@ class EngineConfig:
         recycle_workers_after: Runs after which such a worker is replaced; 0 for never.
         store_timeout: Seconds that the building of a model or script may take. Outside this
             process it is ended then; in it, it is given up and goes on for as long as it likes.
+        max_models: Models and scripts that there may be; what replaces another is always built.
         sandbox: Whether such workers are kept from files and the network, where the system can.
     """
 
@@ -88,6 +89,7 @@ class EngineConfig:
     worker_memory: int | None = None
     recycle_workers_after: int = 0
     store_timeout: float = STORE_TIMEOUT
+    max_models: int = 10_000
     sandbox: bool = True
 
     @property

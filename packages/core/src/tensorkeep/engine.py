@@ -23,6 +23,7 @@ from tensorkeep.errors import (
     QueueFull,
     TensorkeepError,
     TooManyDevices,
+    TooManyModels,
 )
 from tensorkeep.lanes import Lanes
 from tensorkeep.model import Model, Script
@@ -194,6 +195,16 @@ class Engine:
             done(runnable, error)
 
         return created
+
+    def check_number(self, key: bytes) -> None:
+        """Makes sure that one more model or script may be built to be stored under a key.
+
+        Raises:
+            TooManyModels: There are as many as there may be, and it would replace none.
+        """
+        most = self.config.max_models
+        if key not in self.catalog and len(self.catalog) + self._builder.creating >= most:
+            raise TooManyModels(most)
 
     def retire(self, key: bytes, runnable: Runnable) -> None:
         """Takes a deleted model or script out of the catalog, unless a run of it goes on.

@@ -285,6 +285,20 @@ class BuildTookTooLong(ModelRejected):
         self.limit = limit
 
 
+class TooManyModels(ModelRejected):
+    """There are as many models and scripts as there may be.
+
+    Attributes:
+        most: How many there may be.
+    """
+
+    def __init__(self, most: int) -> None:
+        super().__init__(
+            f"there are {most} models and scripts already, as many as --max-models allows"
+        )
+        self.most = most
+
+
 class TooManyBuilds(ModelRejected):
     """So many builds go on beyond their time in this process that no more is begun.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tensorkeep.batching import UNBATCHED, rows
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from tensorkeep.hookspecs import ScriptCall
     from tensorkeep.model import Runnable
     from tensorkeep.tensor import Tensor
+
+_MOST_BYTES: Final = 256 * 1024 * 1024
+"""Bytes of inputs that a shared run may have beyond those of its first member: all are copied."""
 
 
 @dataclass(slots=True, eq=False)
@@ -205,6 +208,7 @@ class RunQueue:
         full = True
         size = group.batching.size
         if size and group.held_until() is None:
+            size = min(size, _rows_within(_MOST_BYTES, first))
             total = 0
             batch = []
             for run in group.runs.values():
@@ -258,3 +262,9 @@ class RunQueue:
 
     def __repr__(self) -> str:
         return f"RunQueue({self._size} waiting in {len(self._groups)} groups)"
+
+
+def _rows_within(size: int, run: Run) -> int:
+    """Returns how many rows like those of a run have so many bytes; its own at least."""
+    taken = sum(tensor.nbytes for tensor in run.inputs)
+    return max(run.rows, size * run.rows // taken) if taken else size

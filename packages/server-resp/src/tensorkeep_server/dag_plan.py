@@ -14,6 +14,7 @@ from tensorkeep.commands.errors import CommandError
 from tensorkeep.commands.set_options import ALWAYS, read_options
 from tensorkeep.errors import KeyMissing
 from tensorkeep.graph import Graph, Operation
+from tensorkeep_server.bounds import check_names, check_operations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -164,6 +165,7 @@ def _read(
     if at == size:
         raise CommandError("ERR DAG is empty")
     items = [*items, SEPARATOR]
+    check_operations(items.count(SEPARATOR) - 1)
     readers = dialect.readers
     while at < size:
         end = items.index(SEPARATOR, at + 1)
@@ -240,6 +242,7 @@ def _read_count(args: Args, word: str) -> int:
     count = parse_integer(args.take())
     if count is None or count <= 0:
         raise CommandError(f"ERR invalid or negative value found in number of keys to {word}")
+    check_names(min(count, len(args)), word)
     return count
 
 

@@ -76,6 +76,7 @@ _LINES: Final[tuple[tuple[type[Exception], Callable[[Any], str]], ...]] = (
     (core.BuildCrashed, lambda error: f"ERR {error}"),
     (core.BuildTookTooLong, lambda error: f"ERR {error}"),
     (core.TooManyBuilds, lambda error: f"ERR {error}"),
+    (core.TooManyModels, lambda error: f"ERR {error}"),
     (core.QueueFull, lambda error: f"ERR {error}"),
     (core.TooManyDevices, lambda error: f"ERR {error}"),
     (core.EngineClosed, lambda _: "ERR the server is shutting down"),

@@ -437,6 +437,10 @@ def serve(  # noqa: PLR0913 - one parameter for each setting is the point
             " its building is ended in such a process, and given up in the server's own.",
         ),
     ] = round(_ENGINE.store_timeout * _MILLISECONDS),
+    max_models: Annotated[
+        int,
+        _setting(min=1, help="Models and scripts that may be stored."),
+    ] = _ENGINE.max_models,
     sandbox: Annotated[
         bool,
         _setting(
@@ -632,6 +636,7 @@ def serve(  # noqa: PLR0913 - one parameter for each setting is the point
             worker_memory=None if worker_memory is None else worker_memory * MEGABYTE,
             recycle_workers_after=recycle_workers_after,
             store_timeout=store_timeout / _MILLISECONDS,
+            max_models=max_models,
             sandbox=sandbox,
         ),
         model_chunk_size=model_chunk_size,

@@ -15,6 +15,7 @@ from tensorkeep.errors import (
     BackendUnavailable,
     StoreError,
     TensorkeepError,
+    TooManyModels,
 )
 from tensorkeep.model import Model, Script
 from tensorkeep.sharing import output_named
@@ -69,6 +70,12 @@ def store_when_built(
 
         later.resolve(store)
 
+    try:
+        engine.check_number(key)
+    except TooManyModels as error:
+        refusal = _failure(engine, error, key)
+        later.resolve(lambda: refusal)
+        return later
     if client.session is None:
         create(built)
         return later

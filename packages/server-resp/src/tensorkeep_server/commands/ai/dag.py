@@ -374,6 +374,11 @@ _WRITING: Final = _READING.replace(
 
 _OF_DAGS: Final = (
     Difference(
+        "Any number of operations, and of keys behind LOAD and PERSIST.",
+        "At most 10,000 of each; beyond that an error.",
+        "A DAG of 100,000 operations kept all other clients waiting for half a second.",
+    ),
+    Difference(
         "DAGs on several devices whose batches differ in shape may wait for each other for ever.",
         "They do not.",
         "A lock is not given back there; here there is none.",

@@ -22,6 +22,7 @@ from tensorkeep.device import Device
 from tensorkeep.errors import InvalidDevice, KeyMissing, WrongType
 from tensorkeep.model import Model, ModelSpec
 from tensorkeep.store import Record, record_of
+from tensorkeep_server.bounds import check_names
 from tensorkeep_server.commands.ai import wanted
 from tensorkeep_server.commands.ai.building import store_when_built
 
@@ -147,6 +148,7 @@ def _read_counted(args: Args, kind: str) -> tuple[str, ...]:
         raise CommandError(
             f"ERR number of model {kind}s does not match the number of given arguments"
         )
+    check_names(count, f"{kind.upper()}S")
     return tuple(text(args.take()) for _ in range(count))
 
 
@@ -348,9 +350,17 @@ OF_BUILDING: Final = Difference(
     "No request may end the server.",
 )
 
+OF_NUMBERS: Final = Difference(
+    "Stores any number of models and scripts, and takes any number of names.",
+    "At most 10,000 models and scripts (`--max-models`) unless one is replaced, and 10,000 names"
+    " behind INPUTS, OUTPUTS or ENTRY_POINTS; beyond that an error.",
+    "One client could fill the memory, and keep others waiting.",
+)
+
 OF_STORING: Final = (
     OF_DEVICES,
     OF_BUILDING,
+    OF_NUMBERS,
     Difference(
         "`BACKEND_MEMORY_LIMIT` holds for `ONNX` alone, for weights and runs together.",
         "For the weights of models of every backend, and apart from them for what runs of `ONNX`"

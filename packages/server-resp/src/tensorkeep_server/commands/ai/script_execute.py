@@ -18,6 +18,7 @@ from tensorkeep.commands.errors import CommandError
 from tensorkeep.commands.set_options import ALWAYS, SYNTAX_OF_STORING, is_option, read_options
 from tensorkeep.graph import call_of
 from tensorkeep.hookspecs import ScriptCall
+from tensorkeep_server.bounds import check_names
 from tensorkeep_server.commands.ai import access, wanted
 from tensorkeep_server.commands.ai.execute import (
     OF_RUNS,
@@ -182,6 +183,7 @@ def _read_keys(args: Args) -> Sequence[bytes]:
             "ERR Number of pre declared KEYS to be used in the command does not match"
             " the number of given arguments"
         )
+    check_names(count, "KEYS")
     return [args.take() for _ in range(count)]
 
 
@@ -202,6 +204,8 @@ def _read_counted(name: str, counted: str) -> Callable[[Args], Sequence[bytes]]:
                 f"ERR number of {name} to AI.SCRIPTEXECUTE command does not match"
                 " the number of given arguments"
             )
+        if name != "args":  # each costs next to nothing
+            check_names(count, name.upper())
         return [args.take() for _ in range(count)]
 
     return read

@@ -20,6 +20,7 @@ from tensorkeep.commands.reply import OK
 from tensorkeep.device import Device
 from tensorkeep.errors import InvalidDevice
 from tensorkeep.model import Script, ScriptSpec
+from tensorkeep_server.bounds import check_names
 from tensorkeep_server.commands.ai import wanted
 from tensorkeep_server.commands.ai.building import refuse_device, store_when_built
 from tensorkeep_server.commands.ai.models import OF_BUILDING, OF_DEVICES, encoded, stored_record
@@ -66,6 +67,7 @@ def parse_script_store(args: Args) -> NewScript:
     count = _read_entry_point_count(args)
     if not 0 <= count <= len(args):
         raise CommandError(_NO_ENTRY_POINTS)
+    check_names(count, "ENTRY_POINTS")
     entry_points = tuple(c_string(args.take()) for _ in range(count))
     return NewScript(key, device, tag, entry_points, read_source(args))
 
