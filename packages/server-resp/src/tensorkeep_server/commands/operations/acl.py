@@ -271,7 +271,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
                 group="server",
                 arity=-2,
                 flags=_ANY_TIME,
-                syntax="[category]",
+                syntax="[categoryname]",
                 since="6.0.0",
             ),
             command(
