@@ -128,6 +128,15 @@ def test_a_request_that_would_not_fit_is_refused_although_there_is_room_for_othe
     assert wire.ask("AI.TENSORSET", "t", "UINT8", 500_000, "BLOB", "x" * 500_000) == b"+OK\r\n"
 
 
+def test_a_tensor_that_is_larger_than_its_request_is_refused(wire):
+    limit(wire, 1_000_000)
+    assert wire.ask("AI.TENSORSET", "t", "DOUBLE", 1000, 1000) == OOM
+    many = ["1"] * 100_000
+    assert wire.ask("AI.TENSORSET", "t", "DOUBLE", 200_000, "VALUES", *many, *many) == OOM
+    assert wire.read("DBSIZE") == 0
+    assert wire.ask("AI.TENSORSET", "t", "DOUBLE", 100, 1000) == b"+OK\r\n"
+
+
 def test_what_is_deleted_makes_room(wire):
     limit(wire, 1_000_000)
     assert wire.ask("SET", "a", "x" * 900_000) == b"+OK\r\n"

@@ -52,6 +52,7 @@ class MemoryLook:
         self._before = self._unaccounted()
         server.memory.startup += self._before.size
         look(server)
+        warn_if_full(server)
 
     async def go_on(self) -> None:
         """Looks again and again, and gives up keys in portions, for as long as the server runs."""
@@ -88,6 +89,17 @@ class MemoryLook:
         return _Unaccounted(
             this_process().memory - (memory.used - memory.startup),
             len(self._server.engine.backends.loaded),
+        )
+
+
+def warn_if_full(server: Server) -> None:
+    """Says in the log if more is taken than may be."""
+    memory = server.memory
+    if memory.limit and memory.used > memory.limit:
+        _log.warning(
+            "maxmemory is %d bytes, and %d are used already (%d by the process at its start): keys"
+            " are evicted, or writes refused, as maxmemory-policy says",
+            *(memory.limit, memory.used, memory.startup),
         )
 
 

@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
 from tensorkeep.commands.command import DENYOOM
-from tensorkeep.commands.errors import Refused
+from tensorkeep.commands.errors import CommandError, Refused
 from tensorkeep.memory_limit import Outcome
 from tensorkeep.store import is_remote
 from tensorkeep.tensor import owner_of
@@ -41,6 +41,17 @@ def check_memory(client: Client, command: Command, request: Request) -> None:
     memory.shared = shared_bytes(server)
     if make_room(memory, size) is Outcome.FULL and _takes_memory(client, command):
         raise Refused(_REFUSAL)
+
+
+def check_value(client: Client, size: int) -> None:
+    """Makes room for a value, which may have many more bytes than the request that it came of.
+
+    Raises:
+        CommandError: The limit is reached, and nothing may be given up.
+    """
+    memory = client.server.memory
+    if not memory.has_room(size) and make_room(memory, size) is Outcome.FULL:
+        raise CommandError(_REFUSAL)
 
 
 def shared_bytes(server: Server) -> int:

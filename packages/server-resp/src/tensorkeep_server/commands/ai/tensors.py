@@ -21,6 +21,7 @@ from tensorkeep.store import NEW
 from tensorkeep.tensor import Tensor
 from tensorkeep_server.commands.ai import wanted
 from tensorkeep_server.later import Later, in_steps
+from tensorkeep_server.memory_room import check_value
 from tensorkeep_server.wire_tensor import (
     LONG_REQUEST,
     read_form,
@@ -65,6 +66,8 @@ def tensor_set(client: Client, request: TensorSet) -> Reply | Later:
     if later is not None:
         return later
     tensor = read_tensor(content, client.server.most_bytes)
+    if client.server.memory.limit:
+        check_value(client, tensor.nbytes)
     if content.at == len(content.items):
         client.keys.set(key, tensor, event=NEW)
         return OK
@@ -85,6 +88,7 @@ def prepare_tensor_set(client: Client, request: TensorSet) -> Later | None:
                 tensor, storing = result(), _read_storing(content)
             finally:
                 let_go(content)
+            check_value(client, tensor.nbytes)
             return store_tensors(client, ((request.key, tensor),), storing)
 
         later.resolve(store)

@@ -32,6 +32,7 @@ from tensorkeep.eviction import MOST_SAMPLES, POLICIES
 from tensorkeep_server.client_limits import LEAST_QUERY, MOST_SECONDS, read_share
 from tensorkeep_server.client_watch import evict
 from tensorkeep_server.file_limit import clients_possible
+from tensorkeep_server.memory_look import warn_if_full
 from tensorkeep_server.notifications import read_classes, show_classes
 from tensorkeep_server.output_limit import read_limits
 from tensorkeep_server.publishing import announce_events
@@ -155,15 +156,9 @@ def _evict(server: Server, **changed: Any) -> None:  # noqa: ANN401 - attributes
 
 
 def _set_max_memory(server: Server, value: int) -> None:
-    memory = server.memory
-    memory.limit = value
+    server.memory.limit = value
     evict(server)  # clients, which may have a part of it
-    if value and value < memory.used:
-        _log.warning(
-            "the new maxmemory of %d bytes is less than the %d that are used: keys are evicted, or"
-            " writes refused, as maxmemory-policy says",
-            *(value, memory.used),
-        )
+    warn_if_full(server)
 
 
 def _set_output_limits(server: Server, value: dict[str, OutputLimit]) -> None:
