@@ -198,10 +198,12 @@ def e2e(session: nox.Session) -> None:
 
 @nox.session(requires=["wheels"])
 def stores(session: nox.Session) -> None:
-    """Run all that clients see over each engine; `-- --engines valkey-9.1 redis` names some."""
+    """Run all that clients see over each engine; `-- --engines valkey-9.1,redis` names some."""
     parser = argparse.ArgumentParser("stores")
-    parser.add_argument("--engines", nargs="+", choices=ENGINES, default=ENGINES)
+    parser.add_argument("--engines", type=lambda names: names.split(","), default=ENGINES)
     chosen, rest = parser.parse_known_args(session.posargs)
+    if unknown := set(chosen.engines) - set(ENGINES):
+        session.error(f"--engines names some of {','.join(ENGINES)}, not {','.join(unknown)}")
     left_out = install_tests(session)
     where = () if any(map(os.path.exists, rest)) else ("packages/server-resp/tests", "tests")
     for engine in chosen.engines:
