@@ -29,3 +29,8 @@ class Lost(StoreError):
             f"ERR the connection to the engine at {shown} was lost; the command may have been"
             f" done: {why}"
         )
+
+
+def ended_by(error: Exception | None) -> str:
+    """Returns why a connection ended, for people; an event loop names no error if it was closed."""
+    return "the engine closed it" if error is None else (str(error) or type(error).__name__)

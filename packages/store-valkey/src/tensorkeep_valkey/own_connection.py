@@ -12,7 +12,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 from tensorkeep_valkey.framing import ERROR, PUSH, BrokenReply, Framer
-from tensorkeep_valkey.losses import Lost
+from tensorkeep_valkey.losses import Lost, ended_by
 from tensorkeep_valkey.packing import pack
 from tensorkeep_valkey.relayed import QUEUED, confirm, confirms, replies_to, unasked
 from tensorkeep_valkey.transactions import Execution
@@ -194,7 +194,7 @@ class OwnConnection(asyncio.Protocol):
             ended = "its connection to the engine ended"
             self._downstream.lose("QUIT" if self._state.quitting else ended)
             return
-        why = "the engine closed it" if exc is None else (str(exc) or type(exc).__name__)
+        why = ended_by(exc)
         if self._waiting or self._state.held:
             self._upstream.lose(why)
         self._fail(Lost(self._upstream.shown, why))

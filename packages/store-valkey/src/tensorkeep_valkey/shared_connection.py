@@ -16,7 +16,7 @@ import numpy as np
 from tensorkeep.errors import StoreError
 from tensorkeep_valkey.engine_errors import plain
 from tensorkeep_valkey.framing import BULK, BrokenReply, Framer
-from tensorkeep_valkey.losses import Lost
+from tensorkeep_valkey.losses import Lost, ended_by
 from tensorkeep_valkey.packing import gather, pack
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ class SharedConnection(asyncio.BufferedProtocol):
         self._transport = None
         self._upstream.connected -= 1
         if not self._closed:
-            why = "the engine closed it" if exc is None else (str(exc) or type(exc).__name__)
+            why = ended_by(exc)
             self._lost(why)
 
     def _lost(self, why: str) -> None:
