@@ -67,6 +67,7 @@ def redis(authority):
         yield port
 
 
+@pytest.mark.memory_store("CONFIG is the engine's")
 def test_settings_are_taken_shown_and_refused_alike(redis, run_server, authority):
     settings = TlsSettings(
         0,
@@ -75,17 +76,18 @@ def test_settings_are_taken_shown_and_refused_alike(redis, run_server, authority
         ca_cert_file=authority.certificate,
     )
     context = authority.trusting("alice")
-    with run_server(Settings(tls=settings)) as server:
-        if server.settings.store != Settings().store:
-            pytest.skip("CONFIG is the engine's")
-        with Wire(server.tls_port, context) as ours, Wire(redis, context) as real:
-            for words in SET:
-                asked = [word.format(folder=authority.folder) for word in words]
-                said = [
-                    (
-                        each.ask("CONFIG", "SET", *asked),
-                        [each.read("CONFIG", "GET", name) for name in NAMES],
-                    )
-                    for each in (ours, real)
-                ]
-                assert said[0] == said[1], asked
+    with (
+        run_server(Settings(tls=settings)) as server,
+        Wire(server.tls_port, context) as ours,
+        Wire(redis, context) as real,
+    ):
+        for words in SET:
+            asked = [word.format(folder=authority.folder) for word in words]
+            said = [
+                (
+                    each.ask("CONFIG", "SET", *asked),
+                    [each.read("CONFIG", "GET", name) for name in NAMES],
+                )
+                for each in (ours, real)
+            ]
+            assert said[0] == said[1], asked

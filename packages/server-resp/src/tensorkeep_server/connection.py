@@ -39,7 +39,7 @@ from tensorkeep_server.portions import is_long, take
 from tensorkeep_server.protected_mode import DENIED, is_elsewhere
 from tensorkeep_server.refusals import NEVER_QUEUED, check_subscriber, is_http, queue, refuse
 from tensorkeep_server.state import Client
-from tensorkeep_server.tls_transport import SecuredProtocol
+from tensorkeep_server.tls_transport import SecuredProtocol, TlsTransport
 
 if TYPE_CHECKING:
     import asyncio
@@ -140,8 +140,8 @@ class Connection(SecuredProtocol):
         self._registered = True
         if not self.client.authenticated:
             self.limit_requests()
-        if server.protected and _is_elsewhere(peer):
-            self._let_in_with_password()
+        if not isinstance(transport, TlsTransport):  # with TLS, nothing can be said yet
+            self._let_in()
         if self._closing:
             return
         if len(server.clients) >= server.max_clients:
@@ -155,6 +155,11 @@ class Connection(SecuredProtocol):
         else:
             server.clients[self.client.id] = self.client
             self._report()
+
+    def _let_in(self) -> None:
+        """Turns a client away that protected mode keeps out."""
+        if self._server.protected and _is_elsewhere(self._transport.get_extra_info("peername")):
+            self._let_in_with_password()
 
     def _let_in_with_password(self) -> None:
         """Turns a client of another machine away if it needs no password."""
@@ -179,11 +184,13 @@ class Connection(SecuredProtocol):
         self._transport.close()
 
     def secured(self, name: str) -> None:
-        """Logs the client in as the user that its certificate is issued to, if there is one.
+        """Lets the client in, as the user that its certificate is issued to if there is one.
 
         Args:
             name: The common name of the certificate; empty if there is none, or it does not count.
         """
+        if not self._closing:
+            self._let_in()
         if not name or self._closing:
             return
         user = self._server.users.get(name.encode())
@@ -219,11 +226,7 @@ class Connection(SecuredProtocol):
 
     def _may_end(self) -> bool:
         """Returns whether the connection may be closed now, or has to wait for `end`."""
-        if (
-            self._closing
-            or self._later is not None
-            or self._transport.get_extra_info("ssl_object") is not None  # which cannot wait
-        ):
+        if self._closing or self._later is not None:
             return True
         self._closing = not self._turn.may_end(self)
         return not self._closing
