@@ -131,6 +131,9 @@ class TlsTransport(asyncio.BufferedProtocol, asyncio.Transport):
         if self._state is _State.OPEN:
             self._incoming.write(self._receive[:nbytes])
             self._read()
+            if nbytes == RECEIVE_SIZE:  # there may be much more: others have their turn first
+                self._receive_more(more=False)
+                asyncio.get_running_loop().call_soon(self._go_on)
         elif self._state is _State.HANDSHAKE:
             self._incoming.write(self._receive[:nbytes])
             self._receive_more(more=False)
@@ -240,6 +243,11 @@ class TlsTransport(asyncio.BufferedProtocol, asyncio.Transport):
                 break
         if self._state is not _State.CLOSED:  # keys may have been changed
             self._send()
+
+    def _go_on(self) -> None:
+        """Goes on receiving, unless something else was decided meanwhile."""
+        if self._state is _State.OPEN and self._reading and not self._eof:
+            self._receive_more(more=True)
 
     def _end(self) -> None:
         """Lets the connection know that the client sends no more."""
