@@ -115,6 +115,8 @@ def new_store(
                     yield engine.unix
                 return
             engine = free.pop()
+            if engine.process.poll() is not None:  # a test has ended it
+                engine.start()
             with Wire(engine.port) as wire:
                 wire.ask("FLUSHALL")
                 for name, value in settings(wire).items() - usual.items():

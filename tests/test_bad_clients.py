@@ -406,6 +406,7 @@ def test_when_a_client_vanishes_before_its_run_began_it_never_runs(serving, wire
     assert wire.read("EXISTS", "out:a", "out:b", "out:c") == 2
 
 
+@pytest.mark.memory_store("nobody is there whose rights would be used")
 def test_when_a_client_vanishes_while_its_model_loads_the_model_is_stored(serving, wire, digits):
     wire.ask("DEL", "orphan")
     with connect(serving) as peer:

@@ -43,6 +43,7 @@ def both(wire, redis_7):
                 assert each.ask("CONFIG", "SET", name, value) == b"+OK\r\n"
 
 
+@pytest.mark.memory_store("these settings came with Redis 7.0", on=("redis-6.2",))
 @pytest.mark.parametrize(
     ("name", "value"), [(name, value) for name, values in VALUES.items() for value in values]
 )
@@ -123,6 +124,7 @@ def test_who_does_not_read_its_reply_is_ended_alike(both, limit, seconds, ends):
     assert found == [ends, ends]
 
 
+@pytest.mark.memory_store("these settings came with Redis 7.0", on=("redis-6.2",))
 def test_who_asked_not_to_be_evicted_stays_alike(both):
     for each in both:
         assert each.ask("CLIENT", "NO-EVICT", "ON") == b"+OK\r\n"

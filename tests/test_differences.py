@@ -246,6 +246,7 @@ def test_a_list_of_more_tensors_than_outputs_is_an_error(wire, script):
     assert call(wire, "two", "OUTPUTS", 1, "y") == WireError(text)
 
 
+@pytest.mark.memory_store("Redis 6.2 has other words", on=("redis-6.2",))
 @with_torch
 def test_a_script_learns_why_its_command_is_refused(wire, script):
     refusal = call(wire, "refused")
@@ -265,6 +266,7 @@ def test_a_negative_count_is_refused(wire, script, scope, name):
 
 
 # ------------------------------------------------------------------ the others
+@pytest.mark.memory_store("the engine shares small integers")
 def test_the_reference_count_is_one_for_small_integers_too(wire):
     wire.ask("SET", "k", 7)
     assert wire.read("OBJECT", "REFCOUNT", "k") == 1

@@ -184,6 +184,7 @@ def without_misses(events):
     return [each for each in events if b"keymiss" not in each[0] and each[1] != b"keymiss"]
 
 
+@pytest.mark.memory_store("the class n came with Redis 7.0", on=("redis-6.2",))
 @pytest.mark.parametrize("seed", range(4))
 def test_the_same_events_are_told(listen, author, seed):
     both = listen("KEAnm")

@@ -226,6 +226,7 @@ def test_latency_is_shown_as_a_spectrum(beginning):
     assert plain[-1] == ".-*#123456789ABCDEFGHIJKLMNOPQ?\n"
 
 
+@pytest.mark.memory_store("the memory is the engine's")
 def test_what_the_server_does_is_shown_line_by_line(beginning, client):
     client.flushall()
     client.mset({"a": 1, "b": 2})

@@ -222,6 +222,7 @@ def test_arguments_are_hinted_while_a_person_types(terminal, prompt, typed, hint
     terminal.shows(prompt)
 
 
+@pytest.mark.memory_store("COMMAND DOCS came with Redis 7.0", on=("redis-6.2",))
 def test_hints_are_switched_off_and_on(terminal, prompt):
     terminal.enter(":set nohints", prompt)
     terminal.type("AI.INFO ")
@@ -242,6 +243,7 @@ def test_preferences_are_read_from_a_file(open_terminal, serving, prompt, tmp_pa
     terminal.shows(prompt + "AI.INFO")
 
 
+@pytest.mark.memory_store("COMMAND DOCS came with Redis 7.0", on=("redis-6.2",))
 def test_names_are_completed_one_after_another(terminal, prompt):
     terminal.type("ai.scripts\t")
     terminal.shows(prompt + "AI.SCRIPTSET key device [TAG tag] SOURCE source")
@@ -287,6 +289,7 @@ def test_a_command_is_explained(terminal, prompt, line, shown):
     assert [each for each in terminal.enter(line, prompt) if each] == shown
 
 
+@pytest.mark.memory_store("COMMAND DOCS came with Redis 7.0", on=("redis-6.2",))
 def test_groups_are_listed_with_all_their_commands(terminal, prompt, client):
     commands = {name.decode().upper() for name in client.command_list()}
 
@@ -306,6 +309,7 @@ def test_a_question_mark_tells_what_can_be_asked(terminal, prompt):
 
 
 # --------------------------------------------------------------------------- replies
+@pytest.mark.memory_store("Redis 6.2 has other words", on=("redis-6.2",))
 def test_replies_are_shown_for_people(terminal, prompt, type_names):
     assert terminal.enter("AI.TENSORSET k INT8 2 VALUES 7 8", prompt) == ["OK"]
     assert terminal.enter("AI.TENSORGET k META VALUES", prompt) == [
@@ -495,6 +499,7 @@ def test_a_password_is_asked_for_and_refused_where_there_is_none(open_terminal, 
 
 
 # --------------------------------------------------------------------------- measures
+@pytest.mark.memory_store("the memory is the engine's")
 @pytest.mark.parametrize(
     ("options", "shown"),
     [

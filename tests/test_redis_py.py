@@ -76,6 +76,7 @@ def test_every_kind_of_reply_arrives_as_what_it_is(client, protocol):
     )
 
 
+@pytest.mark.memory_store("Redis 6.2 has other words", on=("redis-6.2",))
 def test_an_error_is_raised_with_its_text(client):
     with pytest.raises(redis.ResponseError, match=r"^model key is empty$"):
         client.execute_command("AI.MODELGET", "nowhere")
