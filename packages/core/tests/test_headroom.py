@@ -1,10 +1,13 @@
 """Memory that stays free: what is refused before the system's limit is reached."""
 
 import mmap
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from tensorkeep import headroom as headroom_module
 from tensorkeep import system_limits
 from tensorkeep.headroom import READING, WRITING, Headroom, kept_free
 from tensorkeep.system_limits import Limit, cgroup_folders, heap, limits, limits_of_folders
@@ -23,6 +26,30 @@ class System:
 @pytest.fixture(autouse=True)
 def nothing_is_free_inside(monkeypatch):
     monkeypatch.setattr(Headroom, "_free_inside", lambda _: 0)
+
+
+@pytest.fixture(autouse=True)
+def allowed(monkeypatch):
+    """What the system was told that the process may have more."""
+    told = []
+    monkeypatch.setattr(headroom_module, "allow_more_data", told.append)
+    return told
+
+
+def test_what_a_cgroup_would_end_the_process_for_is_refused_at_each_look(allowed):
+    system = System(1600 * MB, touched_only=True)
+    headroom = begun(system)  # four times 32 MB stay free
+    system.taken, headroom.promised = 900 * MB, 100 * MB
+    headroom.look()
+    system.taken = 1590 * MB
+    headroom.look()
+    assert allowed == [(600 - 64) * MB, 32 * MB]
+    assert not headroom.has(0)
+
+
+def test_limits_that_refuse_by_themselves_are_left_to(allowed):
+    begun(System(1600 * MB)).look()
+    assert allowed == []
 
 
 def begun(*systems):
@@ -152,6 +179,23 @@ def test_limits_of_the_process_tell_what_is_taken(monkeypatch):
     assert 49 * MB < addresses.taken() - before[0] < 60 * MB
     assert 49 * MB < data.taken() - before[1] < 60 * MB
     del block
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a limit of Linux")
+def test_the_system_refuses_what_is_beyond_what_was_allowed():
+    program = """
+from tensorkeep.system_limits import allow_more_data
+allow_more_data(50_000_000)
+kept = bytes(40_000_000)
+try:
+    bytes(40_000_000)
+except MemoryError:
+    allow_more_data(50_000_000)
+    bytes(40_000_000)
+    print("refused, then allowed")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert done.stdout == b"refused, then allowed\n"
 
 
 def test_the_heap_tells_what_is_free_in_it():

@@ -18,7 +18,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from tensorkeep.system_limits import heap, limits
+from tensorkeep.system_limits import allow_more_data, heap, limits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +30,7 @@ _log = logging.getLogger(__name__)
 _LEAST: Final = 8 * 1024 * 1024
 _MOST: Final = 32 * 1024 * 1024
 _SHARE: Final = 16  # what is kept free is one in so many of the bytes that there are at the start
+_TIMES_IN_CGROUPS: Final = 4  # so much more is: nothing says no there before it is too late
 _RESERVE: Final = 4  # the block is one in so many of those
 _BLOCK: Final = (32, 512)  # bytes of an object of Python on average, at least and at most
 _SURE: Final = 0.8  # the part of what seems to be free inside that is counted
@@ -91,6 +92,8 @@ class Headroom:
             return
         self._free = 0
         self._free = kept_free(self.measure())
+        if any(limit.touched_only for limit in self._limits):
+            self._free *= _TIMES_IN_CGROUPS
         self._at_first = (self._limits[0].taken() - heap().taken, sys.getallocatedblocks())
         self._most_blocks = 0
         self._keep_reserve()
@@ -152,8 +155,17 @@ class Headroom:
     def look(self) -> None:
         """Measures, and keeps a block again where there is room; to be called now and then."""
         self._looked_before = _EVERY
+        self._allow()
         if self.limited and self.measure() > 2 * self._free:
             self._keep_reserve()
+
+    def _allow(self) -> None:
+        """Has the system refuse what a cgroup would end the process for."""
+        touched = [limit for limit in self._limits if limit.touched_only]
+        with suppress(OSError, ValueError):
+            if touched:
+                room = min(each.most - each.taken() for each in touched) - self.promised
+                allow_more_data(max(room - self._free // 2, self._free // 4))
 
     def _keep_reserve(self) -> None:
         if self._reserve is None:

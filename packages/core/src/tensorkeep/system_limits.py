@@ -113,6 +113,30 @@ def _reader_of_statm(field: int, page: int) -> Callable[[], int]:
     return taken
 
 
+def allow_more_data(size: int) -> None:
+    """Lets this process ask for so many bytes more, and for none beyond, until it is called again.
+
+    A cgroup that is full ends a process. A process that is refused what it asks for goes on. Where
+    whoever started it has set such a limit, that one stays.
+    """
+    if sys.platform != "linux" or not _STATM.exists():
+        return
+    import resource  # noqa: PLC0415 - not on every system
+
+    global _own_limit  # noqa: PLW0603 - the process has one such limit
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    if soft not in {resource.RLIM_INFINITY, _own_limit}:
+        return
+    pages = int(_STATM.read_text(encoding="ascii").split()[5])
+    wanted = pages * os.sysconf("SC_PAGE_SIZE") + size
+    if hard == resource.RLIM_INFINITY or wanted <= hard:
+        resource.setrlimit(resource.RLIMIT_DATA, (wanted, hard))
+        _own_limit = wanted
+
+
+_own_limit = -2  # the limit on data that was set here; no limit is like it
+
+
 # --------------------------------------------------------------------------- of cgroups
 def _of_cgroups() -> Iterator[Limit]:
     with suppress(OSError):
