@@ -324,3 +324,42 @@ def test_where_commands_are_an_engines_any_may_be_named():
     found = read_lines([b"user a ~k +nobody-knows +@nothing -get"], "f", None)
 
     assert not allows(found[b"a"], "get", "k")
+
+
+# ---------------------------------------------------------------------- what is remembered
+def found(*words):
+    asked = [word.encode() for word in words]
+    return TABLE.find(asked)[0], asked
+
+
+def test_what_is_allowed_is_remembered_until_the_rights_change():
+    users = Users(TABLE)
+    user = users.change(b"a", [b"on", b"~k", b"+@all"])
+    get, set_, copy = found("get", "k"), found("set", "k", "v"), found("copy", "k", "k")
+    assert not user.remembers(*get)
+
+    for each in (get, copy):
+        user.remember(*each)
+
+    assert user.remembers(*get)
+    assert user.remembers(*copy)
+    assert not user.remembers(*set_)
+    assert not user.remembers(*found("get", "other"))
+    assert not user.remembers(*found("copy", "k", "other"))
+    users.change(b"a", [b"-get"])
+    assert not user.remembers(*get)
+    assert not user.remembers(*copy)
+
+
+def test_no_more_is_remembered_than_there_is_room_for():
+    user = Users(TABLE).change(b"a", [b"on", b"~*", b"+@all"])
+    large = found("copy", "k" * 2000, "k")
+    many = found("exists", *map(str, range(100)))
+    view = (found("get", "k")[0], [b"get", memoryview(bytearray(b"k"))])
+
+    for each in (large, many, view):
+        user.remember(*each)
+        assert not user.remembers(*each)
+    for number in range(5000):
+        user.remember(*found("get", str(number)))
+    assert len(user._allowed) <= 1024

@@ -571,9 +571,12 @@ class Connection(SecuredProtocol):
         Raises:
             Refused: It is not done.
         """
-        client = self.client
-        if not client.user.unrestricted or not client.authenticated:
+        client, user = self.client, self.client.user
+        if not client.authenticated:
             check_allowed(client, command, request)
+        elif not user.unrestricted and not user.remembers(command, request):
+            check_allowed(client, command, request)
+            user.remember(command, request)
         if self._server.memory.limit:
             if self._filled or self._unreported:
                 self._report()  # the request that is done now is no longer one that is held

@@ -47,6 +47,7 @@ MODULE: Final = "module"
 MOVABLE: Final = "movablekeys"
 
 NO_KEYS: Final = (0, 0, 0)
+ONE_KEY: Final = (1, 1, 1)
 
 TO_READ: Final = 1
 """Of a key: what is stored there is read."""
@@ -123,6 +124,7 @@ class Command:
         inner: Of a command that does others: the names of those, by the whole request.
         differences: Where it is not as in the original: few, and each for a reason.
         full_name: The name as COMMAND shows it: `ping`, `client|kill`.
+        one_key: Whether the first argument is the only key, whatever the others say.
     """
 
     name: str
@@ -148,10 +150,15 @@ class Command:
     inner: Callable[[Request], Iterable[Argument]] | None = None
     differences: tuple[Difference, ...] = ()
     full_name: str = field(init=False, repr=False, compare=False)
+    one_key: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         name = f"{self.parent}|{self.name}" if self.parent else self.name
         object.__setattr__(self, "full_name", name)
+        one_key = (
+            self.keys == ONE_KEY and isinstance(self.access, tuple) and PUBSUB not in self.flags
+        )
+        object.__setattr__(self, "one_key", one_key)
 
 
 def command(  # noqa: PLR0913 - by keyword, one line per command in a table

@@ -228,6 +228,8 @@ def set_many_if_missing(client: Client, pairs: list[tuple[bytes, Argument]]) -> 
 
 def _access_of_set(request: Request) -> list[tuple[Argument, int]]:
     """Of SET key value, and options in any order: GET reads what was there."""
+    if len(request) == 3:  # noqa: PLR2004 - without options
+        return [(request[1], TO_CHANGE)]
     reads = any(keyword(word) == b"GET" for word in request[3:])
     return [(request[1], TO_CHANGE | TO_READ * reads)]
 
