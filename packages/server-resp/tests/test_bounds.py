@@ -63,6 +63,7 @@ def test_a_dag_has_no_more_operations_than_there_may_be(wire):
     )
 
 
+@pytest.mark.memory_store("that a key is gone is noticed a moment later")
 def test_there_are_no_more_models_and_scripts_than_there_may_be(run_server, backends):
     settings = Settings(engine=EngineConfig(max_models=2))
     full = b"-ERR there are 2 models and scripts already, as many as --max-models allows\r\n"
