@@ -421,6 +421,13 @@ def bench_tls(session: nox.Session) -> None:
     session.run("python", "benchmarks/secured.py", *session.posargs)
 
 
+@nox.session(requires=["wheels"])
+def bench_rights(session: nox.Session) -> None:
+    """Compare a user who may use some keys with one who may do everything."""
+    install_wheels(session, *BENCH_TOOLS, extras=all_extras(session))
+    session.run("python", "benchmarks/rights.py", *session.posargs)
+
+
 @nox.session
 def train(session: nox.Session) -> None:
     """Train the demonstration's model again; installs torch."""

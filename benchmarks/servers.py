@@ -115,6 +115,7 @@ class Server:
         port: Where it listens.
         start_seconds: From the start of the process to the first PONG.
         trusted: File of the certificates to trust, where TLS is spoken to it; empty for no TLS.
+        user: Who its clients are, with the password `secret`; empty where they need not say.
     """
 
     name: str
@@ -122,6 +123,7 @@ class Server:
     port: int
     start_seconds: float
     trusted: str = ""
+    user: str = ""
 
     def cpu_seconds(self) -> float | None:
         """Return the CPU time of all its threads so far, None where the system hides it."""
@@ -142,9 +144,12 @@ class Server:
 
     def connect(self) -> Wire:
         """Return a new connection."""
-        return Wire(
+        wire = Wire(
             self.port, ssl.create_default_context(cafile=self.trusted) if self.trusted else None
         )
+        if self.user:
+            wire.ask("AUTH", self.user, "secret")
+        return wire
 
 
 @contextmanager

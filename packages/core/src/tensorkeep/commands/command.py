@@ -7,6 +7,7 @@ documentation and the test that every command is tested all read it.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypeVar
 
@@ -48,6 +49,7 @@ MOVABLE: Final = "movablekeys"
 
 NO_KEYS: Final = (0, 0, 0)
 ONE_KEY: Final = (1, 1, 1)
+_KEY_AND_VALUE: Final = 3  # arguments, the name counted
 
 TO_READ: Final = 1
 """Of a key: what is stored there is read."""
@@ -124,7 +126,8 @@ class Command:
         inner: Of a command that does others: the names of those, by the whole request.
         differences: Where it is not as in the original: few, and each for a reason.
         full_name: The name as COMMAND shows it: `ping`, `client|kill`.
-        one_key: Whether the first argument is the only key, whatever the others say.
+        one_key: Up to how many arguments, the name counted, a request's first one alone says which
+            key is used, and how; 0 for never. Behind a key and a value, options may ask for more.
     """
 
     name: str
@@ -150,14 +153,14 @@ class Command:
     inner: Callable[[Request], Iterable[Argument]] | None = None
     differences: tuple[Difference, ...] = ()
     full_name: str = field(init=False, repr=False, compare=False)
-    one_key: bool = field(init=False, repr=False, compare=False)
+    one_key: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         name = f"{self.parent}|{self.name}" if self.parent else self.name
         object.__setattr__(self, "full_name", name)
-        one_key = (
-            self.keys == ONE_KEY and isinstance(self.access, tuple) and PUBSUB not in self.flags
-        )
+        one_key = 0
+        if self.keys == ONE_KEY and PUBSUB not in self.flags:
+            one_key = sys.maxsize if isinstance(self.access, tuple) else _KEY_AND_VALUE
         object.__setattr__(self, "one_key", one_key)
 
 

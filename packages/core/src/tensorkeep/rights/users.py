@@ -58,18 +58,20 @@ class User:
         Finding that out takes a fifth of the time of running a small model; clients send the same
         again and again.
         """
-        if command.one_key:
-            key = request[1]
-            return type(key) is bytes and (command.full_name, key) in self._allowed
-        if len(request) > _MOST_WORDS or sum(map(len, request)) > _MOST_BYTES:
+        try:
+            if len(request) <= command.one_key:
+                return (command.full_name, request[1]) in self._allowed
+            if len(request) > _MOST_WORDS or sum(map(len, request)) > _MOST_BYTES:
+                return False
+            return tuple(request) in self._allowed
+        except ValueError:  # a large argument, which may change, cannot be looked up
             return False
-        return tuple(request) in self._allowed
 
     def remember(self, command: Command, request: Request) -> None:
         """Notes that a request is allowed, until the rights change."""
         if len(self._allowed) >= _MOST_REMEMBERED:
             self._allowed.clear()
-        if command.one_key:
+        if len(request) <= command.one_key:
             if type(request[1]) is bytes and len(request[1]) <= _MOST_BYTES:
                 self._allowed.add((command.full_name, request[1]))
         elif len(request) <= _MOST_WORDS and sum(map(len, request)) <= _MOST_BYTES:
