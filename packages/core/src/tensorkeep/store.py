@@ -404,7 +404,8 @@ class Host(NamedTuple):
     Attributes:
         engine: Builds models and scripts, and knows those that are built.
         directory: Where a store that starts its own engine keeps its data; empty for none.
-        options: What else was said of the store: `fsync`, `program`, `preload`.
+        options: What else was said of the store: `fsync`, `program`, `preload`; for an engine of
+            the store's own `password` of the default user, and `users`, a file that describes them.
     """
 
     engine: Engine

@@ -125,6 +125,8 @@ async def serve(
                 "fsync": settings.fsync,
                 "program": settings.store_program,
                 "preload": "yes" if settings.store_preload else "no",
+                "password": settings.password,
+                "users": settings.user_file,
             },
         ),
     )
@@ -181,7 +183,7 @@ def _add_users(server: Server) -> None:
         FileError: Their file cannot be used.
     """
     settings, users = server.settings, server.users
-    if settings.password:
+    if settings.password and not is_remote(server.store):
         users.set_password(settings.password.encode("utf-8", "surrogateescape"))
     if settings.user_file and is_remote(server.store):
         server.engine_rights = read_users(settings.user_file, None)

@@ -5,12 +5,18 @@ from __future__ import annotations
 import fcntl
 import os
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from tensorkeep.errors import StoreError
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 SOCKET: Final = "engine.sock"
 """Name of the engine's Unix socket in the folder."""
+
+SETTINGS: Final = "engine.conf"
+"""Name of the file in the folder with what the engine is told that others may not see."""
 
 _LONGEST_SOCKET: Final = 107  # bytes of a path that the system takes for a Unix socket
 _PRIVATE: Final = 0o700
@@ -52,6 +58,14 @@ class DataDirectory:
         if not _lock(self._server):
             self.release()
             raise StoreError(f"ERR the directory {self.path} is used by another server")
+
+    def write_settings(self, lines: Iterable[bytes]) -> None:
+        """Writes what the engine is told; nobody else can read it."""
+        path = self.path / SETTINGS
+        path.unlink(missing_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNERS_FILE)
+        with os.fdopen(descriptor, "wb") as file:
+            file.writelines(line + b"\n" for line in lines)
 
     def release(self) -> None:
         """Leaves the folder to others."""

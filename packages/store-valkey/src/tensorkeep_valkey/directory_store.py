@@ -8,6 +8,7 @@ from tensorkeep.errors import StoreError
 from tensorkeep_valkey.addresses import Address
 from tensorkeep_valkey.data_directory import DataDirectory
 from tensorkeep_valkey.engine_program import Fsync, find_program
+from tensorkeep_valkey.engine_users import EngineUsers
 from tensorkeep_valkey.own_engine import OwnEngine
 from tensorkeep_valkey.store import ValkeyStore
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tensorkeep.store import Host
+    from tensorkeep_valkey.addresses import Credentials
 
 
 def open_directory(_url: str, host: Host) -> DirectoryStore:
@@ -29,7 +31,9 @@ def open_directory(_url: str, host: Host) -> DirectoryStore:
         raise StoreError(f"ERR fsync must be one of {known}, not {fsync!r}")
     directory = DataDirectory(host.directory)
     program = find_program(host.options.get("program", ""))
-    return DirectoryStore(directory, OwnEngine(directory, program, cast("Fsync", fsync)), host)
+    users = EngineUsers(host.options.get("password", ""), host.options.get("users", ""))
+    engine = OwnEngine(directory, program, cast("Fsync", fsync), users)
+    return DirectoryStore(directory, engine, users.credentials, host)
 
 
 class DirectoryStore(ValkeyStore):
@@ -38,13 +42,21 @@ class DirectoryStore(ValkeyStore):
     Args:
         directory: Where the data is.
         engine: The engine.
+        credentials: Who the server is there; None if it need not say.
         host: What the store is given.
     """
 
-    def __init__(self, directory: DataDirectory, engine: OwnEngine, host: Host) -> None:
+    def __init__(
+        self,
+        directory: DataDirectory,
+        engine: OwnEngine,
+        credentials: Credentials | None,
+        host: Host,
+    ) -> None:
         super().__init__(Address(shown=f"dir:{directory.path}"), host)
         self._directory = directory
         self._own_engine = engine
+        self._credentials = credentials
 
     async def start(self) -> None:
         """Starts the engine and reaches it.
@@ -54,7 +66,11 @@ class DirectoryStore(ValkeyStore):
         """
         self._directory.take()
         try:
-            self._address = Address(shown=self._address.shown, path=self._directory.socket)
+            self._address = Address(
+                shown=self._address.shown,
+                path=self._directory.socket,
+                credentials=self._credentials,
+            )
             await self._own_engine.start()
             await super().start()
         except BaseException:

@@ -39,11 +39,12 @@ def find_program(wanted: str) -> str:
     )
 
 
-def arguments(program: str, fsync: Fsync) -> list[str]:
+def arguments(program: str, fsync: Fsync, settings_file: str = "") -> list[str]:
     """Returns the command line of an engine that runs in the folder of its data.
 
-    Every change goes to its append-only file; what was cut off at the end of that by a crash is
-    left out. It is reached through a Unix socket of its user alone.
+    What else it is to be told stands in a file, since others see the command line. Every change
+    goes to its append-only file; what was cut off at the end of that by a crash is left out. It is
+    reached through a Unix socket of its user alone.
     """
     settings = {
         "port": "0",
@@ -58,7 +59,8 @@ def arguments(program: str, fsync: Fsync) -> list[str]:
         "logfile": "",
         "loglevel": "notice",
     }
-    return [program, *(word for name, value in settings.items() for word in (f"--{name}", value))]
+    begin = [program, settings_file] if settings_file else [program]
+    return [*begin, *(word for name, value in settings.items() for word in (f"--{name}", value))]
 
 
 def read_line(line: str) -> tuple[str, str]:

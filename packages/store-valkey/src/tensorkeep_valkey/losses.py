@@ -12,9 +12,14 @@ class Unreachable(StoreError):
     """
 
     def __init__(self, shown: str, why: str) -> None:
+        self.why = why
         super().__init__(
             f"LOADING the engine at {shown} cannot be reached, nothing was done: {why}"
         )
+
+
+class Untrusted(Unreachable):
+    """TLS is not spoken there, or not by whom we trust: waiting does not help."""
 
 
 class Refuses(StoreError):

@@ -20,7 +20,9 @@ from redis.exceptions import BusyLoadingError, RedisError
 
 from tensorkeep.errors import StoreError
 from tensorkeep_valkey.backoff import pause_after
+from tensorkeep_valkey.data_directory import SETTINGS
 from tensorkeep_valkey.engine_program import arguments, read_line
+from tensorkeep_valkey.engine_users import EngineUsers
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -41,6 +43,9 @@ _LAST_LINES: Final = 5
 _PARENT_DEATH_SIGNAL: Final = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 
+_NO_USERS: Final = EngineUsers()
+
+
 class OwnEngine:
     """The engine in a folder of data.
 
@@ -48,14 +53,22 @@ class OwnEngine:
         directory: The folder, which this server has for itself.
         program: Path of the engine's program.
         fsync: When what was changed is on the disk, as `appendfsync` has it.
+        users: Its users.
 
     Attributes:
         restarts: How often it was started again.
     """
 
-    def __init__(self, directory: DataDirectory, program: str, fsync: Fsync) -> None:
+    def __init__(
+        self,
+        directory: DataDirectory,
+        program: str,
+        fsync: Fsync,
+        users: EngineUsers = _NO_USERS,
+    ) -> None:
         self._directory = directory
-        self._command = arguments(program, fsync)
+        self._users = users
+        self._command = arguments(program, fsync, SETTINGS if users.credentials else "")
         self._process: Process | None = None
         self._watching: asyncio.Task[None] | None = None
         self._reading: asyncio.Task[None] | None = None
@@ -120,6 +133,8 @@ class OwnEngine:
         if descriptor is None:
             raise StoreError("ERR another engine was started in the same directory")
         try:
+            if self._users.credentials is not None:
+                self._directory.write_settings(self._users.lines())
             process = await asyncio.create_subprocess_exec(
                 *self._command,
                 cwd=self._directory.path,
@@ -153,8 +168,13 @@ class OwnEngine:
         """Waits until the engine has loaded its data, and tells the log how far it is."""
         loop = asyncio.get_running_loop()
         tell_at = loop.time() + _TELL_EVERY
+        who = self._users.credentials
         client = Redis(
-            unix_socket_path=self._directory.socket, protocol=2, retry=Retry(NoBackoff(), 0)
+            unix_socket_path=self._directory.socket,
+            username=None if who is None else (who.user or b"").decode(),
+            password=None if who is None else who.password.decode(),
+            protocol=2,
+            retry=Retry(NoBackoff(), 0),
         )
         try:
             while process.returncode is None:

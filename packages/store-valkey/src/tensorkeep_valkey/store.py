@@ -13,7 +13,7 @@ from tensorkeep_valkey.catalog import Search
 from tensorkeep_valkey.engine_info import EngineInfo, read_info
 from tensorkeep_valkey.freed_memory import keep_freed_memory
 from tensorkeep_valkey.known_models import KnownModels
-from tensorkeep_valkey.losses import Lost, Refuses, Unreachable
+from tensorkeep_valkey.losses import Lost, Refuses, Unreachable, Untrusted
 from tensorkeep_valkey.preloading import build_all
 from tensorkeep_valkey.shared_connections import SharedConnections
 from tensorkeep_valkey.store_session import StoreSession
@@ -107,7 +107,8 @@ class ValkeyStore:
             if not isinstance(reply, StoreError):
                 self._seen(reply)
                 return
-            if not isinstance(reply, (Unreachable, Lost)) or loop.time() >= until:
+            lasting = isinstance(reply, Untrusted) or not isinstance(reply, (Unreachable, Lost))
+            if lasting or loop.time() >= until:
                 raise self._unfit(reply)
             if loop.time() >= tell_at:
                 tell_at = loop.time() + _TELL_EVERY

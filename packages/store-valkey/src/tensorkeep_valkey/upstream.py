@@ -10,6 +10,7 @@ import asyncio
 import logging
 import random
 import socket
+import ssl
 from typing import TYPE_CHECKING, Any, Final
 
 import hiredis
@@ -19,7 +20,7 @@ from redis.sentinel import MasterNotFoundError
 
 from tensorkeep.errors import StoreError
 from tensorkeep_valkey.backoff import pause_after
-from tensorkeep_valkey.losses import Refuses, Unreachable
+from tensorkeep_valkey.losses import Refuses, Unreachable, Untrusted
 from tensorkeep_valkey.packing import packed
 
 if TYPE_CHECKING:
@@ -118,6 +119,8 @@ class Upstream:
             transport = await self._greet(greeting, begin)
         except TimeoutError as error:
             raise self._failed(f"not within {self.address.connect_timeout:g} s") from error
+        except ssl.SSLError as error:
+            raise Untrusted(self.shown, self._failed(_reason(error)).why) from error
         except (OSError, MasterNotFoundError, RedisError) as error:
             raise self._failed(_reason(error)) from error
         if greeting.refused or greeting.lost:

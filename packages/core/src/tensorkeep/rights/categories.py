@@ -9,11 +9,14 @@ from tensorkeep.commands.command import ADMIN, FAST, MODULE, PUBSUB, READONLY, W
 if TYPE_CHECKING:
     from tensorkeep.commands.command import Command
 
+OF_AI_COMMANDS: Final = ("tensor", "model", "script", "run")
+"""The categories of the AI commands alone."""
+
 CATEGORIES: Final = (
     *("keyspace", "read", "write", "set", "sortedset", "list", "hash", "string", "bitmap"),
     *("hyperloglog", "geo", "stream", "pubsub", "admin", "fast", "slow", "blocking", "dangerous"),
     *("connection", "transaction", "scripting"),
-    *("tensor", "model", "script", "run"),
+    *OF_AI_COMMANDS,
 )
 """Redis' own in the order in which it shows them, then those of the AI commands."""
 

@@ -189,9 +189,9 @@ def _user_of_certificate(context: typer.Context, what: TlsAuthClientsUser) -> st
 
 def _password(context: typer.Context, password: str) -> str:
     """Refuses a password beside a store that has its own."""
-    if password and (context.params["store"] != DEFAULT_STORE or context.params["dir"]):
+    if password and context.params["store"] != DEFAULT_STORE:
         raise typer.BadParameter(
-            "cannot be given beside --store or --dir: there the engine has users and passwords",
+            "cannot be given beside --store: the engine there has users and passwords",
             param_hint=place(context, "requirepass"),
         )
     return password
