@@ -4,7 +4,7 @@ import hiredis
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tensorkeep_valkey.packing import LARGE, gather, pack, packed
+from tensorkeep_valkey.packing import LARGE, Parts, gather, pack, packed
 
 KINDS = st.sampled_from([bytes, bytearray, memoryview])
 ARGUMENT = st.tuples(st.binary(max_size=50) | st.just(bytes(LARGE + 1)), KINDS).map(
@@ -39,3 +39,15 @@ def test_small_pieces_of_many_requests_become_one():
         pack([b"GET", b"%d" % number], out)
 
     assert gather(out) == [packed([b"GET", b"%d" % number] for number in range(50))]
+
+
+def test_an_argument_in_two_pieces_is_read_as_one_and_its_rest_is_not_copied():
+    rest = bytearray(LARGE + 1)
+    for parts in (Parts(b"head", memoryview(rest)), Parts(b"", b"small")):
+        out = []
+        pack([b"SET", b"key", parts, b"PX", b"1"], out)
+        reader = hiredis.Reader()
+        reader.feed(b"".join(gather(out)))
+
+        assert reader.gets() == [b"SET", b"key", parts.head + bytes(parts.rest), b"PX", b"1"]
+        assert any(each is parts.rest for each in out)

@@ -488,3 +488,11 @@ def test_a_full_engine_takes_no_model_that_the_script_is_given(running, engine):
     finally:
         engine.do("CONFIG", "SET", "maxmemory", "0")
     assert engine.do("EXISTS", "k") == 0
+
+
+def test_a_large_tensor_is_sent_from_where_it_lies():
+    blob = bytes(1 << 20)
+    values = StoredValues()
+    values.set(b"k", Tensor.from_blob(DType.UINT8, (1 << 20,), blob))
+    setting, *_ = encode_writes(values.changes).requests
+    assert any(getattr(word, "rest", None) is blob for word in setting)

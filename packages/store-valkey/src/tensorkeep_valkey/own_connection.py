@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from tensorkeep.errors import StoreError
     from tensorkeep.store import Downstream
-    from tensorkeep_valkey.packing import Argument
+    from tensorkeep_valkey.packing import Argument, Word
     from tensorkeep_valkey.relayed import State
     from tensorkeep_valkey.upstream import Upstream
 
@@ -122,7 +122,7 @@ class OwnConnection(asyncio.Protocol):
         """Whether all that comes is passed on, for it is no reply any more."""
         return self._raw
 
-    def send(self, request: Sequence[Argument], waiting: Waiting) -> None:
+    def send(self, request: Sequence[Word], waiting: Waiting) -> None:
         """Sends a request.
 
         Args:

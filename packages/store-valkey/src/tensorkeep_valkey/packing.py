@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from hiredis import pack_command
@@ -10,13 +11,37 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 Argument: TypeAlias = bytes | bytearray | memoryview
+Word: TypeAlias = "Argument | Parts"
+"""What a request that we make ourselves consists of."""
 
 _ONLY_BYTES: Final = {bytes}
 LARGE: Final = 16 * 1024
 """Arguments of more bytes are written from where they lie, not copied."""
 
 
-def pack(request: Sequence[Argument], out: list[Argument]) -> None:
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A large argument in two pieces, which are written one behind the other, not joined first.
+
+    Attributes:
+        head: Its begin.
+        rest: What follows.
+    """
+
+    head: bytes
+    rest: Argument
+
+    def __len__(self) -> int:
+        """Returns the bytes of both."""
+        return len(self.head) + size_of(self.rest)
+
+
+def size_of(argument: Word) -> int:
+    """Returns the bytes of an argument."""
+    return argument.nbytes if isinstance(argument, memoryview) else len(argument)
+
+
+def pack(request: Sequence[Word], out: list[Argument]) -> None:
     """Adds a request to what is to be written.
 
     Args:
@@ -28,9 +53,12 @@ def pack(request: Sequence[Argument], out: list[Argument]) -> None:
         return
     small = bytearray(b"*%d\r\n" % len(request))
     for argument in request:
-        size = argument.nbytes if isinstance(argument, memoryview) else len(argument)
+        size = size_of(argument)
         small += b"$%d\r\n" % size
-        if size > LARGE:
+        if isinstance(argument, Parts):
+            out += (bytes(small + argument.head), argument.rest)
+            small.clear()
+        elif size > LARGE:
             out += (bytes(small), argument)
             small.clear()
         else:
@@ -39,7 +67,7 @@ def pack(request: Sequence[Argument], out: list[Argument]) -> None:
     out.append(bytes(small))
 
 
-def packed(requests: Iterable[Sequence[Argument]]) -> bytes:
+def packed(requests: Iterable[Sequence[Word]]) -> bytes:
     """Returns small requests in one piece."""
     out: list[Argument] = []
     for request in requests:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tensorkeep.errors import StoreError
-    from tensorkeep_valkey.packing import Argument
+    from tensorkeep_valkey.packing import Argument, Word
     from tensorkeep_valkey.shared_connection import SharedConnection
     from tensorkeep_valkey.upstream import Upstream
 
@@ -102,7 +102,7 @@ class Gated:
         self._connect = connect
 
     def exchange(
-        self, requests: Sequence[Sequence[Argument]], done: Callable[[list[Any]], None]
+        self, requests: Sequence[Sequence[Word]], done: Callable[[list[Any]], None]
     ) -> None:
         """Sends several requests, see `SharedConnection`; all get the error if they may not."""
 
@@ -114,6 +114,6 @@ class Gated:
 
         self._gate.ask(came)
 
-    def send(self, request: Sequence[Argument], done: Callable[[Any], None]) -> None:
+    def send(self, request: Sequence[Word], done: Callable[[Any], None]) -> None:
         """Sends a request, see `SharedConnection`."""
         self.exchange([request], lambda replies: done(replies[0]))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from tensorkeep.model import Runnable
     from tensorkeep.store import Wanted
-    from tensorkeep_valkey.packing import Argument
+    from tensorkeep_valkey.packing import Word
 
 _WHOLE: Final = (*FIELDS, *CONTENT)
 
@@ -47,7 +47,7 @@ class Storing(NamedTuple):
 
 def encode_reads(
     wanted: Iterable[Wanted], *, whole: bool = False
-) -> tuple[list[Wanted], list[Sequence[Argument]]]:
+) -> tuple[list[Wanted], list[Sequence[Word]]]:
     """Returns what is read, each once, and the requests for it.
 
     Args:
@@ -56,7 +56,7 @@ def encode_reads(
             records, and whether there is a key where nothing of ours was found.
     """
     distinct = list(dict.fromkeys(wanted))
-    requests: list[Sequence[Argument]] = []
+    requests: list[Sequence[Word]] = []
     for key, kind in distinct:
         if kind is Tensor:
             requests.append((b"GET", key))
@@ -97,7 +97,7 @@ def decode_reads(
     return found
 
 
-def encode_whole(key: bytes) -> list[Sequence[Argument]]:
+def encode_whole(key: bytes) -> list[Sequence[Word]]:
     """Returns the requests for all that is stored of a model or script."""
     return [(b"HMGET", key, *_WHOLE), (b"EXISTS", key)]
 

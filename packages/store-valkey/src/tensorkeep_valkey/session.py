@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tensorkeep.store import Downstream, Result
-    from tensorkeep_valkey.packing import Argument
+    from tensorkeep_valkey.packing import Argument, Word
     from tensorkeep_valkey.relayed import Change
     from tensorkeep_valkey.shared_connection import Reply, SharedConnection
     from tensorkeep_valkey.shared_connections import SharedConnections
@@ -216,7 +216,7 @@ class RelaySession:
     # ------------------------------------------------------------------ transactions
     def queue(
         self,
-        requests: Sequence[Sequence[Argument]],
+        requests: Sequence[Sequence[Word]],
         make: Callable[[list[Reply]], bytes],
         done: Callable[[Result[None]], None],
     ) -> None:
@@ -326,7 +326,7 @@ class RelaySession:
 
     def exchange(
         self,
-        requests: Sequence[Sequence[Argument]],
+        requests: Sequence[Sequence[Word]],
         done: Callable[[list[Reply]], None],
         *,
         again: bool = False,
@@ -343,7 +343,7 @@ class RelaySession:
         def came(replies: list[Reply]) -> None:
             if self._closed:
                 return
-            if again and any(type(each) is Lost for each in replies):
+            if again and Lost in map(type, replies):
                 self.exchange(requests, done)
             else:
                 done(replies)

@@ -22,7 +22,7 @@ from tensorkeep_valkey.packing import gather, pack
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tensorkeep_valkey.packing import Argument
+    from tensorkeep_valkey.packing import Argument, Word
     from tensorkeep_valkey.upstream import Upstream
 
 Reply: TypeAlias = Any
@@ -94,7 +94,7 @@ class SharedConnection(asyncio.BufferedProtocol):
         return not self._retired and self.generation == self._upstream.generation
 
     def exchange(
-        self, requests: Sequence[Sequence[Argument]], done: Callable[[list[Reply]], None]
+        self, requests: Sequence[Sequence[Word]], done: Callable[[list[Reply]], None]
     ) -> None:
         """Sends several requests, with nothing of others between them.
 
@@ -112,7 +112,7 @@ class SharedConnection(asyncio.BufferedProtocol):
         if not self._waiting:
             self.close()
 
-    def send(self, request: Sequence[Argument], done: Callable[[Reply], None]) -> None:
+    def send(self, request: Sequence[Word], done: Callable[[Reply], None]) -> None:
         """Sends a request; those of one turn of the loop go out together.
 
         Args:
@@ -288,12 +288,13 @@ class SharedConnection(asyncio.BufferedProtocol):
         self._large[: self._filled] = received[header:]
 
     def _deliver(self, reply: Reply) -> None:
-        if isinstance(reply, hiredis.PushNotification):
-            return
+        if not (type(reply) is bytes or type(reply) is list):  # most are
+            if isinstance(reply, hiredis.PushNotification):
+                return
+            if isinstance(reply, StoreError) and plain(reply).line.startswith("READONLY"):
+                self._upstream.look_again()
         if not self._waiting:
             raise BrokenReply("nobody has asked for it")
-        if isinstance(reply, StoreError) and plain(reply).line.startswith("READONLY"):
-            self._upstream.look_again()
         done, replies, count, _ = self._waiting[0]
         if replies is None:
             self._waiting.popleft()

@@ -34,6 +34,9 @@ _log = logging.getLogger(__name__)
 WANTS_PASSWORD: Final = "NOAUTH Authentication required."  # noqa: S105 - none
 """The engine's error for a client that has not said its password."""
 
+_SEND_BUFFER: Final = 4 * 2**20
+"""Bytes that a Unix socket may hold, if the system lets it: by default it holds 200 KB, and a large
+value would wait for the engine several times."""
 _CROWDED: Final = 0.01  # seconds before the next try where many connect at once
 _LOOK_AGAIN: Final = 1.0  # seconds before another READONLY makes connections be opened again
 _KEEPALIVE: Final = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
@@ -162,7 +165,10 @@ class Upstream:
             except BlockingIOError:  # more want to connect than the engine lets wait
                 await asyncio.sleep(_CROWDED)
             else:
-                return found[0]
+                transport = found[0]
+                sock = transport.get_extra_info("socket")
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
+                return transport
         host, port = await self._place()
         transport, _ = await loop.create_connection(
             lambda: greeting,

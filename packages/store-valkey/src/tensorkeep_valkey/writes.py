@@ -18,6 +18,7 @@ from tensorkeep.model import Model, Script
 from tensorkeep.tensor import Tensor
 from tensorkeep_valkey.engine_errors import plain
 from tensorkeep_valkey.layout import encode_tensor, header_of
+from tensorkeep_valkey.packing import Parts
 from tensorkeep_valkey.record_layout import MARK, encode_fields, pieces_of
 from tensorkeep_valkey.values import DROPPED
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from tensorkeep.model import Runnable
-    from tensorkeep_valkey.packing import Argument
+    from tensorkeep_valkey.packing import Word
     from tensorkeep_valkey.values import Change
 
 SCRIPT: Final = files("tensorkeep_valkey").joinpath("write.lua").read_bytes()
@@ -52,13 +53,13 @@ class Writing(NamedTuple):
         beside: Whether anything waits beside its key.
     """
 
-    requests: list[Sequence[Argument]]
+    requests: list[Sequence[Word]]
     keys: list[tuple[bytes, type | None]]
     stored: Mapping[bytes, tuple[bytes, Runnable]]
     beside: bool
 
     @property
-    def whole_script(self) -> list[Sequence[Argument]]:
+    def whole_script(self) -> list[Sequence[Word]]:
         """What is sent if the engine does not know the script yet."""
         return [[b"EVAL", SCRIPT, *self.requests[-1][2:]]]
 
@@ -84,8 +85,8 @@ def encode_writes(
         StoreError: A value is larger than the engine can take.
     """
     waiting: list[bytes] = []
-    requests: list[Sequence[Argument]] = []
-    words: list[Argument] = [b"%d" % len(changes)]
+    requests: list[Sequence[Word]] = []
+    words: list[Word] = [b"%d" % len(changes)]
     stored: dict[bytes, tuple[bytes, Runnable]] = {}
     beside = beside or sum(_size(change) for change in changes.values()) > _MOST_AT_ONCE
     for key, change in changes.items():
@@ -107,7 +108,7 @@ def encode_writes(
                 words += (b"SET", *expiry, b"1", encode_tensor(value))
                 continue
             _check_size(value)
-            whole = encode_tensor(value)
+            whole = Parts(header_of(value), value.blob)
             waiting.append(_beside(key))
             requests.append([b"SET", waiting[-1], whole, b"PX", _WAITS])
             words += (b"TAKE", *expiry, b"2", b"%d" % place, b"%d" % len(whole))
