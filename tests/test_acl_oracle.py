@@ -1,8 +1,11 @@
 """Users and their rights beside a real Redis: the same words give the same rights, and errors."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+
+from tensorkeep_server.testing import Wire
+from tensorkeep_valkey.testing import running_engine
 
 pytestmark = pytest.mark.memory_store("users and their rights are the engine's there")
 
@@ -62,7 +65,7 @@ def both(ours, theirs, *request):
 @pytest.fixture(autouse=True)
 def no_users(ours, theirs):
     """Lets no test find what another one has left."""
-    for request in (["RESET"], ["ACL", "DELUSER", "u", "w"], ["ACL", "LOG", "RESET"]):
+    for request in (["RESET"], ["ACL", "DELUSER", "u", "v", "w"], ["ACL", "LOG", "RESET"]):
         both(ours, theirs, *request)
 
 
@@ -161,3 +164,41 @@ def test_a_refused_client_is_told_what_redis_tells(ours, theirs):
     ]
     for wire in (mine, yours):
         wire.close()
+
+
+# ---------------------------------------------------------------------- Valkey
+@pytest.fixture(scope="module")
+def valkey():
+    """A connection to a Valkey, whose users have learned more since."""
+    with running_engine("valkey-9.1") as engine, Wire(engine.port) as wire:
+        yield wire
+
+
+@settings(max_examples=300, deadline=None)
+@given(changes=st.lists(WORDS, min_size=1, max_size=3), requests=st.lists(REQUESTS, max_size=6))
+def test_rules_that_both_take_are_shown_and_hold_as_in_valkey(ours, valkey, changes, requests):
+    # Valkey takes this byte for a blank within parentheses.
+    assume(not any("\xff" in word for words in changes for word in words))
+    wires = ours.wire, valkey
+    for wire in wires:
+        wire.ask("ACL", "DELUSER", "v")
+        assert wire.ask("ACL", "SETUSER", "v") == b"+OK\r\n"
+    for words in changes:
+        done = [wire.ask("ACL", "SETUSER", "v", *coded(words)) for wire in wires]
+        assert done[0][:1] == done[1][:1], (words, done)
+
+    shown = [lines_of(wire.read("ACL", "LIST")) for wire in wires]
+    assert shown[0] == shown[1]
+    for request in requests:
+        mine, yours = (wire.read("ACL", "DRYRUN", "v", *coded(request)) for wire in wires)
+        assert (mine == "OK") is (yours == "OK"), (request, mine, yours)
+
+
+def coded(words):
+    return [word.encode("latin-1") for word in words]
+
+
+def lines_of(users):
+    """What is said of the user `v`, in the words of both."""
+    (line,) = [each for each in users if each.startswith(b"user v ")]
+    return [word for word in line.split() if not word.endswith(b"sanitize-payload")]

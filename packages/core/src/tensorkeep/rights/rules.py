@@ -76,7 +76,10 @@ def joined(words: Iterable[bytes]) -> Iterator[bytes]:
     """
     parts: list[bytes] = []
     for word in words:
-        if not parts and not word.startswith(b"("):
+        if word.startswith(b"(") and not word.endswith(b")"):
+            parts = [word]  # one within another takes its place, as in Redis
+            continue
+        if not parts:
             yield word
             continue
         parts.append(word)
