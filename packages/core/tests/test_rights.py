@@ -120,6 +120,7 @@ def test_a_command_that_does_others_needs_the_right_to_each():
         (["-select|1"], "Unknown command or category name in ACL"),
         (["+config|get|x"], "Allowing first-arg of a subcommand is not supported"),
         (["+get|"], "Syntax error"),
+        (["+get|a\nuser b on nopass"], "Syntax error"),
         (["nothing"], "Syntax error"),
         (["%X~k"], "Syntax error"),
         (["%~k"], "Syntax error"),
@@ -299,10 +300,11 @@ def test_a_file_of_users_is_read_whole_or_not_at_all():
     assert users.first() is None
     assert users.authenticate(b"a", b"x") is not None
     wrong = [b"user a on", b"user a off", b"usr b", b"user c +nothing", b"user d ~* ~x >secret <y"]
+    wrong += [b"user e\0 on"]
     with pytest.raises(FileError) as error:
         read_lines(wrong, "users.acl", TABLE)
     told = str(error.value)
-    for number in range(2, 6):
+    for number in range(2, 7):
         assert f"users.acl:{number}: " in told
     assert "secret" not in told
     assert users.lines() == described

@@ -22,6 +22,9 @@ def no_command(name):
     return f"-NOPERM this user has no permissions to run the '{name}' command\r\n".encode()
 
 
+MODEL_K = ("AI.MODELSTORE", "k", "ONNX", "CPU", "BLOB", '{"op": "identity"}')
+
+
 @pytest.fixture
 def user(wire, connect):
     """Makes a user and a connection that is one."""
@@ -221,6 +224,21 @@ def test_a_queued_command_is_looked_at_again_when_it_is_done(user, wire):
         " execute the command or subcommand"
     )
     assert second is None
+
+
+@pytest.mark.parametrize("words", [("AI.TENSORSET", "k", "INT8", "1"), MODEL_K])
+def test_what_was_begun_as_one_user_is_not_ended_as_another_that_may_not(user, wire, words):
+    alice = user("~*", "+@all")
+    wire.ask("ACL", "SETUSER", "bob", "on", "nopass", "~*", "+@all", "-@model", "-@tensor")
+
+    alice.ask("MULTI")
+    assert alice.ask("AUTH", "bob", "any") == b"+QUEUED\r\n"
+    assert alice.ask(*words) == b"+QUEUED\r\n"
+    let_in, refused = alice.read("EXEC")
+
+    assert let_in == "OK"
+    assert refused.startswith("NOPERM ACLs rules changed")
+    assert wire.read("EXISTS", "k") == 0
 
 
 # ---------------------------------------------------------------------- the AI commands

@@ -69,6 +69,75 @@ def test_what_a_transaction_stores_is_told(wire, path):
     assert {"command": "ai.tensorset", "changes": ["x"], "outcome": "ok"} in told(path)
 
 
+def test_what_a_transaction_builds_and_what_it_cannot_run_is_told(wire, path):
+    run = ("AI.MODELEXECUTE", "m", "INPUTS", "1", "x", "OUTPUTS", "1", "y")
+    for words in (
+        ("MULTI",),
+        ("AI.MODELSTORE", "m", "ONNX", "CPU", "BLOB", MODEL),
+        ("AI.MODELSTORE", "wrong", "ONNX", "CPU", "BLOB", "nonsense"),
+        run,
+        ("EXEC",),
+        ("PING",),
+    ):
+        wire.ask(*words)
+
+    stored, wrong, ran = sorted(told(path), key=lambda each: each.get("reason", ""))
+    assert stored == {"command": "ai.modelstore", "changes": ["m"], "outcome": "ok"}
+    reasons = [wrong.pop("reason"), ran.pop("reason")]
+    assert reasons[0].startswith("ERR Cannot run") or reasons[1].startswith("ERR Cannot run")
+    assert {wrong["outcome"], ran["outcome"]} == {"error"}
+    assert {wrong["command"], ran["command"]} == {"ai.modelstore", "ai.modelexecute"}
+
+
+@pytest.mark.memory_store("users are the engine's there")
+def test_what_a_transaction_may_not_do_any_more_is_told_by_its_own_name(wire, connect, path):
+    wire.ask("ACL", "SETUSER", "alice", "on", ">hidden", "~*", "+@all")
+    alice = connect()
+    for words in (
+        ("MULTI",),
+        ("AUTH", "alice", "hidden"),
+        ("AI.MODELSTORE", "m", "ONNX", "CPU", "BLOB", MODEL),
+        ("AI.TENSORSET", "x", "FLOAT", "1"),
+    ):
+        alice.ask(*words)
+    wire.ask("ACL", "SETUSER", "alice", "-@model", "-@tensor")
+    wire.ask("ACL", "SETUSER", "default", "-@model", "-@tensor")
+    alice.ask("EXEC")
+    wire.ask("PING")
+
+    assert [(each["command"], each["outcome"]) for each in told(path)[1:]] == [
+        ("acl|setuser", "ok"),
+        ("acl|setuser", "ok"),
+        ("ai.modelstore", "refused"),
+        ("ai.tensorset", "refused"),
+        ("auth", "ok"),
+    ]
+
+
+@pytest.mark.memory_store("users and the server's settings are the engine's there")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("ACL", "SETUSER", "default", "<hidden"),
+        ("ACL", "SETUSER", "default", "hidden"),
+        ("ACL", "SETUSER", "default", "(>hidden)"),
+        ("ACL", "SETUSER", "default", "(hidden"),
+        ("ACL", "SETUSER", "default", ">it's", "hi'dden"),
+        ("ACL", "DRYRUN", "hidden", "GET", "x"),
+        ("CONFIG", "SET", "requirepass", "a", "hidden", "b"),
+        ("CONFIG", "SET", "requirepass", "a", "hidden"),
+    ],
+)
+def test_an_error_that_repeats_a_password_is_told_without_it(wire, path, words):
+    assert wire.ask(*words).startswith(b"-")
+    wire.ask("PING")
+
+    (entry,) = told(path)
+    assert entry["outcome"] == "error"
+    assert "hid" not in entry["reason"]
+    assert "dden" not in path.read_text()
+
+
 def test_keys_are_text_whatever_bytes_they_have_and_no_longer_than_they_need_be(wire, path):
     wire.ask("AI.TENSORSET", b'\xff\n"', "FLOAT", "1")
     wire.ask("AI.TENSORSET", "k" * 10_000, "FLOAT", "1")

@@ -96,6 +96,14 @@ def test_passwords_are_not_shown(wire, monitor):
     ]
 
 
+@pytest.mark.memory_store("the engine decides what it shows")
+def test_passwords_are_not_shown_wherever_they_stand(wire, monitor):
+    wire.ask("HELLO", "3", "SETNAME", "AUTH", "AUTH", "default", "secret")
+    wire.ask("HELLO", "2", "AUTH", "default", "secret", "auth", "default", "secret")
+    wire.ask("HELLO", "AUTH", "default", "secret")
+    assert not any("secret" in command for _, command in shown(monitor, 3))
+
+
 @pytest.mark.memory_store("the engine shows its own connection")
 def test_a_monitor_shows_in_the_client_list_until_it_is_reset(wire, connect):
     monitor = connect()

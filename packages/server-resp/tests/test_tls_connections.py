@@ -1,5 +1,6 @@
 """Clients that speak TLS, and those that should and do not."""
 
+import json
 import os
 import shutil
 import signal
@@ -181,6 +182,18 @@ def test_a_certificate_logs_in_as_the_user_of_its_name_if_there_is_one(run_tls, 
         server.users.change(b"alice", [b"off"])
         assert connect(server, "alice").ask("GET", "k") == b"-NOAUTH Authentication required.\r\n"
         server.users.set_password(b"")  # it is ended by whoever comes
+
+
+@pytest.mark.memory_store("users are the engine's")
+def test_the_audit_log_tells_who_is_let_in_by_a_certificate(run_tls, connect, tmp_path):
+    path = tmp_path / "audit.log"
+    with run_tls(Settings(audit_log=str(path)), auth_clients_user="CN") as server:
+        server.users.change(b"alice", [b"on", b"+@all"])
+        connect(server, "alice").ask("PING")
+        connect(server).ask("PING")
+
+    (entry,) = map(json.loads, path.read_text().splitlines())
+    assert (entry["user"], entry["command"], entry["outcome"]) == ("alice", "", "ok")
 
 
 @pytest.mark.memory_store("users are the engine's")

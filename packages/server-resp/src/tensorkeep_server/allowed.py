@@ -65,8 +65,20 @@ def denied(client: Client, command: Command, request: Request, context: str) -> 
         raise Refused(NOT_AUTHENTICATED)
     denial = client.user.rights.denial(client.server.commands, command, request)
     if denial is not None:
-        _note(client, denial.reason, context, denial.what, client.user.name)
+        note_denial(client, command.full_name, denial, context)
     return denial
+
+
+def note_denial(client: Client, what: str, denial: Denial, context: str) -> None:
+    """Notes that something was not allowed.
+
+    Args:
+        client: Who asked for it.
+        what: The command that was asked for.
+        denial: Why it was not allowed.
+        context: Where it was asked for.
+    """
+    _note(client, what, denial, context, client.user.name)
 
 
 def check_over_engine(client: Client, command: Command, request: Request) -> None:
@@ -109,7 +121,8 @@ def note_wrong_password(client: Client, user: bytes, command: Argument) -> None:
         user: As whom.
         command: By which command, as it was sent.
     """
-    _note(client, _AUTH, _context_of(client), bytes(command), user)
+    name = text(bytes(command)).lower()
+    _note(client, name, Denial(_AUTH, bytes(command)), _context_of(client), user)
 
 
 def _context_of(client: Client) -> str:
@@ -131,12 +144,12 @@ def refusal(denial: Denial) -> str:
             )
 
 
-def _note(client: Client, reason: str, context: str, what: bytes, user: bytes) -> None:
+def _note(client: Client, command: str, denial: Denial, context: str, user: bytes) -> None:
     server = client.server
-    server.counters[f"acl_access_denied_{_COUNTED[reason]}"] += 1
+    server.counters[f"acl_access_denied_{_COUNTED[denial.reason]}"] += 1
     now = time.time()
     line = client_line(client, now).encode("utf-8", "surrogateescape")
     if server.audit is not None:
-        why = refusal(Denial(reason, what)) if reason != _AUTH else WRONG_PASSWORD
-        server.audit.refused(client, client.last_command, why, user=user)
-    server.denials.add(Entry(reason, context, what, user, line, now))
+        why = refusal(denial) if denial.reason != _AUTH else WRONG_PASSWORD
+        server.audit.refused(client, command, why, user=user)
+    server.denials.add(Entry(denial.reason, context, denial.what, user, line, now))

@@ -17,6 +17,7 @@ from tensorkeep.commands.command import ADMIN, MODULE, TO_CHANGE, WRITE
 from tensorkeep.commands.keys import access_of
 from tensorkeep.commands.reply import Error
 from tensorkeep.rights.categories import categories_of
+from tensorkeep_server.secret_words import without_quotes, without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -84,12 +85,13 @@ class AuditLog:
         for key, access in islice(access_of(command, request), _MOST_KEYS):
             keys.setdefault("changes" if access & TO_CHANGE else "reads", []).append(_shown(key))
         what: dict[str, object] = {"command": command.full_name, **keys}
+        has_secrets = without_secrets(command, request) is not request
 
         def note(reply: Reply) -> None:
             error = _first_error(reply)
             what["outcome"] = "ok" if error is None else "error"
             if error is not None:
-                what["reason"] = error
+                what["reason"] = without_quotes(error) if has_secrets else error
             self._add(client, user, what)
 
         return note
@@ -105,9 +107,14 @@ class AuditLog:
         """
         self._add(client, user, {"command": what, "outcome": "refused", "reason": reason})
 
-    def let_in(self, client: Client) -> None:
-        """Notes that a client was let in as its user."""
-        self._add(client, client.user.name, {"command": client.last_command, "outcome": "ok"})
+    def let_in(self, client: Client, what: str) -> None:
+        """Notes that a client was let in as its user.
+
+        Args:
+            client: The client.
+            what: The command by which it was, empty if it was by a certificate.
+        """
+        self._add(client, client.user.name, {"command": what, "outcome": "ok"})
 
     def _add(self, client: Client, user: bytes, what: dict[str, object]) -> None:
         entry = {
@@ -140,6 +147,21 @@ class AuditLog:
         if self._lines:
             self._write()
         os.close(self._file)
+
+
+def noting(client: Client, command: Command, request: Request) -> Callable[[Reply], None] | None:
+    """Returns what notes the reply to a request; None if there is no audit log.
+
+    Args:
+        client: Who sent it.
+        command: The command, or the subcommand.
+        request: The whole request.
+    """
+    audit, session = client.server.audit, client.session
+    if audit is None:
+        return None
+    user = client.user.name if session is None else session.user
+    return audit.noting(client, command, request, user=user)
 
 
 def _open(path: str) -> int:

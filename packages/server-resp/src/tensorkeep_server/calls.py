@@ -9,25 +9,24 @@ from __future__ import annotations
 import time
 from functools import partial
 from time import perf_counter
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, cast
 
 from tensorkeep.commands.command import ADMIN, SKIP_SLOWLOG, Command
 from tensorkeep.headroom import HEADROOM
+from tensorkeep_server.audit import noting
 from tensorkeep_server.errors import error_reply
 from tensorkeep_server.later import Later
 from tensorkeep_server.monitor_line import monitor_line
 from tensorkeep_server.room import check_room
+from tensorkeep_server.secret_words import without_secrets
 from tensorkeep_server.slow_log import shortened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tensorkeep.commands.args import Args, Argument, Request
+    from tensorkeep.commands.args import Args, Argument
     from tensorkeep.commands.reply import Reply
     from tensorkeep_server.state import Client
-
-_SECRET: Final = b"(redacted)"
-_SECRET_SETTINGS: Final = frozenset({b"requirepass", b"tls-key-file-pass"})
 
 
 def call(client: Client, command: Command, args: Args) -> Reply | Later:
@@ -70,7 +69,7 @@ def call(client: Client, command: Command, args: Args) -> Reply | Later:
 
 def _shown(command: Command, args: Args) -> tuple[bytes, ...]:
     """Returns what the log of commands that took long shows of a request."""
-    return shortened(_without_secrets(command, args.items))
+    return shortened(without_secrets(command, args.items))
 
 
 def _note_time(
@@ -105,10 +104,9 @@ def _ended(  # noqa: PLR0913, PLR0917 - what is known when it begins
 
 
 def _call_observed(client: Client, command: Command, args: Args) -> Reply | Later:
-    audit = client.server.audit
-    if audit is None:
+    note = noting(client, command, args.items)
+    if note is None:
         return _call_watched(client, command, args)
-    note = audit.noting(client, command, args.items, user=client.user.name)
     try:
         reply = _call_watched(client, command, args)
     except Exception as error:
@@ -132,7 +130,7 @@ def _call_watched(client: Client, command: Command, args: Args) -> Reply | Later
         # EXEC shows itself behind what it does, unless it does nothing.
         shows_itself = command.name == "exec" and client.transaction is not None
         if ADMIN not in command.flags and not shows_itself:
-            show_monitors(client, _without_secrets(command, args.items))
+            show_monitors(client, without_secrets(command, args.items))
     return reply
 
 
@@ -147,23 +145,3 @@ def show_monitors(client: Client, request: Sequence[Argument]) -> None:
     line = monitor_line(request, at=time.time(), database=client.database, address=address)
     for monitor in tuple(server.monitors):
         monitor.push((line,), len(line))
-
-
-def _without_secrets(command: Command, request: Request) -> Request:
-    """Returns a request as others may see it: without passwords."""
-    if command.full_name == "acl|setuser":
-        return [*request[:3], *[_SECRET] * (len(request) - 3)]
-    if command.full_name == "config|set":
-        return [
-            _SECRET if at % 2 and bytes(request[at - 1]).lower() in _SECRET_SETTINGS else word
-            for at, word in enumerate(request)
-        ]
-    if command.name == "auth":
-        return [request[0], *[_SECRET] * (len(request) - 1)]
-    if command.name == "hello":
-        words = [bytes(word).upper() for word in request]
-        if b"AUTH" in words[2:]:
-            at = words.index(b"AUTH", 2) + 1
-            secrets = request[at : at + 2]
-            return [*request[:at], *[_SECRET] * len(secrets), *request[at + 2 :]]
-    return request

@@ -204,6 +204,8 @@ class Connection(SecuredProtocol):
         self.client.user = user
         self.client.authenticated = True
         self.limit_requests()
+        if self._server.audit is not None:
+            self._server.audit.let_in(self.client, "")
 
     def _first_keys(self) -> LocalKeys:
         """Returns what a new client finds under its keys."""

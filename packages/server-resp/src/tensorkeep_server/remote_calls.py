@@ -15,6 +15,7 @@ from tensorkeep.commands.command import MODULE
 from tensorkeep.commands.reply import Error, Simple
 from tensorkeep.errors import NotStored, StoreError, WrongType
 from tensorkeep.store import Step
+from tensorkeep_server.audit import noting
 from tensorkeep_server.encoding import encode
 from tensorkeep_server.errors import error_reply
 from tensorkeep_server.later import Later
@@ -85,7 +86,7 @@ class _RemoteCall:
         self._before = client.keys
         self._running: Later | None = None
         self._abandoned = False
-        self._note = _noting(client, command, args)
+        self._note = noting(client, command, args.items)
         self.later = Later(self._abandon)
         wanted = () if command.wanted is None else command.wanted(args.items)
         if wanted:
@@ -172,14 +173,6 @@ class _RemoteCall:
             self._running.abandon()
 
 
-def _noting(client: Client, command: Command, args: Args) -> Callable[[Reply], None] | None:
-    """Returns what notes the reply in the audit log, None if there is none."""
-    audit = client.server.audit
-    if audit is None:
-        return None
-    return audit.noting(client, command, args.items, user=session_of(client).user)
-
-
 def _written(done: Result[None], reply: Reply) -> Reply:
     done()
     return reply
@@ -199,13 +192,13 @@ def queue_remotely(client: Client, command: Command, args: Args) -> Later:
     """
     later = Later()
     session = session_of(client)
-    note = _noting(client, command, args)
+    note = noting(client, command, args.items)
 
     def enqueue(step: Step) -> None:
         session.enqueue(step, lambda done: later.resolve(partial(_written, done, _QUEUED)))
 
     if command.runs:
-        enqueue(Step((), None, lambda _: _encoded(client, _CANNOT_RUN)))
+        enqueue(_change(client, session.values(), _CANNOT_RUN, note))
         return later
     if command.wanted is not None:
         enqueue(

@@ -28,7 +28,7 @@ def read_users(path: str, table: CommandTable | None) -> dict[bytes, Rights]:
         FileError: It cannot be read, or something in it is wrong.
     """
     try:
-        lines = Path(path).read_bytes().splitlines()
+        lines = Path(path).read_bytes().split(b"\n")
     except OSError as error:
         raise FileError(f"cannot read the file of users: {error.strerror}") from error
     return read_lines(lines, Path(path).name, table)

@@ -200,6 +200,8 @@ def _with_key(selector: Selector, word: bytes) -> Selector:
 
 def _with_command(selector: Selector, word: bytes, table: CommandTable | None) -> Selector:
     allows, name = word[:1] == b"+", text(word[1:]).lower()
+    if not BLANKS.isdisjoint(word):  # a first argument, which would end the word in a file of users
+        raise RuleError(word, _SYNTAX)
     if table is not None:
         _check_command(word, name, table, allows=allows)
     # What was said before of the same, or of a part of it, has no meaning any more.

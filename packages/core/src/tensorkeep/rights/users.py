@@ -199,6 +199,8 @@ def _read_line(
     if words[0] != b"user" or len(words) == 1:
         return "should start with the keyword 'user', followed by a name."
     name = words[1]
+    if not is_name(name):
+        return "the name of a user can't contain spaces or null characters."
     if name in found:
         return f"user '{text(name)}' is described twice."
     try:

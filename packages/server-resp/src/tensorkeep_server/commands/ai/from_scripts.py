@@ -22,6 +22,7 @@ from tensorkeep_server.allowed import (
     IN_SCRIPT,
     check_over_engine,
     denied,
+    note_denial,
     refusal,
     rights_over_engine,
 )
@@ -107,7 +108,9 @@ class ClientAccess:
     ) -> None:
         """See `script_access.Access.model`."""
         if not self._client.user.rights.may_use(key, TO_READ):
-            done(CommandFailed(refusal(Denial(KEY, key))))
+            denial = Denial(KEY, key)
+            note_denial(self._client, self._client.last_command, denial, IN_SCRIPT)
+            done(CommandFailed(refusal(denial)))
             return
         done(_fitting_model(self._client, key, inputs, outputs))
 

@@ -172,7 +172,7 @@ def _authenticate(client: Client, credentials: _Credentials) -> None:
         raise CommandError(WRONG_PASSWORD)
     client.become(user)
     if client.server.audit is not None:
-        client.server.audit.let_in(client)
+        client.server.audit.let_in(client, text(bytes(command)).lower())
 
 
 # --------------------------------------------------------------------------- SELECT, RESET, QUIT

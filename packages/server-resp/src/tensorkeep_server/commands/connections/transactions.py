@@ -27,6 +27,7 @@ from tensorkeep.commands.reply import NULL_ARRAY, OK, Error, InVersion
 from tensorkeep.rights.selector import CHANNEL, COMMAND, KEY
 from tensorkeep.watch import Watch
 from tensorkeep_server.allowed import IN_MULTI, denied
+from tensorkeep_server.audit import noting
 from tensorkeep_server.calls import call, show_monitors
 from tensorkeep_server.errors import error_reply
 from tensorkeep_server.later import Later
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tensorkeep.commands.reply import Reply
+    from tensorkeep.rights.user import Rights
     from tensorkeep_server.state import Client
 
 _ANY_TIME: Final = (NOSCRIPT, LOADING, STALE, FAST, ALLOW_BUSY)
@@ -126,29 +128,39 @@ def _prepare(
         found = next(todo, None)
         if found is None:
             break
-        prepared = _begin(client, *found)
+        prepared, rights = _begin(client, *found)
         if prepared is None:
             steps.append(partial(_do, client, *found))
             continue
-        steps.append(partial(_finish, client, found[1], prepared))
+        steps.append(partial(_finish, client, *found, prepared, rights))
         if not prepared.resolved:
             prepared.then(partial(_prepare, client, watched, todo, steps, done))
             return
     done.resolve(partial(_do_all, client, watched, steps))
 
 
-def _begin(client: Client, command: Command, args: Args) -> Later | None:
-    """Begins what takes long of a command, if anything does; a mistake becomes its reply."""
+def _begin(client: Client, command: Command, args: Args) -> tuple[Later | None, Rights | None]:
+    """Begins what takes long of a command, if anything does; a mistake becomes its reply.
+
+    Returns:
+        What was begun, None for nothing; and the rights with which it was, None if it may not be.
+    """
     if command.prepare is None:
-        return None
+        return None, None
+    rights: Rights | None = None
+    note: Callable[[Reply], None] | None = None
     try:
         _check_again(client, command, args)
+        rights = client.user.rights
+        note = noting(client, command, args.items)
         later: Later | None = command.prepare(client, command.parse(Args(args.items, args.at)))
     except Exception as error:  # noqa: BLE001 - the table names it, or logs it
         refusal = error_reply(error)
         later = Later()
         later.resolve(lambda: refusal)
-    return later
+    if later is not None:
+        later.ended = note
+    return later, rights
 
 
 def _check_again(client: Client, command: Command, args: Args) -> None:
@@ -159,8 +171,24 @@ def _check_again(client: Client, command: Command, args: Args) -> None:
             raise CommandError(_FORBIDDEN_MEANWHILE + _WHY_FORBIDDEN[denial.reason])
 
 
-def _finish(client: Client, args: Args, prepared: Later) -> Reply:
-    """Ends what was prepared; as with other commands, that is when it is done."""
+def _finish(
+    client: Client, command: Command, args: Args, prepared: Later, rights: Rights | None
+) -> Reply:
+    """Ends what was prepared; as with other commands, that is when it is done.
+
+    Args:
+        client: Whose command it is.
+        command: The command.
+        args: Its arguments.
+        prepared: What was prepared.
+        rights: What the client might do when that began, None if not this. It may be another user
+            by now.
+    """
+    if rights is not None and client.user.rights is not rights:
+        try:
+            _check_again(client, command, args)
+        except CommandError as error:
+            return error_reply(error)
     reply = prepared.finish()
     show_monitors(client, args.items)
     return reply
@@ -188,6 +216,9 @@ def _do_all(client: Client, watched: Watch, steps: list[Callable[[], Reply]]) ->
 def _do(client: Client, command: Command, args: Args) -> Reply:
     """Does one command; whatever goes wrong is its reply, and the others are done all the same."""
     if command.runs:
+        note = noting(client, command, args.items)
+        if note is not None:
+            note(_CANNOT_RUN)
         return _CANNOT_RUN
     try:
         _check_again(client, command, args)
