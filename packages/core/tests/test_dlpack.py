@@ -50,8 +50,9 @@ def consumed(capsule):
 @given(strategies.tensors(strategies.dtypes(strings=False)))
 def test_a_tensor_survives_dlpack(tensor):
     again = Tensor.from_dlpack(tensor)
-    assert again == tensor
+    # First: what is compared is read as bytes, and small tensors keep nothing else then.
     assert again.numpy().size == 0 or np.shares_memory(again.numpy(), tensor.numpy())
+    assert again == tensor
 
 
 @pytest.mark.parametrize("dtype", [each for each in NUMERIC if each is not DType.BFLOAT16])
