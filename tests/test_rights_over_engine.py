@@ -102,6 +102,36 @@ def test_a_transaction_with_a_key_of_others_does_nothing(wire):
     assert wire.ask("EXEC")[:10] == b"-EXECABORT"
 
 
+def ask_from_script(wire, words):
+    """Has a script do a command; returns the reply to the call of the script."""
+    source = ("SOURCE", "execute")
+    wire.ask("AI.SCRIPTSTORE", "mine:s", "CPU", "ENTRY_POINTS", 1, "execute", *source)
+    given = ("KEYS", 1, "mine:x", "ARGS", len(words), *words)
+    return wire.ask("AI.SCRIPTEXECUTE", "mine:s", "execute", *given, "OUTPUTS", 1, "mine:reply")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "XREAD BLOCK 0 STREAMS mine:k $",
+        "xread count 1 block 0 streams mine:k $",
+        "XREADGROUP GROUP g c BLOCK 0 STREAMS mine:k >",
+        "WAITAOF 0 1 0",
+        "BLPOP mine:l 0",
+        "READONLY",
+    ],
+)
+def test_a_script_has_the_engine_do_nothing_that_waits(wire, words):
+    refused = b"-ERR This Redis command is not allowed from script\r\n"
+    assert ask_from_script(wire, words.split()) == refused
+    assert wire.ask("PING") == b"+PONG\r\n"
+
+
+def test_a_script_reads_streams_without_waiting(wire):
+    wire.ask("XADD", "mine:block", "1-1", "field", "value")
+    assert ask_from_script(wire, ["XREAD", "STREAMS", "mine:block", "0"]) == b"+OK\r\n"
+
+
 def test_who_has_not_said_its_password_may_do_nothing():
     none = Backends(installed=lambda: ())
     with running_engine(DEFAULT, "--requirepass", "secret") as engine:

@@ -309,6 +309,17 @@ def test_who_waits_for_a_reply_when_the_engine_ends_is_told(bench):
     waiting[0](lambda: b"too late")  # nobody minds
 
 
+def test_a_script_waits_for_no_command_longer_than_a_run_may_take(make):
+    bench = make(EngineConfig(inline_limit=9, model_execution_timeout=0.05))
+    waiting = []
+    bench.store.answers = [waiting.append]
+    script = bench.create()
+    error = bench.call(script, "execute", arguments=[b"WAITS"])
+    assert isinstance(error, CommandFailed)
+    assert str(error) == "ERR what the script asked for was not done within 0.05 s"
+    waiting[0](lambda: b"too late")  # nobody minds
+
+
 def test_no_command_is_done_after_the_end(make):
     bench = make()
     commands = bench.engine.commands(bench.store)

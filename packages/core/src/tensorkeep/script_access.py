@@ -12,7 +12,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tensorkeep.calling import call_model
-from tensorkeep.errors import EngineClosed, RunCrashed
+from tensorkeep.errors import CommandFailed, EngineClosed, RunCrashed
 from tensorkeep.hookspecs import RunContext
 
 if TYPE_CHECKING:
@@ -69,14 +69,18 @@ class Errands:
         self._closed = False
         self._waiting: set[Future[Any]] = set()
 
-    def ask(self, job: Callable[[Callable[[Any], None]], None]) -> Any:  # noqa: ANN401 - what the job gives
+    def ask(
+        self, job: Callable[[Callable[[Any], None]], None], seconds: float | None = None
+    ) -> Any:  # noqa: ANN401 - what the job gives
         """Has a job done on the loop's thread and waits; not to be called on that thread.
 
         Args:
             job: Called with what takes the result, or an exception, once.
+            seconds: How long is waited, None for without end.
 
         Raises:
             EngineClosed: The engine ended before the job was done.
+            CommandFailed: It was not done in time; it may be done later.
             Exception: What the job raised, or gave as its result.
         """
         future: Future[Any] = Future()
@@ -86,7 +90,12 @@ class Errands:
             self._waiting.add(future)
         try:
             self._loop.call_soon_threadsafe(_start, job, future)
-            return future.result()
+            return future.result(seconds)
+        except TimeoutError:
+            if future.done():  # it is what the job raised
+                raise
+            text = f"ERR what the script asked for was not done within {seconds:g} s"
+            raise CommandFailed(text) from None
         finally:
             with self._lock:
                 self._waiting.discard(future)
@@ -121,7 +130,8 @@ class ScriptCommands:
     Args:
         access: What they may reach.
         errands: The way to the loop.
-        timeout: Seconds after which a run of a model is cancelled.
+        timeout: Seconds after which a run of a model is cancelled, and a command is no longer
+            waited for: the client may be gone, or have asked for what never ends.
         running: The contexts of such runs, for who watches over their time.
         crashed: Called on the loop's thread with a model that has ended its worker.
     """
@@ -144,7 +154,7 @@ class ScriptCommands:
         """See `hookspecs.Commands.execute`."""
         request = [command.encode("utf-8", "surrogateescape"), *arguments]
         make: Callable[[], CommandReply] = self._errands.ask(
-            lambda done: self._access.execute(request, done)
+            lambda done: self._access.execute(request, done), self._timeout
         )
         return make()
 
@@ -152,7 +162,7 @@ class ScriptCommands:
         """See `hookspecs.Commands.model_execute`."""
         name = key.encode("utf-8", "surrogateescape")
         model: Model = self._errands.ask(
-            lambda done: self._access.model(name, len(inputs), outputs, done)
+            lambda done: self._access.model(name, len(inputs), outputs, done), self._timeout
         )
         context = RunContext(model.spec.device, self._timeout)
         context.begin(monotonic())

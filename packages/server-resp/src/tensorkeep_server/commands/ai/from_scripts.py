@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from tensorkeep.commands.args import keyword
 from tensorkeep.commands.command import MODULE, NOSCRIPT, TO_READ
 from tensorkeep.commands.errors import CommandError, Refused
 from tensorkeep.commands.reply import RESP2
@@ -51,9 +53,11 @@ _OF_CONNECTIONS: Final = frozenset(
         *(b"subscribe", b"psubscribe", b"ssubscribe"),
         *(b"unsubscribe", b"punsubscribe", b"sunsubscribe"),
         *(b"blpop", b"brpop", b"blmove", b"blmpop", b"brpoplpush", b"bzpopmin", b"bzpopmax"),
+        *(b"waitaof", b"readonly", b"readwrite", b"asking"),
         *(b"bzmpop", b"eval", b"evalsha", b"eval_ro", b"evalsha_ro", b"fcall", b"fcall_ro"),
     }
 )
+_OF_STREAMS: Final = frozenset({b"xread", b"xreadgroup"})
 _UNCALLABLE: Final = (  # how engines begin what they say of a command that cannot be called at all
     "ERR unknown command",
     "ERR unknown subcommand",
@@ -131,7 +135,11 @@ class RemoteAccess:
         """See `script_access.Access.execute`."""
         name = bytes(request[0]).lower()
         command = self._client.server.commands.get(request[0])
-        if name in _OF_CONNECTIONS or (command is not None and command.runs):
+        if (
+            name in _OF_CONNECTIONS
+            or (command is not None and command.runs)
+            or (name in _OF_STREAMS and _waits(request))
+        ):
             raise CommandFailed(_NOT_FROM_SCRIPT)
         if command is None or MODULE not in command.flags:
             session_of(self._client).ask(request, lambda reply: done(partial(_plain, reply)))
@@ -168,6 +176,12 @@ class RemoteAccess:
                 done(_fitting_model(self._client, key, inputs, outputs))
 
         session_of(self._client).read((Wanted(key, Model),), found)
+
+
+def _waits(request: Sequence[bytes]) -> bool:
+    """Returns whether a command that reads streams is to wait if there is nothing to be read."""
+    options = takewhile(lambda word: word != b"STREAMS", map(keyword, request[1:]))
+    return b"BLOCK" in options
 
 
 def access_of(client: Client) -> Access:
