@@ -19,6 +19,7 @@ from tensorkeep_server.testing import Wire, request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
 MIB = 1024 * 1024
 LARGE = "floods:large"  # the key of a tensor, and of a string with `:plain` behind it
@@ -143,12 +144,12 @@ def _again_and_again(port: int, a_second: int, sent: bytes) -> Iterator[Flood]:
         thread.join()
 
 
-def connections(port: int, a_second: int) -> Iterator[Flood]:
+def connections(port: int, a_second: int) -> AbstractContextManager[Flood]:
     """Opens connections and closes them, so many a second."""
     return _again_and_again(port, a_second, b"")
 
 
-def halves(port: int, a_second: int) -> Iterator[Flood]:
+def halves(port: int, a_second: int) -> AbstractContextManager[Flood]:
     """Opens connections, sends half a request on each and closes it, so many a second."""
     return _again_and_again(port, a_second, request("SET", "k", bytes(20_000))[:10_000])
 

@@ -15,6 +15,7 @@ import argparse
 import random
 import re
 import resource
+import socket
 import subprocess
 import sys
 import tempfile
@@ -26,6 +27,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,7 +94,7 @@ class Owner:
     """A client that knows what must be stored under its keys: kind and size, by key."""
 
     def __init__(self, port: int, number: int, tried: Tried) -> None:
-        self._wire = redis.Redis(port=port, socket_timeout=60, retry=None)
+        self._wire = redis.Redis(port=port, socket_timeout=60, retry=Retry(NoBackoff(), 0))
         self._random = random.Random(number)
         self._number = number
         self._tried = tried
@@ -163,7 +166,7 @@ def announce(port: int, tried: Tried) -> None:
     while not tried.over.is_set():
         with (
             suppress(OSError),
-            redis.connection.socket.create_connection(("127.0.0.1", port), 10) as wire,
+            socket.create_connection(("127.0.0.1", port), 10) as wire,
         ):
             wire.sendall(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$200000000\r\n" + bytes(5 * _MB))
             time.sleep(0.05)
@@ -171,7 +174,7 @@ def announce(port: int, tried: Tried) -> None:
 
 def ping(port: int, tried: Tried) -> None:
     """Sends PING, and notes how long each took."""
-    wire = redis.Redis(port=port, socket_timeout=60, retry=None)
+    wire = redis.Redis(port=port, socket_timeout=60, retry=Retry(NoBackoff(), 0))
     while not tried.over.is_set():
         began = time.perf_counter()
         try:
