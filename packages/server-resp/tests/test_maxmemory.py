@@ -137,6 +137,24 @@ def test_a_tensor_that_is_larger_than_its_request_is_refused(wire):
     assert wire.ask("AI.TENSORSET", "t", "DOUBLE", 100, 1000) == b"+OK\r\n"
 
 
+def test_outputs_that_do_not_fit_are_not_stored(wire):
+    wire.ask("AI.MODELSTORE", "m", "ONNX", "CPU", "BLOB", '{"op": "identity"}')
+    wire.ask("AI.TENSORSET", "x", "UINT8", 2_000_000)
+    wire.ask("AI.TENSORSET", "old", "UINT8", 2_000_000)
+    run = ("AI.MODELEXECUTE", "m", "INPUTS", 1, "x", "OUTPUTS", 1)
+    limit(wire, 1_000_000)
+
+    assert wire.ask(*run, "new") == OOM
+    assert wire.ask(*run, "new", "EX", 10) == OOM
+    assert wire.ask(*run, "old") == b"+OK\r\n"  # it replaces as much
+    made = ("|>", "AI.TENSORSET", "new", "DOUBLE", 1000, 1000)
+    assert wire.ask("AI.DAGEXECUTE", "PERSIST", 1, "new", *made) == b"*2\r\n+OK\r\n" + OOM
+    two = ("|>", *run[:-1], 1, "a", "|>", *run[:-1], 1, "b")
+    reply = wire.ask("AI.DAGEXECUTE", "LOAD", 1, "x", "PERSIST", 2, "a", "b", *two)
+    assert reply == b"*3\r\n+OK\r\n+OK\r\n" + OOM
+    assert wire.read("DBSIZE") == 3
+
+
 def test_what_is_deleted_makes_room(wire):
     limit(wire, 1_000_000)
     assert wire.ask("SET", "a", "x" * 900_000) == b"+OK\r\n"

@@ -340,7 +340,7 @@ def _persist(client: Client, plan: Plan, run: GraphRun) -> Reply:
     tensors = [(key, cast("Tensor", run.values[slot])) for key, slot in plan.persisted]
     try:
         return store_tensors(client, tensors, plan.storing)
-    except TensorkeepError as error:
+    except (TensorkeepError, CommandError) as error:
         return error_reply(error)
 
 

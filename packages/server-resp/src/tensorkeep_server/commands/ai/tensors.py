@@ -147,10 +147,13 @@ def store_tensors(
 
     Raises:
         WrongType: A key holds something that is no tensor.
+        CommandError: There is no memory left for them.
     """
     keys = client.keys
     for key, _ in tensors:
         keys.expect(key, Tensor)
+    if client.server.memory.limit:
+        check_value(client, _more(client, tensors))
     try:
         if storing.present is not None:
             for key, _ in tensors:
@@ -160,6 +163,13 @@ def store_tensors(
     for key, tensor in tensors:
         keys.set_for(key, tensor, storing.lifetime, NEW)
     return OK
+
+
+def _more(client: Client, tensors: Sequence[tuple[bytes, Tensor]]) -> int:
+    """Returns how many bytes tensors have more than those that they replace, 0 if they have less."""
+    replaced = (client.keys.get(key) for key in {key for key, _ in tensors})
+    before = sum(each.nbytes for each in replaced if isinstance(each, Tensor))
+    return max(sum(tensor.nbytes for _, tensor in tensors) - before, 0)
 
 
 def stored_tensor(client: Client, key: bytes) -> Tensor:
