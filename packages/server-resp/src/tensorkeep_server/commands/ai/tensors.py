@@ -166,7 +166,7 @@ def store_tensors(
 
 
 def _more(client: Client, tensors: Sequence[tuple[bytes, Tensor]]) -> int:
-    """Returns how many bytes tensors have more than those that they replace, 0 if they have less."""
+    """Returns how many bytes more tensors have than those that they replace, at least 0."""
     replaced = (client.keys.get(key) for key in {key for key, _ in tensors})
     before = sum(each.nbytes for each in replaced if isinstance(each, Tensor))
     return max(sum(tensor.nbytes for _, tensor in tensors) - before, 0)
