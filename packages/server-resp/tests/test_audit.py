@@ -138,6 +138,16 @@ def test_an_error_that_repeats_a_password_is_told_without_it(wire, path, words):
     assert "dden" not in path.read_text()
 
 
+def test_an_error_that_repeats_a_long_argument_is_told_in_part(wire, path):
+    reply = wire.ask("AI.DAGEXECUTE", "a" * 10_000, "b", "c", "|>", "AI.TENSORGET", "x")
+    wire.ask("PING")
+
+    (entry,) = told(path)
+    assert len(reply) > 10_000
+    assert len(entry["reason"]) == 256
+    assert reply[1:].startswith(entry["reason"].encode())
+
+
 def test_keys_are_text_whatever_bytes_they_have_and_no_longer_than_they_need_be(wire, path):
     wire.ask("AI.TENSORSET", b'\xff\n"', "FLOAT", "1")
     wire.ask("AI.TENSORSET", "k" * 10_000, "FLOAT", "1")

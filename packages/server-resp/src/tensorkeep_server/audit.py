@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _MOST_KEYS: Final = 64  # of one request
-_LONGEST: Final = 256  # characters of a key
+_LONGEST: Final = 256  # characters of a key, and of a reason: an error may repeat a whole argument
 
 
 def is_audited(command: Command) -> bool:
@@ -91,7 +91,8 @@ class AuditLog:
             error = _first_error(reply)
             what["outcome"] = "ok" if error is None else "error"
             if error is not None:
-                what["reason"] = without_quotes(error) if has_secrets else error
+                error = without_quotes(error) if has_secrets else error
+                what["reason"] = error[:_LONGEST]
             self._add(client, user, what)
 
         return note
