@@ -193,7 +193,6 @@ def test_client_side_caching_is_refused_clearly(port, client, named):
 
 def test_what_does_not_exist_here_is_an_error_and_no_more(client):
     for refused in (
-        client.acl_whoami,
         client.lastsave,
         client.bgsave,
         client.role,
