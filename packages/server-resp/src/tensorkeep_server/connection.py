@@ -220,7 +220,7 @@ class Connection(SecuredProtocol):
         """
         self._reason = self._reason or "the client closed it"
         inbox = self._inbox
-        left = inbox.requests or inbox.ahead or self._busy
+        left = inbox.requests or inbox.ahead or self._busy or inbox.error is not None
         self._ended = bool(left) and not self._closing and not self._blocked
         if self._ended:
             self._reading = False
