@@ -46,7 +46,7 @@ def test_a_user_connects_and_does_what_it_may(client, port):
             with pytest.raises(NoPermissionError):
                 web.set("shop:1", "a")
         with (
-            redis.Redis(port=port, username="web", password="wrong") as stranger,  # noqa: S106
+            redis.Redis(port=port, username="web", password="wrong") as stranger,  # noqa: S106 - as above
             pytest.raises(AuthenticationError),
         ):
             stranger.get("shop:1")

@@ -150,8 +150,8 @@ class Container:
         """
         if self._index is not None:
             self._index.validate(self.content)
-        assert not self.small or len(self) <= _SMALL_SIZE  # noqa: S101
-        assert self._held == self._bytes_of_elements()  # noqa: S101
+        assert not self.small or len(self) <= _SMALL_SIZE  # noqa: S101 - for tests
+        assert self._held == self._bytes_of_elements()  # noqa: S101 - for tests
 
 
 class Hash(Container):

@@ -149,12 +149,12 @@ class Ranking(Generic[_T]):
             AssertionError: Something does not hold.
         """
         chunks = self._chunks
-        assert all(0 < len(chunk) <= _MOST for chunk in chunks)  # noqa: S101
-        assert all(len(chunk) >= _FEW for chunk in chunks[:-1])  # noqa: S101
-        assert self._sizes == [*map(len, chunks)]  # noqa: S101
-        assert self._lasts == [chunk[-1] for chunk in chunks]  # noqa: S101
+        assert all(0 < len(chunk) <= _MOST for chunk in chunks)  # noqa: S101 - for tests
+        assert all(len(chunk) >= _FEW for chunk in chunks[:-1])  # noqa: S101 - for tests
+        assert self._sizes == [*map(len, chunks)]  # noqa: S101 - for tests
+        assert self._lasts == [chunk[-1] for chunk in chunks]  # noqa: S101 - for tests
         entries = [*chain.from_iterable(chunks)]
-        assert entries == sorted({*entries})  # noqa: S101
+        assert entries == sorted({*entries})  # noqa: S101 - for tests
 
     def __repr__(self) -> str:
         return f"Ranking({sum(self._sizes)} entries in {len(self._chunks)} chunks)"

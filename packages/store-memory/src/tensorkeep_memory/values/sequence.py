@@ -198,7 +198,7 @@ class List(deque[Argument]):
         Raises:
             AssertionError: Something does not hold.
         """
-        assert self._held == all_bytes(self)  # noqa: S101
+        assert self._held == all_bytes(self)  # noqa: S101 - for tests
 
     @property
     def nbytes(self) -> int:

@@ -211,9 +211,9 @@ class SortedSet(Container):
         """
         super().validate()
         self._ranking.validate()
-        assert not self.small or len(self) <= _SMALL_SIZE  # noqa: S101
-        assert self.part(0, len(self)) == sorted(self.content.values())  # noqa: S101
-        assert all(member == entry[1] for member, entry in self.content.items())  # noqa: S101
+        assert not self.small or len(self) <= _SMALL_SIZE  # noqa: S101 - for tests
+        assert self.part(0, len(self)) == sorted(self.content.values())  # noqa: S101 - for tests
+        assert all(member == entry[1] for member, entry in self.content.items())  # noqa: S101 - for tests
 
     def __repr__(self) -> str:
         return f"SortedSet({len(self)} members, small={self.small})"
